@@ -1,0 +1,306 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// WebhookState says what happens to events that match a Webhook.
+// +kubebuilder:validation:Enum=Enabled;Paused;Disabled
+type WebhookState string
+
+const (
+	// WebhookEnabled sends events as they come.
+	WebhookEnabled WebhookState = "Enabled"
+	// WebhookPaused stores deliveries and holds them until the Webhook is
+	// enabled again.
+	WebhookPaused WebhookState = "Paused"
+	// WebhookDisabled lets events pass by.
+	WebhookDisabled WebhookState = "Disabled"
+)
+
+// Reasons of a Webhook's Ready condition.
+const (
+	// ReasonUsable: the Webhook can be sent to.
+	ReasonUsable = "Usable"
+	// ReasonSecretNotFound: spec.secretRef names a Secret that does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretKeyNotFound: the Secret lacks the key of spec.secretRef.
+	ReasonSecretKeyNotFound = "SecretKeyNotFound"
+	// ReasonSecretInvalid: the value cannot be sent in a header, or the type of
+	// the Secret is one that must not leave the cluster.
+	ReasonSecretInvalid = "SecretInvalid"
+	// ReasonURLInvalid: spec.url cannot be used.
+	ReasonURLInvalid = "URLInvalid"
+)
+
+// Reasons of a Webhook's Healthy condition.
+const (
+	// ReasonAccepted: the receiver accepted the last delivery.
+	ReasonAccepted = "Accepted"
+	// ReasonFailing: the last attempt failed.
+	ReasonFailing = "Failing"
+	// ReasonGone: the receiver answered 410 Gone. Nothing is sent until the
+	// Webhook is edited.
+	ReasonGone = "Gone"
+	// ReasonNothingSent: nothing was sent yet.
+	ReasonNothingSent = "NothingSent"
+)
+
+// WebhookSpec says where events are sent, and which.
+// +kubebuilder:validation:XValidation:rule="has(self.url)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon"
+type WebhookSpec struct {
+	// url is the absolute http or https address that events are posted to. Special characters must be percent-encoded;
+	// user names and passwords are not allowed in it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(?i)https?://[^/?#]')",message="url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9._~:/?#\\\\[\\\\]@!$&\\'()*+,;=-]|%[0-9A-Fa-f]{2})+$')",message="url must percent-encode special characters: a space is %20, a percent sign %25"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z]+://[^/?#]*@')",message="url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(?i)https?://[^/?#]') || self.matches('^[A-Za-z]+://([^/?#:\\\\[\\\\]@]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]+)?([/?#]|$)') || self.matches('^[A-Za-z]+://[^/?#]*@')",message="url must name a host, with an IPv6 address in brackets, and a port in digits if any"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z]+://[^/?#]*:[0-9]+([/?#]|$)') || self.matches('^[A-Za-z]+://[^/?#]*:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])([/?#]|$)')",message="url must have a port from 1 to 65535"
+	URL string `json:"url,omitempty"`
+
+	// sslVerifyEnabled says whether the certificate of an https receiver is checked. Defaults to true.
+	// +optional
+	// +default=true
+	SSLVerifyEnabled *bool `json:"sslVerifyEnabled,omitempty"`
+
+	// description tells people what the webhook is for. Up to 1024 characters.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+
+	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace. It is sent in the
+	// header X-Horizon-Webhook-Secret and signs each request (webhook-signature). Without it neither header is sent.
+	// +optional
+	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
+
+	// triggers are the event types that the webhook follows; "*" follows every event.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Triggers []Trigger `json:"triggers,omitempty"`
+
+	// state says what happens to events that match: Enabled sends them; Paused records them and waits; Disabled lets
+	// them pass by. Defaults to Enabled.
+	// +optional
+	// +default="Enabled"
+	State WebhookState `json:"state,omitempty"`
+
+	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
+	// Empty means all. Example: /music/player.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="scope must be a full path, such as /music/player"
+	Scope string `json:"scope,omitempty"`
+
+	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body. Where it is missing, one is
+	// derived from metadata.uid; status.webhookID shows it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	WebhookID int64 `json:"webhookID,omitempty"`
+
+	// timeoutSeconds bounds one attempt, from the connection to the last byte of the answer. Defaults to 30.
+	// +optional
+	// +default=30
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=300
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+
+	// retry says how often and when a failed attempt is repeated.
+	// +optional
+	// +default={"limit": 10, "minBackoffSeconds": 10, "maxBackoffSeconds": 3600, "giveUpAfterSeconds": 259200}
+	Retry RetryPolicy `json:"retry,omitempty,omitzero"`
+
+	// maxInFlight is how many requests may be under way to the receiver at once. Defaults to 10.
+	// +optional
+	// +default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MaxInFlight int32 `json:"maxInFlight,omitempty"`
+
+	// retention says how long finished deliveries are kept.
+	// +optional
+	// +default={"ttlSecondsAfterFinished": 604800, "limit": 200}
+	Retention RetentionPolicy `json:"retention,omitempty,omitzero"`
+}
+
+// SecretKeyReference names a key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name of a Secret in the Webhook's own namespace. Secrets of other namespaces cannot be used.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
+	Name string `json:"name,omitempty"`
+
+	// key of the Secret whose value is the token.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="key must consist of letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// RetryPolicy says how often and when a failed attempt is repeated. The wait doubles from minBackoffSeconds up to
+// maxBackoffSeconds, give or take 20 %; a Retry-After of the receiver is honoured within the same two bounds.
+// +kubebuilder:validation:XValidation:rule="self.minBackoffSeconds <= self.maxBackoffSeconds",message="minBackoffSeconds must not exceed maxBackoffSeconds (3600 where it is not given)"
+type RetryPolicy struct {
+	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
+	// +optional
+	// +default=10
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Limit *int32 `json:"limit,omitempty"`
+
+	// minBackoffSeconds is the wait before the first retry. Defaults to 10.
+	// +optional
+	// +default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	MinBackoffSeconds int32 `json:"minBackoffSeconds,omitempty"`
+
+	// maxBackoffSeconds is the longest wait between two attempts. Defaults to 3600.
+	// +optional
+	// +default=3600
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	MaxBackoffSeconds int32 `json:"maxBackoffSeconds,omitempty"`
+
+	// giveUpAfterSeconds is how long a delivery may wait, counted from its creation or from the resend that was asked
+	// for; after that it has failed. Defaults to 259200 (three days).
+	// +optional
+	// +default=259200
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=2592000
+	GiveUpAfterSeconds int32 `json:"giveUpAfterSeconds,omitempty"`
+}
+
+// RetentionPolicy says how long finished deliveries are kept. None goes in its first 15 minutes.
+type RetentionPolicy struct {
+	// ttlSecondsAfterFinished is how long a finished delivery is kept. Defaults to 604800 (a week).
+	// +optional
+	// +default=604800
+	// +kubebuilder:validation:Minimum=900
+	// +kubebuilder:validation:Maximum=31536000
+	TTLSecondsAfterFinished int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// limit is how many finished deliveries are kept; the oldest go first. Defaults to 200.
+	// +optional
+	// +default=200
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	Limit *int32 `json:"limit,omitempty"`
+}
+
+// WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
+type WebhookStatus struct {
+	// conditions of the webhook: Ready (it can be sent to) and Healthy (the receiver accepts).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that the conditions are about; -1 until the operator has seen the
+	// webhook.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// webhookID is the number that is sent as webhookID in the body.
+	// +optional
+	WebhookID int64 `json:"webhookID,omitempty"`
+
+	// deliveries counts the deliveries in store by result.
+	// +optional
+	Deliveries DeliveryCounts `json:"deliveries,omitempty,omitzero"`
+
+	// lastDelivery is the delivery that was attempted last.
+	// +optional
+	LastDelivery *LastDelivery `json:"lastDelivery,omitempty"`
+}
+
+// DeliveryCounts counts deliveries by result.
+type DeliveryCounts struct {
+	// waiting is the number of deliveries that are yet to be made.
+	// +optional
+	Waiting int32 `json:"waiting"`
+
+	// succeeded is the number of deliveries that a receiver accepted.
+	// +optional
+	Succeeded int32 `json:"succeeded"`
+
+	// failed is the number of deliveries that were given up.
+	// +optional
+	Failed int32 `json:"failed"`
+}
+
+// LastDelivery tells how the latest attempt of a Webhook ended.
+type LastDelivery struct {
+	// name of the WebhookDelivery.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// time when the attempt began.
+	// +required
+	Time metav1.Time `json:"time,omitempty,omitzero"`
+
+	// result of the delivery after the attempt.
+	// +required
+	Result DeliveryResult `json:"result,omitempty"`
+
+	// statusCode of the answer; absent when there was none.
+	// +optional
+	StatusCode int32 `json:"statusCode,omitempty"`
+}
+
+// Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL. In the
+// operator's own namespace it follows the events of every namespace.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=wh,categories=horizon
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no longer than 63 characters, because its deliveries carry it as a label"
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
+// +kubebuilder:printcolumn:name="Triggers",type=string,JSONPath=`.spec.triggers`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
+// +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.deliveries.waiting`
+// +kubebuilder:printcolumn:name="Last",type=date,JSONPath=`.status.lastDelivery.time`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.deliveries.succeeded`,priority=1
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.deliveries.failed`,priority=1
+// +kubebuilder:printcolumn:name="Last Code",type=integer,JSONPath=`.status.lastDelivery.statusCode`,priority=1
+// +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.scope`,priority=1
+// +kubebuilder:printcolumn:name="Description",type=string,JSONPath=`.spec.description`,priority=1
+type Webhook struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec says where events are sent, and which.
+	// +required
+	Spec WebhookSpec `json:"spec,omitzero"`
+
+	// status is what the operator knows of the webhook.
+	// +optional
+	// +default={"observedGeneration": -1}
+	Status WebhookStatus `json:"status,omitempty,omitzero"`
+}
+
+// WebhookList is a list of Webhooks.
+// +kubebuilder:object:root=true
+type WebhookList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Webhook `json:"items"`
+}
