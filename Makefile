@@ -19,22 +19,28 @@ IMG ?= horizoncd/webhook-operator:latest
 # The name that config/manager gives the image, which deploy and build-installer replace by IMG.
 MANIFEST_IMAGE := horizoncd/webhook-operator
 
-KUBECTL ?= $(shell command -v kubectl 2>/dev/null || echo $(CONTROL_PLANE)/kubectl)
-DOCKER ?= docker
-
 # Where tests, demo and dev find etcd, kube-apiserver and kube-controller-manager. Who sets
 # KUBEBUILDER_ASSETS brings their own.
 ASSETS := $(if $(KUBEBUILDER_ASSETS),$(KUBEBUILDER_ASSETS),$(CONTROL_PLANE))
 
+# The control plane's own kubectl serves where none is on PATH.
+KUBECTL ?= $(shell command -v kubectl 2>/dev/null || echo $(ASSETS)/kubectl)
+BUNDLED_KUBECTL := $(filter $(ASSETS)/kubectl,$(KUBECTL))
+DOCKER ?= docker
+
 GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-MODULES := . hack/controlplane hack/tools hack/tools/actionlint
+MODULES = $(patsubst %/go.mod,%,$(shell find . -path ./bin -prune -o -name go.mod -print))
 API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
+# What make generate writes, or where it writes.
+GENERATED := api config/crd/bases $(API_REFERENCE)
+SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
-RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # Passed on to go test: make test TESTFLAGS='-run TestX -count=1' PACKAGES=./controllers/...
 TESTFLAGS ?=
+TEST_TIMEOUT ?= 30m
 PACKAGES ?= ./...
 
 ##@ General
@@ -86,22 +92,132 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --config=hack/crd-ref-docs.yaml --source-path=$(API) \
 		--renderer=markdown --output-path=$(API_REFERENCE)
 
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint $(TOOLS)/shfmt ## Format Go and shell code
+	@$(TOOLS)/golangci-lint fmt
+	@$(TOOLS)/shfmt -w $(SHELL_FILES)
+
+.PHONY: lint-fix
+lint-fix: fmt ## Repair what the linters can repair by themselves
+	@$(TOOLS)/golangci-lint run --fix
+	@$(TOOLS)/golangci-lint run --fix --config=.golangci-api.yml ./api/...
+
+##@ Check
+
+.PHONY: test
+test: control-plane $(TOOLS)/gotestsum ## Run all tests, those against the real API server too
+	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
+	@KUBEBUILDER_ASSETS='$(ASSETS)' $(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
+		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts
+	@echo 'golangci-lint' && $(TOOLS)/golangci-lint run
+	@echo 'kube-api-linter' && $(TOOLS)/golangci-lint run --config=.golangci-api.yml ./api/...
+	@echo 'go vet' && go vet ./... && cd hack/controlplane && go vet ./...
+	@echo 'actionlint' && $(TOOLS)/actionlint
+	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
+
+.PHONY: verify
+verify: verify-generated verify-manifests verify-modules ## Check that generated files, manifests and go.mod files are up to date
+
+# Generates in a copy, so that the work tree stays as it is.
+.PHONY: verify-generated
+verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
+	@echo 'generated files'
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 130' INT TERM && \
+	cp -Rp Makefile go.mod go.sum api config docs hack "$$copy" && \
+	$(MAKE) --no-print-directory -C "$$copy" generate TOOLS='$(TOOLS)' && stale= && \
+	for path in $(GENERATED); do diff -ruN "$$path" "$$copy/$$path" || stale=1; done && \
+	if [ -n "$$stale" ]; then echo 'Generated files are out of date: run make generate and commit the result.' >&2; exit 1; fi
+
+.PHONY: verify-manifests
+verify-manifests: $(TOOLS)/kustomize
+	@echo 'manifests'
+	@for dir in crd default samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
+
+.PHONY: verify-modules
+verify-modules:
+	@stale=; for dir in $(MODULES); do echo "go mod tidy: $$dir" && (cd $$dir && go mod tidy -diff) || stale=1; done; \
+	if [ -n "$$stale" ]; then echo 'Run go mod tidy in these modules and commit the result.' >&2; exit 1; fi
+
+##@ Install on the cluster of the current kubeconfig
+
+.PHONY: install
+install: $(TOOLS)/kustomize $(BUNDLED_KUBECTL) ## Install the CRDs
+	$(TOOLS)/kustomize build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: $(TOOLS)/kustomize $(BUNDLED_KUBECTL) ## Remove the CRDs, and with them all webhooks, events and deliveries
+	$(TOOLS)/kustomize build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: dist/install.yaml $(BUNDLED_KUBECTL) ## Install the operator with the image IMG, CRDs included
+	$(KUBECTL) apply --server-side -f dist/install.yaml
+
+.PHONY: undeploy
+undeploy: dist/install.yaml $(BUNDLED_KUBECTL) ## Remove the operator and the CRDs
+	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+
+##@ Release
+
+.PHONY: build-installer
+build-installer: dist/install.yaml ## Write dist/install.yaml: everything that an installation with the image IMG needs
+
+# Always written anew: it depends on IMG. The overlay leaves config/ as it is.
+.PHONY: dist/install.yaml
+dist/install.yaml: $(TOOLS)/kustomize
+	@mkdir -p dist $(BIN)/install
+	@cd $(BIN)/install && rm -f kustomization.yaml && $(TOOLS)/kustomize create --resources ../../config/default && \
+		$(TOOLS)/kustomize edit set image $(MANIFEST_IMAGE)=$(IMG)
+	@$(TOOLS)/kustomize build $(BIN)/install >$@
+	@grep -qF 'image: $(IMG)' $@ || { echo 'config/default does not name the image $(MANIFEST_IMAGE)' >&2; rm $@; exit 1; }
+	@echo 'wrote $@'
+
+.PHONY: docker-build
+docker-build: ## Build the container image IMG
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --tag $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the container image IMG
+	$(DOCKER) push $(IMG)
+
 ##@ Tools
 
-# tool builds one tool at the version that a go.mod pins, and again only when that go.mod changes.
-# $(1) is the module's directory, $(2) the package. Deferred: $@ is the binary.
-define tool
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum kustomize shfmt
+
+.PHONY: tools
+tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
+
+# Builds one tool at the version that a go.mod pins, and again only when that go.mod changes.
+# $(1) is the module's directory, $(2) the package.
+define build-tool
 	@echo "building $(notdir $@)"
 	@mkdir -p $(TOOLS)
-	@cd $(1) && go build -trimpath -o $@ $(2)
+	@cd $(1) && go build -trimpath -ldflags='-s -w' -o $@ $(2)
 	@touch $@
 endef
 
-.PHONY: tools
-tools: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Build all tools into bin/tools (each is also built when first used)
-
 $(TOOLS)/controller-gen: hack/tools/go.mod hack/tools/go.sum
-	$(call tool,hack/tools,sigs.k8s.io/controller-tools/cmd/controller-gen)
+	$(call build-tool,hack/tools,sigs.k8s.io/controller-tools/cmd/controller-gen)
 
 $(TOOLS)/crd-ref-docs: hack/tools/go.mod hack/tools/go.sum
-	$(call tool,hack/tools,github.com/elastic/crd-ref-docs)
+	$(call build-tool,hack/tools,github.com/elastic/crd-ref-docs)
+
+# golangci-lint with kube-api-linter built in. Without .golangci-api.yml it is the same as a stock one.
+$(TOOLS)/golangci-lint: hack/tools/go.mod hack/tools/go.sum
+	$(call build-tool,hack/tools,sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter)
+
+$(TOOLS)/gotestsum: hack/tools/go.mod hack/tools/go.sum
+	$(call build-tool,hack/tools,gotest.tools/gotestsum)
+
+$(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
+	$(call build-tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(TOOLS)/shfmt: hack/tools/go.mod hack/tools/go.sum
+	$(call build-tool,hack/tools,mvdan.cc/sh/v3/cmd/shfmt)
+
+$(TOOLS)/actionlint: hack/tools/actionlint/go.mod hack/tools/actionlint/go.sum
+	$(call build-tool,hack/tools/actionlint,github.com/rhysd/actionlint/cmd/actionlint)
+
+$(CONTROL_PLANE)/kubectl: control-plane
