@@ -1,0 +1,72 @@
+// Package matching decides which Webhook follows which WebhookEvent. It is a
+// pure function of the two objects.
+package matching
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// CreationTolerance is how much later than an event a Webhook may have been
+// created and still get it. The API server's times are whole seconds, and
+// those of two API servers may differ a little: without it, an event that
+// follows its Webhook in one command could be lost.
+const CreationTolerance = 2 * time.Second
+
+// Match tells whether the Webhook follows the event and, if not, why. Whether
+// the two namespaces fit is the caller's business, since a Webhook of the
+// system namespace follows the events of all.
+//
+// One reason is told where several apply, and the order makes each say the
+// most: what the event is about comes first, since all else concerns only
+// those who want such events; then what nobody can change any more; then the
+// state, so that whoever reads Disabled knows that enabling is all it takes.
+func Match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) (reason v1alpha1.UnmatchedReason, ok bool) {
+	switch {
+	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return follows(t, e.Spec.EventType) }):
+		return v1alpha1.UnmatchedTrigger, false
+	case !within(w.Spec.Scope, e.Spec.ResourcePath):
+		return v1alpha1.UnmatchedScope, false
+	case w.CreationTimestamp.After(e.CreationTimestamp.Add(CreationTolerance)):
+		return v1alpha1.UnmatchedCreatedLater, false
+	case !w.DeletionTimestamp.IsZero():
+		return v1alpha1.UnmatchedDeleting, false
+	case w.Spec.State == v1alpha1.WebhookDisabled:
+		return v1alpha1.UnmatchedDisabled, false
+	}
+	return "", true
+}
+
+// follows tells whether a trigger names the type of an event, in whichever
+// spelling: Horizon's documentation and its code differ in singular and plural
+// (cluster_created, clusters_created).
+func follows(trigger v1alpha1.Trigger, eventType string) bool {
+	if trigger == v1alpha1.TriggerAny || string(trigger) == eventType {
+		return true
+	}
+	kind, action := split(string(trigger))
+	eventKind, eventAction := split(eventType)
+	return kind == eventKind && action == eventAction
+}
+
+// split divides an event type into the singular of what it happened to and
+// what happened, so that all spellings of a type come out the same.
+func split(eventType string) (kind, action string) {
+	if eventType == "clsuters_restarted" { // Horizon's own spelling on the wire
+		eventType = "clusters_restarted"
+	}
+	kind, action, _ = strings.Cut(eventType, "_")
+	return strings.TrimSuffix(kind, "s"), action
+}
+
+// within tells whether a path is the scope or below it, by whole segments:
+// /music/player-beta is not within /music/player. Every event, also one without
+// a path, is within an empty scope and within the root.
+func within(scope, path string) bool {
+	scope = strings.TrimRight(scope, "/")
+	rest, found := strings.CutPrefix(path, scope)
+	return scope == "" || found && (rest == "" || rest[0] == '/')
+}
