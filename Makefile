@@ -34,6 +34,7 @@ API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
 # What make generate writes, or where it writes.
 GENERATED := api config/crd/bases $(API_REFERENCE)
+SHELL_STYLE := -i 2 -ci
 SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
@@ -95,7 +96,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint $(TOOLS)/shfmt ## Format Go and shell code
 	@$(TOOLS)/golangci-lint fmt
-	@$(TOOLS)/shfmt -w $(SHELL_FILES)
+	@$(TOOLS)/shfmt $(SHELL_STYLE) -w $(SHELL_FILES)
 
 .PHONY: lint-fix
 lint-fix: fmt ## Repair what the linters can repair by themselves
@@ -116,10 +117,14 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linte
 	@echo 'kube-api-linter' && $(TOOLS)/golangci-lint run --config=.golangci-api.yml ./api/...
 	@echo 'go vet' && go vet ./... && cd hack/controlplane && go vet ./...
 	@echo 'actionlint' && $(TOOLS)/actionlint
-	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
+	@echo 'shfmt' && $(TOOLS)/shfmt $(SHELL_STYLE) -d $(SHELL_FILES)
 
 .PHONY: verify
 verify: verify-generated verify-manifests verify-modules ## Check that generated files, manifests and go.mod files are up to date
+
+.PHONY: vulncheck
+vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities (asks an online database)
+	@$(TOOLS)/govulncheck ./...
 
 # Generates in a copy, so that the work tree stays as it is.
 .PHONY: verify-generated
@@ -184,7 +189,7 @@ docker-push: ## Push the container image IMG
 
 ##@ Tools
 
-TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum kustomize shfmt
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kustomize shfmt
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
@@ -210,6 +215,9 @@ $(TOOLS)/golangci-lint: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/gotestsum: hack/tools/go.mod hack/tools/go.sum
 	$(call build-tool,hack/tools,gotest.tools/gotestsum)
+
+$(TOOLS)/govulncheck: hack/tools/go.mod hack/tools/go.sum
+	$(call build-tool,hack/tools,golang.org/x/vuln/cmd/govulncheck)
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call build-tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
