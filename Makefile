@@ -34,7 +34,6 @@ API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
 # What make generate writes, or where it writes.
 GENERATED := api config/crd/bases $(API_REFERENCE)
-SHELL_STYLE := -i 2 -ci
 SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
@@ -96,7 +95,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint $(TOOLS)/shfmt ## Format Go and shell code
 	@$(TOOLS)/golangci-lint fmt
-	@$(TOOLS)/shfmt $(SHELL_STYLE) -w $(SHELL_FILES)
+	@$(TOOLS)/shfmt -w $(SHELL_FILES)
 
 .PHONY: lint-fix
 lint-fix: fmt ## Repair what the linters can repair by themselves
@@ -117,7 +116,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linte
 	@echo 'kube-api-linter' && $(TOOLS)/golangci-lint run --config=.golangci-api.yml ./api/...
 	@echo 'go vet' && go vet ./... && cd hack/controlplane && go vet ./...
 	@echo 'actionlint' && $(TOOLS)/actionlint
-	@echo 'shfmt' && $(TOOLS)/shfmt $(SHELL_STYLE) -d $(SHELL_FILES)
+	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
 
 .PHONY: verify
 verify: verify-generated verify-manifests verify-modules ## Check that generated files, manifests and go.mod files are up to date
