@@ -116,21 +116,21 @@ func TestWithin(t *testing.T) {
 		scope, path string
 		want        bool
 	}{
-		"itself":                    {scope: "/music/player", path: "/music/player", want: true},
-		"child":                     {scope: "/music/player", path: "/music/player/web", want: true},
-		"far below":                 {scope: "/music", path: "/music/player/web/web-prod", want: true},
-		"parent":                    {scope: "/music/player", path: "/music", want: false},
-		"sibling":                   {scope: "/music/player", path: "/music/radio", want: false},
-		"a longer segment":          {scope: "/music/player", path: "/music/player-beta", want: false},
-		"a longer first segment":    {scope: "/music", path: "/musical/player", want: false},
-		"other case":                {scope: "/Music", path: "/music", want: false},
-		"scope ends in a slash":     {scope: "/music/player/", path: "/music/player", want: true},
-		"path ends in a slash":      {scope: "/music/player", path: "/music/player/", want: true},
-		"no scope":                  {path: "/music", want: true},
-		"root":                      {scope: "/", path: "/music", want: true},
-		"no scope, no path":         {want: true},
-		"root, no path":             {scope: "/", want: true},
-		"no path":                   {scope: "/music", want: false},
+		"itself":                 {scope: "/music/player", path: "/music/player", want: true},
+		"child":                  {scope: "/music/player", path: "/music/player/web", want: true},
+		"far below":              {scope: "/music", path: "/music/player/web/web-prod", want: true},
+		"parent":                 {scope: "/music/player", path: "/music", want: false},
+		"sibling":                {scope: "/music/player", path: "/music/radio", want: false},
+		"a longer segment":       {scope: "/music/player", path: "/music/player-beta", want: false},
+		"a longer first segment": {scope: "/music", path: "/musical/player", want: false},
+		"other case":             {scope: "/Music", path: "/music", want: false},
+		"scope ends in a slash":  {scope: "/music/player/", path: "/music/player", want: true},
+		"path ends in a slash":   {scope: "/music/player", path: "/music/player/", want: true},
+		"no scope":               {path: "/music", want: true},
+		"root":                   {scope: "/", path: "/music", want: true},
+		"no scope, no path":      {want: true},
+		"root, no path":          {scope: "/", want: true},
+		"no path":                {scope: "/music", want: false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := within(tc.scope, tc.path); got != tc.want {

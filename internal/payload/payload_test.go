@@ -1,0 +1,192 @@
+package payload
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// The example of Horizon's documentation, byte for byte.
+const documented = `{"eventID":1,"webhookID":1,"application":{"id":1,"name":"test","priority":"P0"},"eventType":"applications_created","user":{"id":1,"name":"test","email":"test@noreply.com"}}`
+
+func TestRenderDocumentedExample(t *testing.T) {
+	got, err := Render(&v1alpha1.WebhookEvent{Spec: v1alpha1.WebhookEventSpec{
+		EventID:     1,
+		EventType:   "applications_created",
+		Application: &v1alpha1.ApplicationInfo{ID: new(int64(1)), Name: "test", Priority: "P0"},
+		User:        &v1alpha1.UserInfo{ID: new(int64(1)), Name: "test", Email: "test@noreply.com"},
+	}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(documented, string(got)); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+}
+
+func TestRenderGolden(t *testing.T) {
+	user := &v1alpha1.UserInfo{ID: new(int64(21)), Name: "Anna", Email: "anna@example.com"}
+	application := &v1alpha1.ApplicationInfo{ID: new(int64(512)), Name: "web", Priority: "P1"}
+	cluster := &v1alpha1.ClusterInfo{ID: new(int64(61400)), Name: "web-prod", ApplicationName: "web", Env: "online"}
+	specs := map[string]v1alpha1.WebhookEventSpec{
+		"everything": {
+			EventID:     78402,
+			EventType:   "pipelineruns_executed",
+			Application: application,
+			Cluster:     cluster,
+			Pipelinerun: &v1alpha1.PipelinerunInfo{
+				ID: new(int64(9)), ClusterID: 61400, ClusterName: "web-prod", Action: "builddeploy", Title: "release 2",
+				Description: "the second\nrelease", GitRef: "main", GitRefType: "branch",
+			},
+			Member: &v1alpha1.MemberInfo{
+				ID: new(int64(3)), ResourceID: 512, ResourceType: "applications", Role: "maintainer",
+				MemberNameID: 22, MemberName: "Bert",
+			},
+			User:  user,
+			Extra: `{"reason":"asked for"}`,
+		},
+		"least": {EventID: 78402, EventType: "clusters_action"},
+		"only_ids": {
+			EventID:     78402,
+			EventType:   "members_created",
+			Application: &v1alpha1.ApplicationInfo{ID: new(int64(0))},
+			Cluster:     &v1alpha1.ClusterInfo{ID: new(int64(0))},
+			Pipelinerun: &v1alpha1.PipelinerunInfo{ID: new(int64(0))},
+			Member:      &v1alpha1.MemberInfo{ID: new(int64(0))},
+			User:        &v1alpha1.UserInfo{ID: new(int64(0))},
+		},
+		"escapes": {
+			EventID:   1<<53 - 1,
+			EventType: "clusters_action",
+			Extra:     "<a href=\"x\">&amp;</a>\\ \t\r\n\x00\x1b \u2028\u2029 \u00fc\u4e2d\U0001f600 \xff",
+		},
+	}
+	for _, eventType := range []string{"applications_created", "application_deleted", "application_transferred"} {
+		specs[eventType] = v1alpha1.WebhookEventSpec{
+			EventID: 78402, EventType: eventType, ResourcePath: "/music/player/web", Application: application, User: user,
+		}
+	}
+	for _, eventType := range []string{
+		"cluster_created", "cluster_deleted", "clusters_builddeployed", "clusters_deployed", "clusters_rollbacked",
+		"clusters_freed",
+	} {
+		specs[eventType] = v1alpha1.WebhookEventSpec{
+			EventID: 78402, EventType: eventType, ResourcePath: "/music/player/web/web-prod", Cluster: cluster, User: user,
+		}
+	}
+
+	for name, spec := range specs {
+		t.Run(name, func(t *testing.T) {
+			got, err := Render(&v1alpha1.WebhookEvent{Spec: spec}, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name+".json")
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("body (-%s +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func TestIDs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		given int64
+		uid   types.UID
+		want  int64
+	}{
+		"Horizon's own":    {given: 78402, uid: "a3c1f1f0-5f0e-4a0c-9b52-6c8a1f5d2e11", want: 78402},
+		"derived from uid": {uid: "a3c1f1f0-5f0e-4a0c-9b52-6c8a1f5d2e11", want: 2530729555544889},
+		"another uid":      {uid: "a3c1f1f0-5f0e-4a0c-9b52-6c8a1f5d2e12", want: 2313926031313482},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &v1alpha1.WebhookEvent{Spec: v1alpha1.WebhookEventSpec{EventID: tc.given}}
+			e.UID = tc.uid
+			w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{WebhookID: tc.given}}
+			w.UID = tc.uid
+			if got := EventID(e); got != tc.want {
+				t.Errorf("EventID = %d, want %d", got, tc.want)
+			}
+			if got := WebhookID(w); got != tc.want {
+				t.Errorf("WebhookID = %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzRender(f *testing.F) {
+	f.Add(int64(1), int64(1), "test", "P0", "clusters_deployed", "{}")
+	f.Add(int64(0), int64(1<<53-1), "<&>\u2028", "\x00\xff\"\\", "a_b", "")
+	f.Fuzz(func(t *testing.T, id, webhookID int64, name, detail, eventType, extra string) {
+		e := &v1alpha1.WebhookEvent{Spec: v1alpha1.WebhookEventSpec{
+			EventID:     id,
+			EventType:   eventType,
+			Application: &v1alpha1.ApplicationInfo{ID: new(id), Name: name, Priority: detail},
+			Pipelinerun: &v1alpha1.PipelinerunInfo{ID: new(id), ClusterID: id, Title: name, Description: detail},
+			User:        &v1alpha1.UserInfo{ID: new(id), Name: name, Email: detail},
+			Extra:       extra,
+		}}
+		e.UID = types.UID(name)
+		data, err := Render(e, webhookID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !utf8.Valid(data) {
+			t.Errorf("not valid UTF-8: %q", data)
+		}
+		if strings.ContainsAny(string(data), "<>&\n\u2028\u2029") {
+			t.Errorf("not escaped: %q", data)
+		}
+		// The API's types read back what was sent.
+		var got struct {
+			v1alpha1.WebhookEventSpec
+			WebhookID int64 `json:"webhookID"`
+		}
+		if err := json.Unmarshal(data, &got); err != nil {
+			t.Fatalf("not valid JSON: %v: %q", err, data)
+		}
+		want := e.DeepCopy().Spec
+		want.EventID = EventID(e)
+		for _, s := range []*string{
+			&want.EventType, &want.Extra, &want.Application.Name, &want.Application.Priority, &want.Pipelinerun.Title,
+			&want.Pipelinerun.Description, &want.User.Name, &want.User.Email,
+		} {
+			*s = string([]rune(*s)) // every invalid byte becomes U+FFFD
+		}
+		if diff := cmp.Diff(want, got.WebhookEventSpec); diff != "" {
+			t.Errorf("round trip (-want +got):\n%s", diff)
+		}
+		if got.WebhookID != webhookID {
+			t.Errorf("webhookID = %d, want %d", got.WebhookID, webhookID)
+		}
+	})
+}
+
+func FuzzDerivedID(f *testing.F) {
+	f.Add("")
+	f.Fuzz(func(t *testing.T, uid string) {
+		if id := derivedID(types.UID(uid)); id < 1 || id > maxID {
+			t.Errorf("derivedID(%q) = %d, want 1 to 2^53-1", uid, id)
+		}
+	})
+}
