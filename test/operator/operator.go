@@ -1,0 +1,273 @@
+// Package operator runs the webhook operator's binary as a child process that
+// can be stopped, killed, paused and started again, and that does not outlive
+// its parent.
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// DefaultSystemNamespace is where the operator itself lives, and with it
+	// the webhooks that follow every namespace.
+	DefaultSystemNamespace = "horizon-webhooks"
+
+	startTimeout  = time.Minute
+	probeInterval = 20 * time.Millisecond
+
+	// stopGrace is how long the operator may take to end when asked to: its
+	// own --drain-seconds, and time to write what it has to.
+	stopGrace = 20 * time.Second
+
+	// Ports are taken from where test/receiver takes them, and for the same
+	// reasons.
+	firstPort = 30000
+	lastPort  = 32767
+)
+
+// Options says which operator to start, and how.
+type Options struct {
+	// Binary is the path of the operator's program.
+	Binary string
+	// Kubeconfig is the path of the kubeconfig to work with.
+	Kubeconfig string
+	// Log is the path of the file that its output is added to.
+	Log string
+
+	// SystemNamespace is the operator's own. Default: DefaultSystemNamespace.
+	SystemNamespace string
+	// Args are further flags, after the package's own: for one given twice the
+	// last one wins.
+	Args []string
+	// Env is added to the environment, such as "GOGC=50".
+	Env []string
+}
+
+// args is the one place that knows the operator's flags.
+func (o Options) args(health, metrics string) []string {
+	namespace := o.SystemNamespace
+	if namespace == "" {
+		namespace = DefaultSystemNamespace
+	}
+	return append([]string{
+		"--kubeconfig=" + o.Kubeconfig,
+		"--system-namespace=" + namespace,
+		"--health-probe-bind-address=" + health,
+		"--metrics-bind-address=" + metrics,
+	}, o.Args...)
+}
+
+// Operator is one life of the program, from a start to its end. For another
+// life, start it again with the same options.
+type Operator struct {
+	options Options
+	health  string
+	metrics string
+	process *process
+}
+
+// Start starts the operator and returns when it says that it is ready. The
+// deadline of ctx bounds the start (a minute if there is none); ctx does not
+// end the operator afterwards, Stop and Kill do. If the start fails nothing is
+// left running, and the error holds the last lines of the log.
+func Start(ctx context.Context, o Options) (*Operator, error) {
+	op, err := Launch(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := op.WaitReady(ctx); err != nil {
+		return nil, errors.Join(err, op.Kill())
+	}
+	return op, nil
+}
+
+// Launch starts the operator and returns at once.
+func Launch(o Options) (*Operator, error) {
+	health, err := freeAddress()
+	if err != nil {
+		return nil, fmt.Errorf("starting the operator: %w", err)
+	}
+	metrics, err := freeAddress()
+	if err != nil {
+		return nil, fmt.Errorf("starting the operator: %w", err)
+	}
+	binary, err := exec.LookPath(o.Binary)
+	if err != nil {
+		return nil, fmt.Errorf("starting the operator (run `make build` first): %w", err)
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return nil, fmt.Errorf("starting the operator: %w", err)
+	}
+	p, err := spawn(binary, o.args(health, metrics), append(os.Environ(), o.Env...), o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("starting the operator: %w", err)
+	}
+	return &Operator{options: o, health: health, metrics: metrics, process: p}, nil
+}
+
+// WaitReady waits until the operator says that it is ready. It fails when the
+// operator ends or ctx does.
+func (o *Operator) WaitReady(ctx context.Context) error {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		_, err := get(ctx, "http://"+o.health+"/readyz")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-o.process.done:
+			return o.failure(errors.New(o.process.state))
+		case <-ctx.Done():
+			return o.failure(fmt.Errorf("not ready: %w (%w)", ctx.Err(), err))
+		case <-tick.C:
+		}
+	}
+}
+
+func (o *Operator) failure(why error) error {
+	tail, err := o.process.tail()
+	if err != nil {
+		return fmt.Errorf("the operator: %w; its log cannot be read: %w", why, err)
+	}
+	if tail == "" {
+		tail = "(empty)"
+	}
+	return fmt.Errorf("the operator: %w; last lines of %s:\n%s", why, o.options.Log, tail)
+}
+
+// Metrics is what the operator serves under /metrics.
+func (o *Operator) Metrics(ctx context.Context) (string, error) {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
+	return get(ctx, "http://"+o.metrics+"/metrics")
+}
+
+// Pid is the operator's process id, also when it has ended.
+func (o *Operator) Pid() int { return o.process.pid }
+
+// Done is closed when the operator has ended.
+func (o *Operator) Done() <-chan struct{} { return o.process.done }
+
+// State tells how the operator ended, such as "exit status 1". It is empty
+// until Done is closed.
+func (o *Operator) State() string {
+	select {
+	case <-o.process.done:
+		return o.process.state
+	default:
+		return ""
+	}
+}
+
+// Output is what this life of the operator has written so far.
+func (o *Operator) Output() (string, error) { return o.process.output() }
+
+// Pause stops the process where it is (SIGSTOP).
+func (o *Operator) Pause() error { return o.process.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (o *Operator) Resume() error { return o.process.signal(syscall.SIGCONT) }
+
+// Terminate asks the operator to end (SIGTERM) and returns at once.
+func (o *Operator) Terminate() error { return o.process.signal(syscall.SIGTERM) }
+
+// Kill ends the operator as a crash would (SIGKILL) and returns when it is
+// gone. It is not an error if it has ended already.
+func (o *Operator) Kill() error {
+	if err := o.process.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-o.process.done
+	return nil
+}
+
+// Stop asks the operator to end (SIGTERM) and returns when it is gone. One
+// that has not ended after twenty seconds is killed, which is an error. It is
+// not an error if it has ended already.
+func (o *Operator) Stop() error {
+	// A paused process gets the signal once it goes on.
+	err := errors.Join(o.Terminate(), o.Resume())
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-o.process.done:
+		return nil
+	case <-time.After(stopGrace):
+		return errors.Join(fmt.Errorf("the operator did not end within %v of being asked to", stopGrace), o.Kill())
+	}
+}
+
+// Build builds the operator's program from the module in root, as `make build`
+// does, into dir, and returns its path.
+func Build(ctx context.Context, root, dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "webhook-operator")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the operator: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+func withDefaultTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, startTimeout)
+}
+
+// get asks for a page, on a connection of its own.
+func get(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s says %s: %s", url, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return string(body), nil
+}
+
+func freeAddress() (string, error) {
+	var err error
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1)))
+		var l net.Listener
+		if l, err = net.Listen("tcp4", address); err == nil {
+			return address, l.Close()
+		}
+	}
+	return "", fmt.Errorf("looking for a free port from %d to %d: %w", firstPort, lastPort, err)
+}
