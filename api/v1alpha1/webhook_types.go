@@ -54,11 +54,11 @@ type WebhookSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(?i)https?://[^/?#]')",message="url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9._~:/?#\\\\[\\\\]@!$&\\'()*+,;=-]|%[0-9A-Fa-f]{2})+$')",message="url must percent-encode special characters: a space is %20, a percent sign %25"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z]+://[^/?#]*@')",message="url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^(?i)https?://[^/?#]') || self.matches('^[A-Za-z]+://([^/?#:\\\\[\\\\]@]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]+)?([/?#]|$)') || self.matches('^[A-Za-z]+://[^/?#]*@')",message="url must name a host, with an IPv6 address in brackets, and a port in digits if any"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z]+://[^/?#]*:[0-9]+([/?#]|$)') || self.matches('^[A-Za-z]+://[^/?#]*:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])([/?#]|$)')",message="url must have a port from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(?i)https?://[^/?#]")`,message="url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$")`,message="url must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://[^/?#]*@")`,message="url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^(?i)https?://[^/?#]") || self.matches(r"^[A-Za-z]+://[^/?#]*@") || (self.matches(r"^[A-Za-z]+://(([^./?#:\[\]@%!$&'()*+,;=~]+\.?)+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#]|$)") && (!self.matches(r"^[A-Za-z]+://\[") || isIP(self.find(r"\[[^\]]*").replace("[", ""))))`,message="url must name a host: a DNS name, an IPv4 address, or an IPv6 address in brackets; a port is a number after a colon"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://[^/?#@]*:[0-9]+([/?#]|$)") || self.matches(r"^[A-Za-z]+://[^/?#]*:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])([/?#]|$)")`,message="url must have a port from 1 to 65535"
 	URL string `json:"url,omitempty"`
 
 	// sslVerifyEnabled says whether the certificate of an https receiver is checked. Defaults to true.
@@ -82,6 +82,7 @@ type WebhookSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.size() > 0",message="triggers must name at least one event type, such as clusters_deployed, or \"*\" for every event"
 	Triggers []Trigger `json:"triggers,omitempty"`
 
 	// state says what happens to events that match: Enabled sends them; Paused records them and waits; Disabled lets
@@ -95,7 +96,7 @@ type WebhookSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="scope must be a full path, such as /music/player"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/\s]+)*/?$")`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
 	Scope string `json:"scope,omitempty"`
 
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body. Where it is missing, one is
@@ -143,13 +144,13 @@ type SecretKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="key must consist of letters, digits, '-', '_' and '.'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="key must be a key of the Secret's data: letters, digits, '-', '_' and '.'"
 	Key string `json:"key,omitempty"`
 }
 
 // RetryPolicy says how often and when a failed attempt is repeated. The wait doubles from minBackoffSeconds up to
 // maxBackoffSeconds, give or take 20 %; a Retry-After of the receiver is honoured within the same two bounds.
-// +kubebuilder:validation:XValidation:rule="self.minBackoffSeconds <= self.maxBackoffSeconds",message="minBackoffSeconds must not exceed maxBackoffSeconds (3600 where it is not given)"
+// +kubebuilder:validation:XValidation:rule="self.minBackoffSeconds <= self.maxBackoffSeconds",message="minBackoffSeconds (10 where it is not given) must not exceed maxBackoffSeconds (3600 where it is not given)"
 type RetryPolicy struct {
 	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
 	// +optional

@@ -95,6 +95,9 @@ type WebhookReference struct {
 
 	// uid of the Webhook: a new one of the same name never gets the delivery.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	UID types.UID `json:"uid,omitempty"`
 }
 
@@ -114,6 +117,9 @@ type EventReference struct {
 
 	// uid of the event.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	UID types.UID `json:"uid,omitempty"`
 }
 
@@ -184,7 +190,7 @@ type RequestRecord struct {
 	// +kubebuilder:validation:MaxLength=2048
 	URL string `json:"url,omitempty"`
 
-	// headers, a line each. Secrets are shown as [redacted].
+	// headers of the request, a line each. Secrets are shown as [redacted].
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384
@@ -197,7 +203,7 @@ type ResponseRecord struct {
 	// +required
 	StatusCode int32 `json:"statusCode"`
 
-	// headers, a line each. What goes beyond 8 KiB is cut.
+	// headers of the answer, a line each. What goes beyond 8 KiB is cut.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16384
 	Headers string `json:"headers,omitempty"`

@@ -12,7 +12,7 @@ package v1alpha1
 type RequestRecordApplyConfiguration struct {
 	// url it was sent to.
 	URL *string `json:"url,omitempty"`
-	// headers, a line each. Secrets are shown as [redacted].
+	// headers of the request, a line each. Secrets are shown as [redacted].
 	Headers *string `json:"headers,omitempty"`
 }
 

@@ -12,7 +12,7 @@ package v1alpha1
 type ResponseRecordApplyConfiguration struct {
 	// statusCode of the answer, as the receiver sent it.
 	StatusCode *int32 `json:"statusCode,omitempty"`
-	// headers, a line each. What goes beyond 8 KiB is cut.
+	// headers of the answer, a line each. What goes beyond 8 KiB is cut.
 	Headers *string `json:"headers,omitempty"`
 	// headersTruncated is True when headers were cut.
 	HeadersTruncated *bool `json:"headersTruncated,omitempty"`

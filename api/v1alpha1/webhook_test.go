@@ -1,0 +1,515 @@
+package v1alpha1_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	applyv1alpha1 "github.com/horizoncd/webhook-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+)
+
+// What the server says of a URL, in the words of the CRD.
+const (
+	notAbsolute  = "url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
+	notEncoded   = "url must percent-encode special characters"
+	withUserInfo = "url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
+	badHost      = "url must name a host"
+	badPort      = "url must have a port from 1 to 65535"
+	tooShort     = "at least 1 chars long"
+	tooLong      = "may not be more than 2048"
+)
+
+func TestWebhookURL(t *testing.T) {
+	tests := map[string]struct {
+		url  any
+		want []string // empty: accepted
+	}{
+		"documented":                     {url: "https://ci.example.com/hooks/horizon?team=music%20ops"},
+		"http":                           {url: "http://localhost"},
+		"upper case":                     {url: "HTTPS://CI.EXAMPLE.COM/HOOKS"},
+		"every character that may stand": {url: "https://ci.example.com/a-._~!$&'()*+,;=:@%2F/[b]?c=d&e[]=/?:@#f"},
+		"single label and underscore":    {url: "http://ci_1/hooks"},
+		"trailing dot":                   {url: "https://ci.example.com./hooks"},
+		"punycode":                       {url: "https://xn--bcher-kva.example/hooks"},
+		"query without path":             {url: "https://ci.example.com?team=music"},
+		"IPv4":                           {url: "http://192.0.2.1:8080/"},
+		"IPv6":                           {url: "https://[2001:db8::1]/hooks"},
+		"IPv6 and port":                  {url: "https://[2001:db8::1]:8443/hooks"},
+		"IPv6 with a dotted end":         {url: "http://[64:ff9b::192.0.2.1]"},
+		"lowest port":                    {url: "http://ci.example.com:1"},
+		"highest port":                   {url: "http://ci.example.com:65535/"},
+		"port with zeros in front":       {url: "http://ci.example.com:0080/"},
+		"at sign in the path":            {url: "https://ci.example.com/@music/hooks"},
+		"at sign in the query":           {url: "https://ci.example.com?to=ops@example.com"},
+		"colon and digits in the path":   {url: "https://ci.example.com/a:99999/b"},
+		"as long as allowed":             {url: "https://ci.example.com/" + strings.Repeat("a", 2048-len("https://ci.example.com/"))},
+		"empty":                          {url: "", want: []string{tooShort, notAbsolute}},
+		"missing":                        {url: remove},
+		"number":                         {url: int64(7), want: []string{`must be of type string: "integer"`}},
+		"relative":                       {url: "hooks/horizon", want: []string{notAbsolute}},
+		"without scheme":                 {url: "ci.example.com/hooks", want: []string{notAbsolute}},
+		"scheme-relative":                {url: "//ci.example.com/hooks", want: []string{notAbsolute}},
+		"path":                           {url: "/abs", want: []string{notAbsolute}},
+		"file":                           {url: "file:///etc/passwd", want: []string{notAbsolute}},
+		"gopher":                         {url: "gopher://ci.example.com:70/1", want: []string{notAbsolute}},
+		"ftp":                            {url: "ftp://ci.example.com/", want: []string{notAbsolute}},
+		"javascript":                     {url: "javascript:alert(1)", want: []string{notAbsolute}},
+		"scheme in front":                {url: "javascript:https://ci.example.com/", want: []string{notAbsolute}},
+		"scheme misspelt":                {url: "httpss://ci.example.com/", want: []string{notAbsolute}},
+		"one slash":                      {url: "https:/ci.example.com/", want: []string{notAbsolute}},
+		"no host":                        {url: "https://", want: []string{notAbsolute}},
+		"no host but a path":             {url: "https:///hooks", want: []string{notAbsolute}},
+		"no host but a query":            {url: "https://?a=b", want: []string{notAbsolute}},
+		"no host but a port":             {url: "https://:443/", want: []string{badHost}},
+		"space in front":                 {url: " https://ci.example.com/", want: []string{notAbsolute, notEncoded}},
+		"space in the path":              {url: "https://ci.example.com/music ops", want: []string{notEncoded}},
+		"space in the query":             {url: "https://ci.example.com/?team=music ops", want: []string{notEncoded}},
+		"space in the host":              {url: "https://ci example.com/", want: []string{notEncoded}},
+		"space at the end":               {url: "https://ci.example.com/ ", want: []string{notEncoded}},
+		"line break at the end":          {url: "https://ci.example.com/\n", want: []string{notEncoded}},
+		"line break inside":              {url: "https://ci.example.com/\r\nX-Other:%201", want: []string{notEncoded}},
+		"tabulator":                      {url: "https://ci.example.com/\t", want: []string{notEncoded}},
+		"NUL":                            {url: "https://ci.example.com/\x00", want: []string{notEncoded}},
+		"quotes":                         {url: `https://ci.example.com/"music"`, want: []string{notEncoded}},
+		"angle brackets":                 {url: "https://ci.example.com/<x>", want: []string{notEncoded}},
+		"braces":                         {url: "https://ci.example.com/{team}", want: []string{notEncoded}},
+		"backslash":                      {url: `https://ci.example.com\hooks`, want: []string{notEncoded}},
+		"backslash before an at sign":    {url: `https://ci.example.com\@other.example.com/`, want: []string{notEncoded, withUserInfo}},
+		"beyond ASCII in the path":       {url: "https://ci.example.com/músic", want: []string{notEncoded}},
+		"beyond ASCII in the host":       {url: "https://bücher.example/", want: []string{notEncoded}},
+		"full-width digits":              {url: "https://１２７.0.0.1/", want: []string{notEncoded}},
+		"percent sign alone":             {url: "https://ci.example.com/100%", want: []string{notEncoded}},
+		"percent sign and one digit":     {url: "https://ci.example.com/%2", want: []string{notEncoded}},
+		"percent sign and other letters": {url: "https://ci.example.com/%zz", want: []string{notEncoded}},
+		"percent-encoded host":           {url: "https://ci%2Eexample.com/", want: []string{badHost}},
+		"user name":                      {url: "https://me@ci.example.com/", want: []string{withUserInfo}},
+		"user name and password":         {url: "https://me:secret@ci.example.com/", want: []string{withUserInfo}},
+		"empty user name":                {url: "https://@ci.example.com/", want: []string{withUserInfo}},
+		"user name that looks like host": {url: "https://ci.example.com:443@other.example.com/", want: []string{withUserInfo}},
+		"port 0":                         {url: "https://ci.example.com:0/", want: []string{badPort}},
+		"port 65536":                     {url: "https://ci.example.com:65536/", want: []string{badPort}},
+		"port 99999":                     {url: "https://ci.example.com:99999", want: []string{badPort}},
+		"port of many digits":            {url: "https://ci.example.com:184467440737095516160/", want: []string{badPort}},
+		"port 0 before a query":          {url: "https://ci.example.com:0?a=b", want: []string{badPort}},
+		"port 0 after IPv6":              {url: "https://[2001:db8::1]:0/", want: []string{badPort}},
+		"port abc":                       {url: "https://ci.example.com:abc/", want: []string{badHost}},
+		"port -1":                        {url: "https://ci.example.com:-1/", want: []string{badHost}},
+		"empty port":                     {url: "https://ci.example.com:/", want: []string{badHost}},
+		"two ports":                      {url: "https://ci.example.com:80:80/", want: []string{badHost}},
+		"host of other characters":       {url: "https://ci,example.com/", want: []string{badHost}},
+		"host of dots":                   {url: "https://../hooks", want: []string{badHost}},
+		"IPv6 without brackets":          {url: "https://2001:db8::1/", want: []string{badHost}},
+		"IPv6 with half a bracket":       {url: "https://[2001:db8::1/", want: []string{badHost}},
+		"IPv6 with a zone":               {url: "https://[fe80::1%25eth0]/", want: []string{badHost}},
+		"brackets around nothing":        {url: "https://[]/", want: []string{badHost}},
+		"brackets around a number":       {url: "https://[1]/", want: []string{badHost}},
+		"brackets around IPv4":           {url: "https://[192.0.2.1]/", want: []string{badHost}},
+		"brackets around too much":       {url: "https://[1:2:3:4:5:6:7:8:9]/", want: []string{badHost}},
+		"text after brackets":            {url: "https://[2001:db8::1]x/", want: []string{badHost}},
+		"one character longer than that": {url: "https://ci.example.com/" + strings.Repeat("a", 2049-len("https://ci.example.com/")), want: []string{tooLong}},
+		"2 MiB":                          {url: "https://ci.example.com/" + strings.Repeat("a", 2<<20), want: []string{tooLong}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := map[string][]string{"spec.url": tc.want}
+			switch {
+			case tc.url == remove:
+				want = map[string][]string{"spec": {"url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon"}}
+			case len(tc.want) == 0:
+				want = nil
+			}
+			_, err := tryCreate(t, webhooks, fields{"spec.url": tc.url})
+			checkComplaints(t, err, want)
+		})
+	}
+}
+
+// documentedTypes are the event types of Horizon's user documentation.
+var documentedTypes = []string{
+	"applications_created", "application_deleted", "application_transferred",
+	"cluster_created", "cluster_deleted", "clusters_builddeployed", "clusters_deployed", "clusters_rollbacked",
+	"clusters_freed",
+}
+
+// emittedTypes are those that Horizon's code sends, and clusters_restarted as
+// it ought to be spelt.
+var emittedTypes = []string{
+	"applications_created", "applications_updated", "applications_deleted", "applications_transferred",
+	"clusters_created", "clusters_updated", "clusters_deleted", "clusters_builddeployed", "clusters_deployed",
+	"clusters_rollbacked", "clusters_rescheduled", "clusters_freed", "clusters_kubernetes_event", "clusters_action",
+	"clsuters_restarted", "clusters_restarted",
+	"members_created", "members_updated", "members_deleted",
+	"pipelineruns_created", "pipelineruns_cancelled", "pipelineruns_executed",
+}
+
+func TestWebhookTriggersKnown(t *testing.T) {
+	triggers := map[string]bool{string(v1alpha1.TriggerAny): true}
+	for _, typ := range slices.Concat(documentedTypes, emittedTypes) {
+		triggers[typ] = true
+		resource, what, _ := strings.Cut(typ, "_")
+		if resource == "clsuters" {
+			continue // a slip of the pen has no second spelling
+		}
+		singular := strings.TrimSuffix(resource, "s")
+		triggers[singular+"_"+what] = true
+		triggers[singular+"s_"+what] = true
+	}
+	for trigger := range triggers {
+		if _, err := tryCreate(t, webhooks, fields{"spec.triggers": []any{trigger}}); err != nil {
+			t.Errorf("%s is refused: %v", trigger, err)
+		}
+	}
+
+	var all []any
+	for trigger := range triggers {
+		all = append(all, trigger)
+	}
+	if _, err := tryCreate(t, webhooks, fields{"spec.triggers": all}); err != nil {
+		t.Errorf("all of them together are refused: %v", err)
+	}
+
+	// And no others: each of them is one that somebody has to document.
+	_, err := tryCreate(t, webhooks, fields{"spec.triggers": []any{"no_such"}})
+	var got []string
+	for _, c := range complaints(err) {
+		_, list, _ := strings.Cut(c.message, "supported values: ")
+		for quoted := range strings.SplitSeq(list, ", ") {
+			got = append(got, strings.Trim(quoted, `"`))
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(triggers)), got); diff != "" {
+		t.Errorf("what the server says it supports (-want +got):\n%s", diff)
+	}
+}
+
+func TestWebhookTriggers(t *testing.T) {
+	const (
+		unsupported = `supported values: "*", "application_created", "application_deleted", `
+		none        = `triggers must name at least one event type, such as clusters_deployed, or "*" for every event`
+	)
+	inputs{
+		"any":            {set: fields{"spec.triggers": []any{"*"}}},
+		"any and one":    {set: fields{"spec.triggers": []any{"*", "clusters_deployed"}}},
+		"both spellings": {set: fields{"spec.triggers": []any{"cluster_deleted", "clusters_deleted"}}},
+		"empty": {
+			set:  fields{"spec.triggers": []any{}},
+			want: map[string][]string{"spec.triggers": {"at least 1 items", none}},
+		},
+		"missing": {
+			set:  fields{"spec.triggers": remove},
+			want: map[string][]string{"spec.triggers": {"Required value"}},
+		},
+		"misspelt": {
+			set:  fields{"spec.triggers": []any{"clusters_deployed", "cluster_deployd"}},
+			want: map[string][]string{"spec.triggers[1]": {`Unsupported value: "cluster_deployd": ` + unsupported}},
+		},
+		"upper case": {
+			set:  fields{"spec.triggers": []any{"Clusters_Deployed"}},
+			want: map[string][]string{"spec.triggers[0]": {unsupported}},
+		},
+		"with a space": {
+			set:  fields{"spec.triggers": []any{" clusters_deployed"}},
+			want: map[string][]string{"spec.triggers[0]": {unsupported}},
+		},
+		"empty name": {
+			set:  fields{"spec.triggers": []any{""}},
+			want: map[string][]string{"spec.triggers[0]": {unsupported}},
+		},
+		"as Horizon stores them": {
+			set:  fields{"spec.triggers": []any{"clusters_deployed,clusters_freed"}},
+			want: map[string][]string{"spec.triggers[0]": {unsupported}},
+		},
+		"text": {
+			set:  fields{"spec.triggers": "clusters_deployed"},
+			want: map[string][]string{"spec.triggers": {`must be of type array: "string"`}},
+		},
+		"twice": {
+			set:  fields{"spec.triggers": []any{"clusters_deployed", "clusters_deployed"}},
+			want: map[string][]string{"spec.triggers[1]": {`Duplicate value: "clusters_deployed"`}},
+		},
+	}.test(t, webhooks)
+}
+
+func TestWebhookSecretRef(t *testing.T) {
+	const (
+		plainName = "name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
+		plainKey  = "key must be a key of the Secret's data: letters, digits, '-', '_' and '.'"
+	)
+	ref := func(name, key any) fields {
+		return fields{"spec.secretRef": map[string]any{"name": name, "key": key}}
+	}
+	inputs{
+		"name and key":           {set: ref("smoke-tests", "token")},
+		"name with dots":         {set: ref("smoke.tests", ".dockerconfigjson")},
+		"key in capitals":        {set: ref("smoke-tests", "HORIZON_TOKEN")},
+		"none":                   {set: fields{"spec.secretRef": remove}},
+		"of another namespace":   {set: ref("ops/smoke-tests", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
+		"path":                   {set: ref("../ops", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
+		"upper case":             {set: ref("Smoke-Tests", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
+		"empty name":             {set: ref("", "token"), want: map[string][]string{"spec.secretRef.name": {tooShort, plainName}}},
+		"empty key":              {set: ref("smoke-tests", ""), want: map[string][]string{"spec.secretRef.key": {tooShort, plainKey}}},
+		"key with a slash":       {set: ref("smoke-tests", "a/b"), want: map[string][]string{"spec.secretRef.key": {plainKey}}},
+		"key with a line break":  {set: ref("smoke-tests", "token\n"), want: map[string][]string{"spec.secretRef.key": {plainKey}}},
+		"name with a line break": {set: ref("smoke-tests\n", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
+		"long name":              {set: ref(strings.Repeat("a", 254), "token"), want: map[string][]string{"spec.secretRef.name": {"may not be more than 253"}}},
+		"long key":               {set: ref("smoke-tests", strings.Repeat("a", 254)), want: map[string][]string{"spec.secretRef.key": {"may not be more than 253"}}},
+		"without key": {
+			set:  fields{"spec.secretRef": map[string]any{"name": "smoke-tests"}},
+			want: map[string][]string{"spec.secretRef.key": {"Required value"}},
+		},
+		"without name": {
+			set:  fields{"spec.secretRef": map[string]any{"key": "token"}},
+			want: map[string][]string{"spec.secretRef.name": {"Required value"}},
+		},
+	}.test(t, webhooks)
+}
+
+// The type of a reference has no namespace, so the server does not know the
+// field. It says so to kubectl, and to other clients in a warning.
+func TestWebhookSecretRefNamespace(t *testing.T) {
+	ref := fields{"spec.secretRef": map[string]any{"namespace": "ops", "name": "smoke-tests", "key": "token"}}
+	_, err := tryCreate(t, webhooks, ref)
+	if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), `unknown field "spec.secretRef.namespace"`) {
+		t.Errorf("kubectl's request: got %v, want a refusal of the unknown field", err)
+	}
+
+	created, err := resource(webhooks).Create(t.Context(), object(webhooks, "example", ref), metav1.CreateOptions{
+		DryRun: []string{metav1.DryRunAll},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, _ := unstructured.NestedMap(created.Object, "spec", "secretRef")
+	if diff := cmp.Diff(map[string]any{"name": "smoke-tests", "key": "token"}, got); diff != "" {
+		t.Errorf("what another client's request leaves (-want +got):\n%s", diff)
+	}
+}
+
+func TestWebhookFields(t *testing.T) {
+	const scope = "scope must be a full path, such as /music/player"
+	inputs{
+		"name of 63 characters": {set: fields{"metadata.name": strings.Repeat("a", 63)}},
+		"name of 64 characters": {
+			set:  fields{"metadata.name": strings.Repeat("a", 64)},
+			want: map[string][]string{"": {"metadata.name must be no longer than 63 characters, because its deliveries carry it as a label"}},
+		},
+		"unknown state": {
+			set:  fields{"spec.state": "enabled"},
+			want: map[string][]string{"spec.state": {`supported values: "Enabled", "Paused", "Disabled"`}},
+		},
+		"Paused":   {set: fields{"spec.state": "Paused"}},
+		"Disabled": {set: fields{"spec.state": "Disabled"}},
+
+		"scope of a group":            {set: fields{"spec.scope": "/music"}},
+		"scope of a cluster":          {set: fields{"spec.scope": "/music/player/web/web-prod"}},
+		"scope of the root":           {set: fields{"spec.scope": "/"}},
+		"scope with a slash after it": {set: fields{"spec.scope": "/music/"}},
+		"scope beyond ASCII":          {set: fields{"spec.scope": "/música"}},
+		"relative scope":              {set: fields{"spec.scope": "music/player"}, want: map[string][]string{"spec.scope": {scope}}},
+		"scope with an empty part":    {set: fields{"spec.scope": "/music//player"}, want: map[string][]string{"spec.scope": {scope}}},
+		"scope with a space after it": {set: fields{"spec.scope": "/music "}, want: map[string][]string{"spec.scope": {scope}}},
+		"scope with a line break":     {set: fields{"spec.scope": "/music\n"}, want: map[string][]string{"spec.scope": {scope}}},
+		"long scope":                  {set: fields{"spec.scope": "/" + strings.Repeat("a", 1024)}, want: map[string][]string{"spec.scope": {"may not be more than 1024"}}},
+
+		"description of 1024 characters": {set: fields{"spec.description": strings.Repeat("ü", 1024)}},
+		"description of 1025 characters": {
+			set:  fields{"spec.description": strings.Repeat("a", 1025)},
+			want: map[string][]string{"spec.description": {"may not be more than 1024"}},
+		},
+
+		"min beyond max": {
+			set:  fields{"spec.retry": map[string]any{"minBackoffSeconds": int64(20), "maxBackoffSeconds": int64(19)}},
+			want: map[string][]string{"spec.retry": {"minBackoffSeconds (10 where it is not given) must not exceed maxBackoffSeconds (3600 where it is not given)"}},
+		},
+		"min beyond max, which is not given": {
+			set:  fields{"spec.retry": map[string]any{"minBackoffSeconds": int64(3601)}},
+			want: map[string][]string{"spec.retry": {"must not exceed maxBackoffSeconds (3600 where it is not given)"}},
+		},
+		"max below min, which is not given": {
+			set:  fields{"spec.retry": map[string]any{"maxBackoffSeconds": int64(9)}},
+			want: map[string][]string{"spec.retry": {"minBackoffSeconds (10 where it is not given) must not exceed"}},
+		},
+		"min as long as max": {set: fields{"spec.retry": map[string]any{"minBackoffSeconds": int64(60), "maxBackoffSeconds": int64(60)}}},
+	}.test(t, webhooks)
+}
+
+func TestWebhookBounds(t *testing.T) {
+	const maxSafeInteger = 1<<53 - 1 // the largest that a JSON reader in JavaScript takes in exactly
+	tests := map[string]struct{ min, max int64 }{
+		"spec.webhookID":                         {1, maxSafeInteger},
+		"spec.timeoutSeconds":                    {1, 300},
+		"spec.maxInFlight":                       {1, 100},
+		"spec.retry.limit":                       {0, 100},
+		"spec.retry.minBackoffSeconds":           {1, 86400},
+		"spec.retry.maxBackoffSeconds":           {1, 86400},
+		"spec.retry.giveUpAfterSeconds":          {60, 30 * 86400},
+		"spec.retention.ttlSecondsAfterFinished": {900, 365 * 86400},
+		"spec.retention.limit":                   {0, 10000},
+	}
+	for field, bounds := range tests {
+		t.Run(field, func(t *testing.T) {
+			set := fields{"spec.retry": map[string]any{"minBackoffSeconds": int64(1), "maxBackoffSeconds": int64(86400)}}
+			for _, value := range []int64{bounds.min, bounds.max} {
+				set[field] = value
+				if _, err := tryCreate(t, webhooks, set); err != nil {
+					t.Errorf("%d: %v", value, err)
+				}
+			}
+			for value, want := range map[int64]string{
+				bounds.min - 1: fmt.Sprintf("should be greater than or equal to %d", bounds.min),
+				bounds.max + 1: fmt.Sprintf("should be less than or equal to %d", bounds.max),
+			} {
+				set[field] = value
+				_, err := tryCreate(t, webhooks, set)
+				if !slices.ContainsFunc(complaints(err), func(c complaint) bool {
+					return c.field == field && strings.Contains(c.message, want)
+				}) {
+					t.Errorf("%d: got %v, want %q", value, err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestWebhookDefaults(t *testing.T) {
+	retry := map[string]any{
+		"limit": int64(10), "minBackoffSeconds": int64(10), "maxBackoffSeconds": int64(3600),
+		"giveUpAfterSeconds": int64(259200),
+	}
+	retention := map[string]any{"ttlSecondsAfterFinished": int64(604800), "limit": int64(200)}
+	tests := map[string]struct {
+		set  fields
+		want fields // beside the smallest spec and the defaults
+	}{
+		"smallest": {},
+		"empty blocks": {
+			set: fields{"spec.retry": map[string]any{}, "spec.retention": map[string]any{}},
+		},
+		"null": {
+			set: fields{"spec.retry": nil, "spec.retention": nil, "spec.sslVerifyEnabled": nil, "spec.state": nil},
+		},
+		"one field of a block": {
+			set:  fields{"spec.retry.limit": int64(0), "spec.retention.limit": int64(0)},
+			want: fields{"spec.retry.limit": int64(0), "spec.retention.limit": int64(0)},
+		},
+		"another field of a block": {
+			set:  fields{"spec.retry.minBackoffSeconds": int64(1), "spec.retention.ttlSecondsAfterFinished": int64(900)},
+			want: fields{"spec.retry.minBackoffSeconds": int64(1), "spec.retention.ttlSecondsAfterFinished": int64(900)},
+		},
+		"no check of certificates": {
+			set:  fields{"spec.sslVerifyEnabled": false},
+			want: fields{"spec.sslVerifyEnabled": false},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := tryCreate(t, webhooks, tc.set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fields{
+				"spec.sslVerifyEnabled": true,
+				"spec.state":            "Enabled",
+				"spec.timeoutSeconds":   int64(30),
+				"spec.maxInFlight":      int64(10),
+				"spec.retry":            maps.Clone(retry),
+				"spec.retention":        maps.Clone(retention),
+			}
+			maps.Copy(want, tc.want)
+			if diff := cmp.Diff(object(webhooks, "example", want).Object["spec"], got.Object["spec"]); diff != "" {
+				t.Errorf("spec (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(map[string]any{"observedGeneration": int64(-1)}, got.Object["status"]); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A client that fills in no more than it must, and does not know what zero
+// values mean, gets the defaults all the same.
+func TestWebhookFromGo(t *testing.T) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&v1alpha1.Webhook{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Webhook"},
+		ObjectMeta: metav1.ObjectMeta{Name: "example", Namespace: namespace},
+		Spec: v1alpha1.WebhookSpec{
+			URL:      "https://ci.example.com/hooks/horizon",
+			Triggers: []v1alpha1.Trigger{"clusters_deployed"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := resource(webhooks).Create(t.Context(), &unstructured.Unstructured{Object: content}, metav1.CreateOptions{
+		DryRun:          []string{metav1.DryRunAll},
+		FieldValidation: metav1.FieldValidationStrict,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := tryCreate(t, webhooks, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.Object["spec"], got.Object["spec"]); diff != "" {
+		t.Errorf("spec (-from YAML +from Go):\n%s", diff)
+	}
+}
+
+func TestWebhookApplyConfiguration(t *testing.T) {
+	const manager = "a-client"
+	create(t, webhooks, "applied", fields{"spec.description": "Start the smoke tests"})
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(
+		applyv1alpha1.Webhook("applied", namespace).WithSpec(applyv1alpha1.WebhookSpec().
+			WithState(v1alpha1.WebhookPaused).
+			WithRetry(applyv1alpha1.RetryPolicy().WithLimit(0))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := resource(webhooks).Apply(t.Context(), "applied", &unstructured.Unstructured{Object: content},
+		metav1.ApplyOptions{FieldManager: manager, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var webhook v1alpha1.Webhook
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, &webhook); err != nil {
+		t.Fatal(err)
+	}
+	if webhook.Spec.State != v1alpha1.WebhookPaused || *webhook.Spec.Retry.Limit != 0 {
+		t.Errorf("got state %s, retry limit %d", webhook.Spec.State, *webhook.Spec.Retry.Limit)
+	}
+	if webhook.Spec.Description != "Start the smoke tests" || webhook.Spec.Retry.MinBackoffSeconds != 10 {
+		t.Errorf("what was not applied has changed: %+v", webhook.Spec)
+	}
+}
+
+// Only its status subresource changes a Webhook's status, so that who may
+// write Webhooks cannot make one look healthy.
+func TestWebhookStatusSubresource(t *testing.T) {
+	status := map[string]any{"observedGeneration": int64(1), "webhookID": int64(7)}
+	created := create(t, webhooks, "status", fields{"status": status})
+	if diff := cmp.Diff(map[string]any{"observedGeneration": int64(-1)}, created.Object["status"]); diff != "" {
+		t.Errorf("status after creation (-want +got):\n%s", diff)
+	}
+	created.Object["status"] = status
+	updated, err := resource(webhooks).UpdateStatus(t.Context(), created, metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(status, updated.Object["status"]); diff != "" {
+		t.Errorf("status after it was written (-want +got):\n%s", diff)
+	}
+	if updated.GetGeneration() != 1 {
+		t.Errorf("generation is %d after a change of the status", updated.GetGeneration())
+	}
+}
