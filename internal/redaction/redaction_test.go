@@ -1,0 +1,216 @@
+package redaction
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// spellings are the ways in which receivers echo a secret.
+var spellings = map[string]func(s string) string{
+	"plain":            func(s string) string { return s },
+	"base64":           func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"base64, raw":      func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte(s)) },
+	"base64, URL":      func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) },
+	"base64, URL, raw": func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
+	"base64 in a URL": func(s string) string {
+		return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s)))
+	},
+	"base64 in PHP's JSON": func(s string) string {
+		return strings.ReplaceAll(base64.StdEncoding.EncodeToString([]byte(s)), "/", `\/`)
+	},
+	"hex":                   func(s string) string { return hex.EncodeToString([]byte(s)) },
+	"hex, upper":            func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
+	"URL query":             url.QueryEscape,
+	"URL path":              url.PathEscape,
+	"URL, lower-case hex":   func(s string) string { return each([]byte(s), "%%%02x") },
+	"JSON":                  func(s string) string { return marshal(s) },
+	"JSON, all escaped":     func(s string) string { return each([]rune(s), `\u%04x`) },
+	"JSON, PHP":             func(s string) string { return strings.ReplaceAll(marshal(s), "/", `\/`) },
+	"Go":                    func(s string) string { return unquote(strconv.QuoteToASCII(s)) },
+	"HTML":                  html.EscapeString,
+	"HTML, all hexadecimal": func(s string) string { return each([]rune(s), "&#x%x;") },
+	"HTML, named":           strings.NewReplacer("&", "&amp;", `"`, "&quot;", "<", "&lt;", ">", "&gt;", "'", "&apos;").Replace,
+}
+
+func each[T byte | rune](s []T, format string) string {
+	var out strings.Builder
+	for _, c := range s {
+		fmt.Fprintf(&out, format, c)
+	}
+	return out.String()
+}
+
+func marshal(s string) string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return unquote(string(data))
+}
+
+func unquote(s string) string { return s[1 : len(s)-1] }
+
+func TestRedactSpellings(t *testing.T) {
+	for _, secret := range []string{
+		"s3cr3t",
+		"secret!",
+		"a longer pass phrase, with spaces",
+		`quotes " and \ and / and <b>&'%41+=~?`,
+		"ÿþýüûúù", // all but '+' and '/' in base64
+		strings.Repeat("x", 4096),
+	} {
+		r := New(secret)
+		for name, spell := range spellings {
+			t.Run(fmt.Sprintf("%.10s %s", secret, name), func(t *testing.T) {
+				spelt := spell(secret)
+				got := r.Redact("before: (" + spelt + ") and (" + spelt + ") after")
+				want := "before: ([redacted]) and ([redacted]) after"
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for name, tc := range map[string]struct {
+		secrets []string
+		text    string
+		want    string
+	}{
+		"no secret":            {text: "hello", want: "hello"},
+		"not in the text":      {secrets: []string{"s3cr3t"}, text: "hello %41 \\u0041 &amp;", want: "hello %41 \\u0041 &amp;"},
+		"whole text":           {secrets: []string{"s3cr3t"}, text: "s3cr3t", want: "[redacted]"},
+		"too short":            {secrets: []string{"short", ""}, text: "short", want: "short"},
+		"side by side":         {secrets: []string{"s3cr3t"}, text: "s3cr3ts3cr3t", want: "[redacted]"},
+		"overlapping":          {secrets: []string{"abcabc"}, text: "abcabcabcd", want: "[redacted]d"},
+		"one within another":   {secrets: []string{"s3cr3t", "my s3cr3t!"}, text: "(my s3cr3t!)", want: "([redacted])"},
+		"several":              {secrets: []string{"s3cr3t", "passw0rd"}, text: "s3cr3t passw0rd", want: "[redacted] [redacted]"},
+		"half an escape":       {secrets: []string{"s3cr3t"}, text: `%4 \u00 \ & &; &# %`, want: `%4 \u00 \ & &; &# %`},
+		"Basic authentication": {secrets: []string{"s3cr3t"}, text: "Basic " + base64.StdEncoding.EncodeToString([]byte("me:s3cr3t")), want: "Basic bWU6[redacted]"},
+
+		"Standard Webhooks secret":          {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "(whsec_c2VjcmV0IGtleQ==)", want: "([redacted])"},
+		"without its prefix":                {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "(c2VjcmV0IGtleQ==)", want: "([redacted])"},
+		"without its padding":               {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "(c2VjcmV0IGtleQ)", want: "([redacted])"},
+		"its key":                           {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "(secret key)", want: "([redacted])"},
+		"its key in hex":                    {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "(736563726574206b6579)", want: "([redacted])"},
+		"prefix alone":                      {secrets: []string{"whsec_c2VjcmV0IGtleQ=="}, text: "no whsec_ here", want: "no whsec_ here"},
+		"broken off in the middle":          {secrets: []string{"a-long-token"}, text: "token: a-long-t", want: "token: [redacted]"},
+		"broken off early":                  {secrets: []string{"a-long-token"}, text: "token: a-lon", want: "token: a-lon"},
+		"broken off in the middle, escaped": {secrets: []string{"a-long/token"}, text: "token: a-long%2Ft", want: "token: [redacted]"},
+		"not at the end":                    {secrets: []string{"a-long-token"}, text: "token: a-long-t.", want: "token: a-long-t."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, New(tc.secrets...).Redact(tc.text)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The three places of a group of four characters, with neighbours and without.
+func TestRedactInsideBase64(t *testing.T) {
+	const secret = "s3cr3t/token"
+	r := New(secret)
+	for _, encoding := range []*base64.Encoding{
+		base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
+	} {
+		for before := range 7 {
+			for after := range 7 {
+				text := strings.Repeat("\xff", before) + secret + strings.Repeat("\xff", after)
+				got := r.Redact("(" + encoding.EncodeToString([]byte(text)) + ")")
+				left, right, ok := strings.Cut(got, Placeholder)
+				if !ok {
+					t.Errorf("%d bytes before, %d after: not redacted: %s", before, after, got)
+				}
+				// What is left decodes to neighbours only: no bit of the secret stays.
+				for _, side := range []string{strings.Trim(left, "()"), strings.Trim(right, "()=")} {
+					if rest := strings.Trim(side, "/_"); len(rest) > 0 && before%3 == 0 && after%3 == 0 {
+						t.Errorf("%d bytes before, %d after: left %q of the secret: %s", before, after, rest, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestNilRedactor(t *testing.T) {
+	var r *Redactor
+	if got := r.Redact("text"); got != "text" {
+		t.Errorf("Redact = %q, want the text", got)
+	}
+	if got := r.MaxEncodedLen(); got != 0 {
+		t.Errorf("MaxEncodedLen = %d, want 0", got)
+	}
+}
+
+func TestMaxEncodedLen(t *testing.T) {
+	const secret = `a longer "secret" & <more>/`
+	r := New("s3cr3t", secret)
+	for name, spell := range spellings {
+		if got := len(spell(secret)); got > r.MaxEncodedLen() {
+			t.Errorf("%s takes %d bytes, more than MaxEncodedLen of %d", name, got, r.MaxEncodedLen())
+		}
+	}
+}
+
+// Whatever is around a secret, and however the secret is spelt, nothing of the
+// spelling remains and nothing else is lost.
+func FuzzRedact(f *testing.F) {
+	f.Add("s3cr3t", "before", "after")
+	f.Add("a b/c+d%41", "%", "4")
+	f.Add(`\u0041&amp;`, `\`, "&")
+	f.Fuzz(func(t *testing.T, secret, before, after string) {
+		printable := []byte(secret) // as what signing.ParseSecret accepts
+		for i, c := range printable {
+			printable[i] = ' ' + c%('~'-' '+1)
+		}
+		secret = string(printable)
+		if len(secret) < MinLength || len(secret) > 100 || strings.Contains(Placeholder, secret) {
+			t.Skip()
+		}
+		r := New(secret)
+		for name, spell := range spellings {
+			spelt := spell(secret)
+			got := r.Redact(before + "(" + spelt + ")" + after)
+			if strings.Contains(got, spelt) {
+				t.Errorf("%s: %q left in %q", name, spelt, got)
+			}
+		}
+		if text := before + after; !strings.Contains(r.Redact(text), Placeholder) && r.Redact(text) != text {
+			t.Errorf("%q changed to %q", text, r.Redact(text))
+		}
+	})
+}
+
+func BenchmarkRedact(b *testing.B) {
+	r := New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	for name, text := range map[string]string{
+		"small": `{"status":"ok"}`,
+		"JSON":  strings.Repeat(`{"path":"a\/b"},`, 1024),
+		"plain": strings.Repeat("lorem ipsum, ", 1024),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Redact(text)
+			}
+		})
+	}
+	b.Run("New", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+		}
+	})
+}
