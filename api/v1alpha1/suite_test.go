@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -55,6 +54,7 @@ func run(m *testing.M) (code int) {
 		return 1
 	}
 	server.config = cp.Config()
+	server.config.WarningHandler = rest.NoWarnings{}
 	if server.dynamic, err = dynamic.NewForConfig(server.config); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -76,7 +76,7 @@ var kinds = map[string]string{
 
 func resource(plural string) dynamic.ResourceInterface {
 	gvr := v1alpha1.GroupVersion.WithResource(plural)
-	return server.dynamic.Resource(schema.GroupVersionResource(gvr)).Namespace(namespace)
+	return server.dynamic.Resource(gvr).Namespace(namespace)
 }
 
 // fields changes an object: values by path ("spec.url"). remove takes a field
@@ -104,12 +104,17 @@ func object(plural, name string, changes fields) *unstructured.Unstructured {
 			"payload":    `{"eventID":1}`,
 		},
 	}
-	obj := &unstructured.Unstructured{Object: map[string]any{
+	return change(&unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(),
 		"kind":       kinds[plural],
 		"metadata":   map[string]any{"name": name, "namespace": namespace},
 		"spec":       specs[plural],
-	}}
+	}}, changes)
+}
+
+// change makes a changed copy.
+func change(obj *unstructured.Unstructured, changes fields) *unstructured.Unstructured {
+	obj = obj.DeepCopy()
 	// In order, so that a block comes before what is in it.
 	for _, path := range slices.Sorted(maps.Keys(changes)) {
 		at := strings.Split(path, ".")

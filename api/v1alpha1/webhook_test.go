@@ -210,8 +210,8 @@ func TestWebhookTriggers(t *testing.T) {
 			want: map[string][]string{"spec.triggers": {"Required value"}},
 		},
 		"misspelt": {
-			set:  fields{"spec.triggers": []any{"clusters_deployed", "cluster_deployd"}},
-			want: map[string][]string{"spec.triggers[1]": {`Unsupported value: "cluster_deployd": ` + unsupported}},
+			set:  fields{"spec.triggers": []any{"clusters_deployed", "clusters_deplyed"}},
+			want: map[string][]string{"spec.triggers[1]": {`Unsupported value: "clusters_deplyed": ` + unsupported}},
 		},
 		"upper case": {
 			set:  fields{"spec.triggers": []any{"Clusters_Deployed"}},

@@ -268,17 +268,17 @@ type LastDelivery struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=wh,categories=horizon
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no longer than 63 characters, because its deliveries carry it as a label"
-// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
-// +kubebuilder:printcolumn:name="Triggers",type=string,JSONPath=`.spec.triggers`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
-// +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.deliveries.waiting`
-// +kubebuilder:printcolumn:name="Last",type=date,JSONPath=`.status.lastDelivery.time`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.deliveries.waiting`,priority=1
 // +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.deliveries.succeeded`,priority=1
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.deliveries.failed`,priority=1
-// +kubebuilder:printcolumn:name="Last Code",type=integer,JSONPath=`.status.lastDelivery.statusCode`,priority=1
+// +kubebuilder:printcolumn:name="Last",type=date,JSONPath=`.status.lastDelivery.time`
+// +kubebuilder:printcolumn:name="Code",type=integer,JSONPath=`.status.lastDelivery.statusCode`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
+// +kubebuilder:printcolumn:name="Triggers",type=string,JSONPath=`.spec.triggers`
 // +kubebuilder:printcolumn:name="Scope",type=string,JSONPath=`.spec.scope`,priority=1
 // +kubebuilder:printcolumn:name="Description",type=string,JSONPath=`.spec.description`,priority=1
 type Webhook struct {

@@ -265,10 +265,10 @@ type Attempt struct {
 // +kubebuilder:printcolumn:name="Code",type=integer,JSONPath=`.status.history[0].statusCode`
 // +kubebuilder:printcolumn:name="Attempts",type=integer,JSONPath=`.status.attempts`
 // +kubebuilder:printcolumn:name="ms",type=integer,JSONPath=`.status.history[0].milliseconds`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Next",type=string,JSONPath=`.status.nextAttemptTime`,priority=1
 // +kubebuilder:printcolumn:name="Event",type=string,JSONPath=`.spec.eventRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.history[0].error`,priority=1
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type WebhookDelivery struct {
 	metav1.TypeMeta `json:",inline"`
 
