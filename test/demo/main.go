@@ -1,0 +1,161 @@
+// Demo tells the story of Horizon's webhooks in a terminal, on a control plane
+// of its own: what a team writes, what Horizon creates, what arrives, and what
+// can be seen and done when something does not. It checks what it shows and
+// ends with exit code 0 only if all of it was as it should be.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+// patience bounds the whole story, which takes half a minute.
+const patience = 5 * time.Minute
+
+func main() {
+	binary := flag.String("operator", "bin/webhook-operator", "the operator's program")
+	root := flag.String("root", ".", "the directory of the repository")
+	flag.Parse()
+
+	// The first Ctrl-C ends the story in order; a second one ends this process
+	// at once, and its children with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+
+	s := &stage{out: os.Stdout, colour: wantsColour(os.Stdout)}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	err := perform(bounded, s, *root, *binary)
+	cancel()
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
+		os.Exit(130)
+	}
+	if err != nil {
+		fmt.Fprintln(s.out)
+		s.checkThat(err, "the story could not be told to its end")
+	}
+	fmt.Fprintf(s.out, "\ndemo: %d passed, %d failed\n", s.passed, s.failed)
+	if s.failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// perform builds the scene, tells the story and clears everything away.
+func perform(ctx context.Context, s *stage, root, binary string) (err error) {
+	s.say("%s", s.paint(bold, "Horizon's webhooks, in a minute"))
+	s.say("Everything below happens on this machine, on loopback, in a directory that is removed at the end.")
+	s.say("")
+
+	began := time.Now()
+	cp, err := controlplane.Start(ctx, controlplane.Options{ControllerManager: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cp.Stop()) }()
+	s.say("A control plane (etcd, kube-apiserver, kube-controller-manager) is ready after %.1f s.", time.Since(began).Seconds())
+
+	began = time.Now()
+	install, err := operator.Install(ctx, cp, root)
+	if err != nil {
+		return err
+	}
+	options := operator.Options{
+		Binary:     binary,
+		Kubeconfig: install.Kubeconfig,
+		Log:        filepath.Join(cp.Dir(), "operator.log"),
+	}
+	op, err := operator.Start(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, op.Stop())
+		if s.failed > 0 || err != nil {
+			showLog(s.out, options.Log)
+		}
+	}()
+	s.say("The CRDs are installed and the operator is ready after another %.1f s.", time.Since(began).Seconds())
+
+	if s.dir, err = filepath.Abs(cp.Dir()); err != nil {
+		return err
+	}
+	if s.env, err = install.Environment(); err != nil {
+		return err
+	}
+	r, err := startReceivers()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	t := &teller{stage: s, receivers: r, client: install.Client}
+	return t.tell(ctx)
+}
+
+// showLog prints the operator's own words where something went wrong.
+func showLog(out io.Writer, path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintf(out, "\nThe operator's log cannot be read: %v\n", err)
+		return
+	}
+	const most = 16 << 10
+	fmt.Fprintf(out, "\nThe end of the operator's log:\n%s\n", data[max(0, len(data)-most):])
+}
+
+// teller tells the story.
+type teller struct {
+	*stage
+	receivers
+	client client.Client
+}
+
+// receivers are the systems that are told what happens. All play on loopback.
+type receivers struct {
+	team   *receiver.Receiver // a team's own services
+	secure *receiver.Receiver // speaks HTTPS with a self-signed certificate
+	pager  *receiver.Receiver // broken at first
+	chat   *receiver.Receiver // down at first
+}
+
+func startReceivers() (r receivers, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.team, err = receiver.Start(receiver.Options{}); err != nil {
+		return r, err
+	}
+	if r.secure, err = receiver.Start(receiver.Options{TLS: true}); err != nil {
+		return r, err
+	}
+	if r.pager, err = receiver.Start(receiver.Options{}); err != nil {
+		return r, err
+	}
+	r.chat, err = receiver.Start(receiver.Options{})
+	return r, err
+}
+
+func (r receivers) close() error {
+	var errs []error
+	for _, r := range []*receiver.Receiver{r.team, r.secure, r.pager, r.chat} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
