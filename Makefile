@@ -38,6 +38,8 @@ SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+# Further arguments of the programs that run, demo and dev start.
+ARGS ?=
 # Passed on to go test: make test TESTFLAGS='-run TestX -count=1' PACKAGES=./controllers/...
 TESTFLAGS ?=
 TEST_TIMEOUT ?= 30m
@@ -78,8 +80,8 @@ build: ## Build the operator into bin/webhook-operator
 		{ cp $(BIN)/build/webhook-operator $(BIN)/webhook-operator.new && mv -f $(BIN)/webhook-operator.new $(BIN)/webhook-operator; }
 
 .PHONY: run
-run: ## Run the operator from source against the current kubeconfig
-	go run ./cmd $(ARGS)
+run: build ## Run the operator here, against the current kubeconfig; not beside a deployed one
+	@exec $(BIN)/webhook-operator --zap-devel --metrics-bind-address=127.0.0.1:8080 --health-probe-bind-address=0 $(ARGS)
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kube-controller-manager, unless KUBEBUILDER_ASSETS is set
