@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -100,17 +99,4 @@ func (t *teller) checkRecords(ctx context.Context) error {
 	t.check(n == want, "%d events for those who follow them made %d records, each stored once", len(documented), n)
 	t.check(!strings.Contains(records, diaryToken) && !strings.Contains(records, smokeToken), "no token is in any of them")
 	return nil
-}
-
-// asArrived writes a request as HTTP does.
-func asArrived(a receiver.Arrival) string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s HTTP/1.1\n", a.Method, a.URI)
-	for _, key := range slices.Sorted(maps.Keys(a.Header)) {
-		for _, value := range a.Header[key] {
-			fmt.Fprintf(&text, "%s: %s\n", key, value)
-		}
-	}
-	fmt.Fprintf(&text, "\n%s", a.Body)
-	return text.String()
 }

@@ -91,7 +91,7 @@ func (t *teller) events(ctx context.Context) error {
 
 	if arrived := t.team.Arrivals("/everything"); len(arrived) > 0 {
 		t.say("The first request, as it arrived:")
-		t.show(asArrived(arrived[0]))
+		t.show(arrived[0].String())
 		t.say("")
 	}
 	t.checkDocumented()

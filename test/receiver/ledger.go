@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -36,6 +38,19 @@ type Arrival struct {
 	// before: the receiver gets something again that it has said yes to. What
 	// a person resends looks the same from here.
 	Duplicate bool
+}
+
+// String is the request as HTTP writes it.
+func (a Arrival) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\n", a.Method, a.URI)
+	for _, key := range slices.Sorted(maps.Keys(a.Header)) {
+		for _, value := range a.Header[key] {
+			fmt.Fprintf(&b, "%s: %s\n", key, value)
+		}
+	}
+	fmt.Fprintf(&b, "\n%s\n", a.Body)
+	return b.String()
 }
 
 // Tally sums up what arrived.

@@ -1,0 +1,241 @@
+// Dev leaves a control plane and the operator running on this machine until it
+// is interrupted, with a receiver that prints what it gets. It is a place to
+// try things with kubectl; each start is a fresh one.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+const (
+	kubeconfigName = "kubeconfig"
+	logName        = "operator.log"
+	lockName       = "lock"
+
+	// failPath is answered 500.
+	failPath = "/fail"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
+	flag.StringVar(&o.dir, "dir", "bin/dev", "the directory for the kubeconfig and the operator's log")
+	flag.StringVar(&o.listen, "receiver", "127.0.0.1:30080", "the receiver's address; another one is taken if it is in use")
+	flag.Func("operator-arg", "a further flag of the operator, such as --zap-log-level=debug; may be given several times",
+		func(arg string) error { o.args = append(o.args, arg); return nil })
+	flag.Parse()
+
+	// The first Ctrl-C ends everything in order; a second one ends this
+	// process at once, and its children with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, o); err != nil {
+		fmt.Fprintln(os.Stderr, "dev:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	binary, root, dir, listen string
+	args                      []string
+}
+
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	unlock, err := lock(o.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	fmt.Fprintln(out, "starting a control plane: etcd, kube-apiserver, kube-controller-manager")
+	cp, err := controlplane.Start(ctx, controlplane.Options{ControllerManager: true})
+	if err != nil {
+		return orInterrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, cp.Stop()) }()
+	install, err := operator.Install(ctx, cp, o.root)
+	if err != nil {
+		return orInterrupted(ctx, err)
+	}
+
+	// Afterwards it would lead nowhere.
+	kubeconfig, err := filepath.Abs(filepath.Join(o.dir, kubeconfigName))
+	if err != nil {
+		return err
+	}
+	if err := controlplane.WriteKubeconfig(kubeconfig, cp.Config()); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(kubeconfig)) }()
+
+	fmt.Fprintln(out, "starting the operator")
+	log := filepath.Join(o.dir, logName)
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		return err
+	}
+	op, err := operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args})
+	if err != nil {
+		return orInterrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, op.Stop()) }()
+
+	p := &printer{out: out}
+	r, err := startReceiver(o.listen, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	kubectl, err := cp.Kubectl()
+	if err != nil {
+		return err
+	}
+	p.print(invitation(kubeconfig, log, kubectl, r))
+	return watch(ctx, out, op, cp)
+}
+
+// watch waits until it is interrupted, or until something ends that should
+// not.
+func watch(ctx context.Context, out io.Writer, op *operator.Operator, cp *controlplane.ControlPlane) error {
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out, "\nending everything")
+		return nil
+	case <-op.Done():
+		end, _ := op.Output()
+		return fmt.Errorf("the operator has ended (%s); its last words:\n%s", op.State(), end[max(0, len(end)-4<<10):])
+	case <-cp.Etcd.Done():
+		return fmt.Errorf("etcd has ended; see %s", cp.Etcd.Log())
+	case <-cp.APIServer.Done():
+		return fmt.Errorf("kube-apiserver has ended; see %s", cp.APIServer.Log())
+	case <-cp.ControllerManager.Done():
+		return fmt.Errorf("kube-controller-manager has ended; see %s", cp.ControllerManager.Log())
+	}
+}
+
+// orInterrupted is err, or nothing if it is only that a user has seen enough.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// lock keeps a second one from writing the same files. The kernel releases the
+// lock when this process ends in whatever way.
+func lock(dir string) (func(), error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another one runs in %s already", dir)
+		}
+		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func startReceiver(listen string, p *printer) (*receiver.Receiver, error) {
+	o := receiver.Options{Addr: listen, OnArrival: p.arrival}
+	r, err := receiver.Start(o)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		o.Addr = ""
+		r, err = receiver.Start(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Script(failPath, receiver.Answer{Status: http.StatusInternalServerError, Body: "this path always fails\n"})
+	return r, nil
+}
+
+// printer prints one thing at a time.
+type printer struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (p *printer) print(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.out, text)
+}
+
+func (p *printer) arrival(a receiver.Arrival) {
+	p.print(fmt.Sprintf("\n%s  the receiver got:\n%s", a.Time.Format("15:04:05.000"), a.String()))
+}
+
+// invitation says what is there and what can be tried.
+func invitation(kubeconfig, log, kubectl string, r *receiver.Receiver) string {
+	var b strings.Builder
+	b.WriteString("ready\n\nIn another terminal:\n\n")
+	fmt.Fprintf(&b, "export KUBECONFIG='%s'\n", kubeconfig)
+	if _, err := exec.LookPath("kubectl"); err != nil {
+		fmt.Fprintf(&b, "export PATH=\"$PATH\":'%s'\n", filepath.Dir(kubectl))
+	}
+	b.WriteString(strings.NewReplacer("URL", r.URL("/hooks/horizon"), "FAIL", r.URL(failPath)).Replace(commands))
+	fmt.Fprintf(&b, "\n%s prints here what it gets; its path %s answers 500.\n", r.URL("/"), failPath)
+	fmt.Fprintf(&b, "The operator's log is %s. Ctrl-C ends everything; the next start is a fresh one.\n", log)
+	return b.String()
+}
+
+const commands = `
+# A team says what it wants to be told:
+kubectl create secret generic receiver --from-literal=token=secret
+kubectl apply -f - <<'EOF'
+apiVersion: horizoncd.io/v1alpha1
+kind: Webhook
+metadata: {name: notify}
+spec:
+  url: URL
+  secretRef: {name: receiver, key: token}
+  triggers: [applications_created]
+  webhookID: 1
+EOF
+
+# Horizon says what happened:
+kubectl apply -f - <<'EOF'
+apiVersion: horizoncd.io/v1alpha1
+kind: WebhookEvent
+metadata: {name: horizon-1}
+spec:
+  eventID: 1
+  eventType: applications_created
+  application: {id: 1, name: test, priority: P0}
+  user: {id: 1, name: test, email: test@noreply.com}
+EOF
+
+# What became of it:
+kubectl get webhooks,webhookevents,webhookdeliveries
+kubectl describe webhookevent horizon-1
+kubectl get webhookdeliveries -o yaml
+
+# Send it once more:
+kubectl annotate webhookdelivery -l horizoncd.io/webhook=notify horizoncd.io/resend="$(date +%s)" --overwrite
+
+# A receiver that fails, and its repair:
+kubectl patch webhook notify --type=merge -p '{"spec":{"url":"FAIL","retry":{"limit":0}}}'
+kubectl patch webhook notify --type=merge -p '{"spec":{"url":"URL"}}'
+`
