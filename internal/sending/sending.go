@@ -1,0 +1,299 @@
+// Package sending is the one place that sends HTTP to receivers. It knows
+// nothing of Kubernetes. Whatever a receiver answers, an exchange ends in time
+// and leaves bounded, printable text without secrets.
+package sending
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Bounds of what is kept of an answer, in bytes.
+const (
+	MaxHeader     = 8 << 10
+	MaxBody       = 16 << 10
+	MaxLocation   = 1 << 10
+	MaxRetryAfter = 64
+	MaxError      = 1 << 10
+)
+
+const (
+	// lookahead is how many bytes of a body are read beyond MaxBody: more than
+	// the longest secret (4 KiB) takes in any spelling (six bytes for one), so
+	// that a secret on the cut is seen whole.
+	lookahead = 32 << 10
+
+	// maxReceivedHeader bounds what is read of headers, those of informational
+	// (1xx) answers included. More is an error.
+	maxReceivedHeader = 64 << 10
+
+	// connectTimeout bounds a connection's making beyond the life of the
+	// exchange that asked for it: net/http goes on, in case another needs it.
+	connectTimeout = 30 * time.Second
+
+	// idleTimeout is shorter than the 5 s after which widespread servers
+	// (Apache, Node.js, uvicorn) close. A POST that meets the closing is lost,
+	// and since the receiver may have got it, nobody can safely repeat it.
+	idleTimeout = 4 * time.Second
+
+	defaultUserAgent = "horizon-webhook-operator"
+)
+
+// Options of a Sender. The zero value is fit for use.
+type Options struct {
+	// Control, if given, is asked about each address that is dialled, after
+	// resolution; an error, or a panic, forbids it. The error can be found in
+	// Exchange.Err by errors.As, and its text is shown.
+	Control func(network, address string, c syscall.RawConn) error
+	// UserAgent is sent where a request does not give one.
+	UserAgent string
+	// MaxIdleConns bounds the idle connections to all receivers. Defaults to
+	// 4096.
+	MaxIdleConns int
+	// MaxIdleConnsPerHost bounds the idle connections to one receiver. Defaults
+	// to 256: many Webhooks may name one host.
+	MaxIdleConnsPerHost int
+}
+
+// Sender sends requests. It reuses connections, never between requests that
+// verify certificates and those that do not. It may be used concurrently.
+type Sender struct {
+	userAgent          string
+	verified, insecure *http.Transport
+}
+
+// Request is one request to make.
+type Request struct {
+	URL    string
+	Header http.Header // not changed
+	Body   []byte
+	// Timeout bounds the whole exchange, from the connection to the last byte
+	// of the answer.
+	Timeout time.Duration
+	// InsecureSkipVerify accepts any certificate.
+	InsecureSkipVerify bool
+	// Redact takes secrets out of all text that is kept. It may be nil.
+	Redact func(string) string
+}
+
+// Response is what is kept of an answer: redacted, then made printable, then
+// cut.
+type Response struct {
+	// StatusCode as the receiver sent it, from 0 to 999.
+	StatusCode int
+	// Header in a line each, sorted, up to MaxHeader bytes.
+	Header          string
+	HeaderTruncated bool
+	// Body up to MaxBody bytes.
+	Body string
+	// BodyTruncated: the body was cut, or could not be read to its end.
+	BodyTruncated bool
+	// RetryAfter is the header of this name as it was sent, up to
+	// MaxRetryAfter bytes.
+	RetryAfter string
+	// Location is the header of this name, up to MaxLocation bytes.
+	Location string
+}
+
+// Exchange is a request and what came of it.
+type Exchange struct {
+	Start    time.Time
+	Duration time.Duration
+	// RequestHeader in a line each, sorted. Secret and signature are redacted;
+	// Host and Content-Length follow from URL and body and are left out.
+	RequestHeader string
+	// Response is nil where there was none.
+	Response *Response
+	// Err is why there was no answer or, with a Response, why its body could
+	// not be read to the end. Its text is ErrorText's.
+	Err error
+	// Interrupted: Err is because the caller's context ended, not because of
+	// Timeout.
+	Interrupted bool
+}
+
+// New returns a Sender. It also keeps what receivers send from the standard
+// logger, for the whole process.
+func New(o Options) *Sender {
+	filterLog()
+	transport := func(skipVerify bool) *http.Transport {
+		dialer := &net.Dialer{Timeout: connectTimeout, Control: guard(o.Control)}
+		return &http.Transport{
+			Proxy:       nil, // a guard would see the proxy's address only
+			DialContext: dialer.DialContext,
+			TLSClientConfig: &tls.Config{
+				MinVersion:         tls.VersionTLS12,
+				InsecureSkipVerify: skipVerify, //nolint:gosec // the owner of the Webhook asked for it
+			},
+			TLSHandshakeTimeout:    connectTimeout,
+			DisableCompression:     true, // a small gzip may become a gigabyte
+			MaxIdleConns:           cmp.Or(o.MaxIdleConns, 4096),
+			MaxIdleConnsPerHost:    cmp.Or(o.MaxIdleConnsPerHost, 256),
+			IdleConnTimeout:        idleTimeout,
+			MaxResponseHeaderBytes: maxReceivedHeader,
+			ForceAttemptHTTP2:      true,
+			HTTP2: &http.HTTP2Config{
+				// A dead connection harms only the requests of these seconds.
+				SendPingTimeout: 15 * time.Second,
+				PingTimeout:     15 * time.Second,
+				// The default lets a receiver fill 4 MiB of memory a request.
+				MaxReceiveBufferPerStream:     64 << 10,
+				MaxReceiveBufferPerConnection: 1 << 20,
+			},
+		}
+	}
+	return &Sender{
+		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
+		verified:  transport(false),
+		insecure:  transport(true),
+	}
+}
+
+// Close closes idle connections. Requests under way go on.
+func (s *Sender) Close() {
+	s.verified.CloseIdleConnections()
+	s.insecure.CloseIdleConnections()
+}
+
+// Send posts a request once and returns when the answer is read, when
+// r.Timeout is over or when ctx ends. Redirects are not followed, since the
+// secret would go to another host; they are answers like others.
+func (s *Sender) Send(ctx context.Context, r Request) Exchange {
+	if r.Redact == nil {
+		r.Redact = func(text string) string { return text }
+	}
+	header := r.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	if header.Get("User-Agent") == "" {
+		header.Set("User-Agent", s.userAgent)
+	}
+	x := Exchange{Start: time.Now(), RequestHeader: requestHeader(header, r.Redact)}
+	var p progress
+	bounded, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	response, err := s.exchange(bounded, r, header, &p)
+	x.Response, x.Duration = response, time.Since(x.Start)
+	if err != nil {
+		x.Interrupted = ctx.Err() != nil
+		timedOut := !x.Interrupted && bounded.Err() != nil
+		x.Err = newError(err, p.stage(), x.Interrupted, timedOut, r)
+	}
+	return x
+}
+
+func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p *progress) (*Response, error) {
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
+		return nil, errURL // the cause would tell the URL
+	}
+	req.Header = header
+	transport := s.verified
+	if r.InsecureSkipVerify {
+		transport = s.insecure
+	}
+	// Not through an http.Client, which would follow redirects.
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	p.reach(readingBody)
+	return read(resp, r.Redact)
+}
+
+// read keeps what is to be kept of an answer. Where the error is about the
+// body, there is a Response all the same.
+func read(resp *http.Response, redact func(string) string) (*Response, error) {
+	kept := &Response{StatusCode: resp.StatusCode}
+	kept.Header, kept.HeaderTruncated = keep(redact(headerLines(resp.Header)), MaxHeader)
+	kept.RetryAfter, _ = keep(redact(resp.Header.Get("Retry-After")), MaxRetryAfter)
+	kept.Location, _ = keep(redact(resp.Header.Get("Location")), MaxLocation)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return kept, nil // what follows is not a body and has no end
+	}
+	// A body up to this length leaves its connection reusable. Reading on would
+	// cost more than another connection does.
+	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+lookahead))
+	body := redact(string(data))
+	if len(data) == MaxBody+lookahead {
+		// A secret may be cut at the end of this, and what was redacted has
+		// moved that end towards the part that is kept.
+		body = body[:max(0, len(body)-lookahead)]
+		kept.BodyTruncated = true
+	}
+	var cut bool
+	kept.Body, cut = keep(body, MaxBody)
+	kept.BodyTruncated = kept.BodyTruncated || cut || err != nil
+	return kept, err
+}
+
+// guard makes a panic of the check a refusal: in the goroutine that dials, it
+// would end the process.
+func guard(control func(string, string, syscall.RawConn) error) func(string, string, syscall.RawConn) error {
+	if control == nil {
+		return nil
+	}
+	return func(network, address string, c syscall.RawConn) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = &refusal{fmt.Errorf("the check of the address failed: %v", p)}
+			}
+		}()
+		if err := control(network, address, c); err != nil {
+			return &refusal{err}
+		}
+		return nil
+	}
+}
+
+// stage is how far an exchange has come.
+type stage int32
+
+const (
+	preparing stage = iota
+	resolving
+	connecting
+	negotiating
+	writing
+	waiting
+	readingHeader
+	readingBody
+)
+
+// progress remembers the latest stage of an exchange. Its hooks are called from
+// several goroutines, and by a dial that outlives the exchange.
+type progress struct{ latest atomic.Int32 }
+
+func (p *progress) stage() stage { return stage(p.latest.Load()) }
+
+func (p *progress) reach(s stage) {
+	for {
+		latest := p.latest.Load()
+		if latest >= int32(s) || p.latest.CompareAndSwap(latest, int32(s)) {
+			return
+		}
+	}
+}
+
+func (p *progress) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		DNSStart:             func(httptrace.DNSStartInfo) { p.reach(resolving) },
+		ConnectStart:         func(string, string) { p.reach(connecting) },
+		TLSHandshakeStart:    func() { p.reach(negotiating) },
+		GotConn:              func(httptrace.GotConnInfo) { p.reach(writing) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { p.reach(waiting) },
+		GotFirstResponseByte: func() { p.reach(readingHeader) },
+	}
+}
