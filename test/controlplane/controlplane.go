@@ -91,8 +91,9 @@ type ControlPlane struct {
 // Start starts a control plane and returns once its API server is ready, and
 // healthy controllers run if they were asked for. The deadline of ctx bounds
 // the start (two minutes if there is none); ctx does not end the control plane
-// afterwards, Stop does. If the start fails, nothing is left running and the
-// error holds the last lines of the log of the process that failed.
+// afterwards, Stop does. If the start fails, nothing is left running, and the
+// error holds the last lines of the log of the process that failed, and the
+// log's path. (In a temporary directory it stays until a later Start.)
 func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	ctx, cancel := withDefaultTimeout(ctx)
 	defer cancel()
@@ -107,7 +108,7 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, dir.close())
+			err = errors.Join(err, dir.release())
 		}
 	}()
 	keys, err := newPKI(dir.path)

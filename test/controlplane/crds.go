@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -24,8 +26,9 @@ const fieldManager = "horizon-controlplane"
 
 // InstallCRDs applies every CustomResourceDefinition in the YAML files of dir
 // (its subdirectories excluded; other kinds, such as a kustomization, are
-// passed over), and returns when the resources of all are served. The
-// deadline of ctx bounds the wait, two minutes if there is none.
+// passed over), and returns when the resources of all are served, and watched
+// by the controller manager if one runs. The deadline of ctx bounds the wait,
+// two minutes if there is none.
 func (cp *ControlPlane) InstallCRDs(ctx context.Context, dir string) error {
 	ctx, cancel := withDefaultTimeout(ctx)
 	defer cancel()
@@ -37,15 +40,23 @@ func (cp *ControlPlane) InstallCRDs(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("creating a client: %w", err)
 	}
+	news := false
 	for _, crd := range crds {
-		if err := applyCRD(ctx, client, crd); err != nil {
+		created, err := applyCRD(ctx, client, crd)
+		if err != nil {
 			return fmt.Errorf("applying the CRD %s: %w", crd.name, err)
 		}
+		news = news || created
 	}
 	for _, crd := range crds {
 		if err := waitServed(ctx, client, crd.name); err != nil {
 			return fmt.Errorf("waiting for the CRD %s: %w", crd.name, err)
 		}
+	}
+	if news && cp.ControllerManager != nil && cp.ControllerManager.Pid() != 0 {
+		// The garbage collector looks for new kinds every 30 s only, but also
+		// when it starts, and that takes no second.
+		return cp.ControllerManager.Restart(ctx)
 	}
 	return nil
 }
@@ -116,17 +127,26 @@ func parseCRDs(data []byte) ([]manifest, error) {
 	}
 }
 
-// applyCRD applies on the server's side, so that a second time is no conflict.
-func applyCRD(ctx context.Context, client clientset.Interface, crd manifest) error {
-	force := true
-	_, err := client.ApiextensionsV1().CustomResourceDefinitions().Patch(ctx, crd.name, types.ApplyPatchType, crd.json,
-		metav1.PatchOptions{FieldManager: fieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict})
-	return err
+// applyCRD applies on the server's side, so that a second time is no conflict,
+// and tells whether the CRD is new.
+func applyCRD(ctx context.Context, client clientset.Interface, crd manifest) (created bool, _ error) {
+	status := 0
+	err := client.ApiextensionsV1().RESTClient().Patch(types.ApplyPatchType).
+		Resource("customresourcedefinitions").
+		Name(crd.name).
+		Param("fieldManager", fieldManager).
+		Param("force", "true").
+		Param("fieldValidation", metav1.FieldValidationStrict).
+		Body(crd.json).
+		Do(ctx).
+		StatusCode(&status).
+		Error()
+	return status == http.StatusCreated, err
 }
 
-// waitServed waits for the condition Established and then for an answer from
-// the resource itself, because the server may say the former a moment before
-// it routes the latter.
+// waitServed waits for the condition Established, then for an answer from the
+// resource itself and for its place in discovery, because the server may say
+// the first a moment before the others are true.
 func waitServed(ctx context.Context, client clientset.Interface, name string) error {
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
@@ -163,6 +183,26 @@ func isServed(ctx context.Context, client clientset.Interface, name string) (boo
 			Do(ctx).Error()
 		if err != nil {
 			return false, err
+		}
+	}
+	return isDiscovered(client, crd)
+}
+
+// isDiscovered asks for everything at once, as kubectl and the controllers do:
+// that answer is put together from others, and last.
+func isDiscovered(client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) (bool, error) {
+	_, lists, err := client.Discovery().ServerGroupsAndResources()
+	if err != nil {
+		return false, err
+	}
+	for _, v := range crd.Spec.Versions {
+		gv := schema.GroupVersion{Group: crd.Spec.Group, Version: v.Name}.String()
+		if v.Served && !slices.ContainsFunc(lists, func(l *metav1.APIResourceList) bool {
+			return l.GroupVersion == gv && slices.ContainsFunc(l.APIResources, func(r metav1.APIResource) bool {
+				return r.Name == crd.Spec.Names.Plural
+			})
+		}) {
+			return false, fmt.Errorf("discovery does not list %s of %s", crd.Spec.Names.Plural, gv)
 		}
 	}
 	return true, nil

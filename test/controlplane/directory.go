@@ -73,8 +73,11 @@ func (d *directory) close() error {
 	if d.temporary {
 		err = os.RemoveAll(d.path)
 	}
-	return errors.Join(err, d.lock.Close())
+	return errors.Join(err, d.release())
 }
+
+// release gives up the lock and leaves everything where it is.
+func (d *directory) release() error { return d.lock.Close() }
 
 // sweep removes temporary directories whose process was killed before it could
 // do so: etcd sets aside 128 MiB in each. Those in use are locked. It does

@@ -17,8 +17,9 @@ const (
 	probeInterval = 50 * time.Millisecond
 	probeTimeout  = 5 * time.Second
 
-	// tailLines is how much of a log goes into an error.
-	tailLines = 20
+	// tailLines is how much of a log goes into an error. etcd tells what is
+	// wrong with a flag before it tells in 30 lines how to use it.
+	tailLines = 40
 )
 
 // WaitReady waits until the process says that it is ready. It fails when the
