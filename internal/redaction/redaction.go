@@ -123,9 +123,8 @@ func (r *Redactor) Redact(s string) string {
 	return replace(s, found)
 }
 
-// span is a part of a text, in bytes; 32 bits do for the texts of a record and
-// halve the memory that unescape takes.
-type span struct{ start, end int32 }
+// span is a part of a text, in bytes.
+type span struct{ start, end int }
 
 // find returns where a text gives a secret away, in no particular order.
 func (r *Redactor) find(s string) []span {
@@ -162,7 +161,7 @@ func (f form) widen(s string, start, end int) span {
 	for n := 0; f.base64 && n < 2 && end < len(s) && s[end] == '='; n++ {
 		end++
 	}
-	return span{int32(start), int32(end)}
+	return span{start, end}
 }
 
 func isBase64(c byte) bool {
@@ -175,7 +174,7 @@ func replace(s string, found []span) string {
 	}
 	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	var out strings.Builder
-	var done int32
+	done := 0
 	for i, f := range found {
 		if i == 0 || f.start > done {
 			out.WriteString(s[done:f.start])
@@ -213,7 +212,7 @@ func unescape(s string, decode func(string) (string, int)) (text string, origin 
 		}
 		out.WriteString(decoded)
 		for range len(decoded) {
-			origin = append(origin, span{int32(i), int32(i + length)})
+			origin = append(origin, span{i, i + length})
 		}
 		i += length
 	}

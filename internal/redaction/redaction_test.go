@@ -32,7 +32,7 @@ var spellings = map[string]func(s string) string{
 	"URL query":             url.QueryEscape,
 	"URL path":              url.PathEscape,
 	"URL, lower-case hex":   func(s string) string { return each([]byte(s), "%%%02x") },
-	"JSON":                  func(s string) string { return marshal(s) },
+	"JSON":                  marshal,
 	"JSON, all escaped":     func(s string) string { return each([]rune(s), `\u%04x`) },
 	"JSON, PHP":             func(s string) string { return strings.ReplaceAll(marshal(s), "/", `\/`) },
 	"Go":                    func(s string) string { return unquote(strconv.QuoteToASCII(s)) },

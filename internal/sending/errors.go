@@ -1,6 +1,7 @@
 package sending
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -207,8 +208,10 @@ func describeHTTP(text string) string {
 		}
 	}
 	// stream error: stream ID 5; INTERNAL_ERROR; received from peer
-	if parts := strings.SplitN(text, "; ", 3); len(parts) > 1 && strings.HasPrefix(text, "stream error: ") {
-		return "the HTTP/2 stream failed: " + parts[1]
+	if stream, ok := strings.CutPrefix(text, "stream error: "); ok {
+		_, stream, _ = strings.Cut(stream, "; ")
+		code, cause, _ := strings.Cut(stream, "; ")
+		return cmp.Or(describeHTTP(cause), "the HTTP/2 stream failed: "+code)
 	}
 	return ""
 }

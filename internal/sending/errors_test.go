@@ -46,6 +46,7 @@ func TestErrorText(t *testing.T) {
 		"TLS, other":         {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "TLS could not be negotiated: failed to parse certificate from server"},
 		"HTTP/2, going away": {err: errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=7, ErrCode=NO_ERROR, debug="words"`), want: "the receiver closed the HTTP/2 connection"},
 		"HTTP/2, stream":     {err: errors.New("stream error: stream ID 7; PROTOCOL_ERROR; received from peer"), want: "the HTTP/2 stream failed: PROTOCOL_ERROR"},
+		"HTTP/2, no cause":   {err: errors.New("stream error: stream ID 7; CANCEL"), want: "the HTTP/2 stream failed: CANCEL"},
 		"HTTP/2, headers":    {err: errors.New("http2: response header list larger than advertised limit"), want: "the headers of the answer are larger than 64 KiB"},
 		"HTTP/2, silent":     {err: errors.New("http2: client connection lost"), want: "the HTTP/2 connection went silent"},
 		"broken off":         {err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF), want: "the answer broke off"},

@@ -289,11 +289,15 @@ func (p *progress) reach(s stage) {
 
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		DNSStart:             func(httptrace.DNSStartInfo) { p.reach(resolving) },
-		ConnectStart:         func(string, string) { p.reach(connecting) },
-		TLSHandshakeStart:    func() { p.reach(negotiating) },
-		GotConn:              func(httptrace.GotConnInfo) { p.reach(writing) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { p.reach(waiting) },
+		DNSStart:          func(httptrace.DNSStartInfo) { p.reach(resolving) },
+		ConnectStart:      func(string, string) { p.reach(connecting) },
+		TLSHandshakeStart: func() { p.reach(negotiating) },
+		GotConn:           func(httptrace.GotConnInfo) { p.reach(writing) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				p.reach(waiting)
+			}
+		},
 		GotFirstResponseByte: func() { p.reach(readingHeader) },
 	}
 }

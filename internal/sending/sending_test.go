@@ -146,7 +146,9 @@ func write(text string) func(net.Conn) {
 
 // reset closes a connection by RST.
 func reset(conn net.Conn) {
-	_ = conn.(*net.TCPConn).SetLinger(0)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	conn.Close()
 }
 
@@ -337,13 +339,20 @@ func TestHTTP2(t *testing.T) {
 	var conns atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		protocol.Store(r.Proto)
-		if r.URL.Path == "/abort" {
+		switch r.URL.Path {
+		case "/abort":
 			panic(http.ErrAbortHandler)
-		}
-		if r.URL.Path == "/break" {
+		case "/break":
 			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
+		case "/endless":
+			for err := error(nil); err == nil; _, err = io.WriteString(w, "body") {
+			}
+		case "/headers":
+			for i := range 70 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 1<<10))
+			}
 		}
 		_, _ = io.WriteString(w, "ok")
 	}))
@@ -360,11 +369,13 @@ func TestHTTP2(t *testing.T) {
 		{path: "/", wantBody: "ok"},
 		{path: "/abort", wantErr: "the HTTP/2 stream failed: INTERNAL_ERROR"},
 		{path: "/break", wantBody: "half", wantErr: "the HTTP/2 stream failed: INTERNAL_ERROR"},
+		{path: "/endless", wantBody: strings.Repeat("body", MaxBody/4)},
+		{path: "/headers", wantErr: "the headers of the answer are larger than 64 KiB"},
 		{path: "/", wantBody: "ok"},
 	} {
 		x := send(t, s, server.URL+tc.path, func(r *Request) { r.InsecureSkipVerify = true })
 		if got := errorText(x.Err); got != tc.wantErr {
-			t.Errorf("%s: error %q, want %q", tc.path, got, tc.wantErr)
+			t.Errorf("%s: error %q, want %q; cause: %v", tc.path, got, tc.wantErr, errors.Unwrap(x.Err))
 		}
 		if x.Response != nil && x.Response.Body != tc.wantBody || x.Response == nil && tc.wantBody != "" {
 			t.Errorf("%s: %+v, want body %q", tc.path, x.Response, tc.wantBody)
@@ -463,19 +474,32 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-func TestTimeoutWhileNegotiating(t *testing.T) {
-	target, _ := receiver(t, wait) // it reads a request and gets TLS
-	x := send(t, newSender(t, Options{}), strings.Replace(target, "http:", "https:", 1), func(r *Request) { r.Timeout = brief })
-	// Whether it gave up first or the server did, it ended.
-	if x.Err == nil || x.Response != nil || x.Duration > brief+grace {
-		t.Errorf("%+v, want an error in time", x)
-	}
+// A receiver that accepts connections and never reads.
+func TestTimeoutWhileSending(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	x = send(t, newSender(t, Options{}), "https://"+listener.Addr().String(), func(r *Request) { r.Timeout = brief })
+	x := send(t, newSender(t, Options{}), "http://"+listener.Addr().String(), func(r *Request) {
+		r.Timeout = brief
+		r.Body = make([]byte, 64<<20) // more than the buffers between the two hold
+	})
+	if got, want := errorText(x.Err), "timeout after 500ms while sending the request"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+	if x.Duration > brief+grace {
+		t.Errorf("took %s, want at most %s", x.Duration, brief+grace)
+	}
+}
+
+func TestTimeoutWhileNegotiating(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	x := send(t, newSender(t, Options{}), "https://"+listener.Addr().String(), func(r *Request) { r.Timeout = brief })
 	if got, want := errorText(x.Err), "timeout after 500ms while negotiating TLS"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}

@@ -216,7 +216,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		"hex":        fmt.Sprintf("%x", value),
 		"upper hex":  fmt.Sprintf("%X", value),
 		"base64":     base64.StdEncoding.EncodeToString([]byte(value)),
-		"byte slice": strings.Trim(fmt.Sprint([]byte(value)), "[]"),
+		"byte slice": strings.Trim(fmt.Sprintf("%d", []byte(value)), "[]"),
 	} {
 		if strings.Contains(out.String(), form) {
 			t.Errorf("printed the secret, %s:\n%s", name, out.String())

@@ -1,0 +1,177 @@
+// Command webhook-operator sends Horizon's events to the Webhooks of a cluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/controllers"
+	"github.com/horizoncd/webhook-operator/internal/lease"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// defaultSystemNamespace is where config/ installs the operator.
+const defaultSystemNamespace = "horizon-webhooks"
+
+// drainMargin is what the process gets, after its last request has ended, to
+// store the records and release the lease.
+const drainMargin = 5 * time.Second
+
+func main() {
+	if err := run(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "webhook-operator:", err)
+		os.Exit(1)
+	}
+}
+
+// leaseDuration is how long the others wait for a leader that does not renew.
+const leaseDuration = 15 * time.Second
+
+// flags are the command line.
+type flags struct {
+	systemNamespace string
+	metricsAddress  string
+	probeAddress    string
+	leaderElect     bool
+	workers         int
+	drain           int
+	maxEventAge     time.Duration
+	eventTTL        time.Duration
+	zap             zap.Options
+}
+
+func parseFlags() flags {
+	var f flags
+	flag.StringVar(&f.systemNamespace, "system-namespace", systemNamespace(),
+		"Namespace whose Webhooks follow the events of every namespace. Defaults to $POD_NAMESPACE.")
+	flag.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
+	flag.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flag.BoolVar(&f.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
+	flag.IntVar(&f.workers, "workers", 512, "How many deliveries are worked on at once.")
+	flag.IntVar(&f.drain, "drain-seconds", 10, "How long requests under way may go on after SIGTERM.")
+	flag.DurationVar(&f.maxEventAge, "max-event-age", 72*time.Hour, "Age beyond which an event that nobody worked on is not sent.")
+	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age at which finished events are deleted; 0 keeps them for ever.")
+	f.zap.BindFlags(flag.CommandLine)
+	flag.Parse()
+	return f
+}
+
+func systemNamespace() string {
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	return defaultSystemNamespace
+}
+
+func run(ctx context.Context) error {
+	f := parseFlags()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.zap)))
+	log := ctrl.Log.WithName("setup")
+	if f.workers < 1 || f.drain < 0 || f.maxEventAge <= 0 || f.eventTTL < 0 {
+		return errors.New("--workers and --max-event-age must be positive, --drain-seconds and --event-ttl not negative")
+	}
+
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	cfg.UserAgent = "horizon-webhook-operator/" + version
+	cfg.DisableCompression = true // within a cluster, CPU is dearer than bytes
+	drain := time.Duration(f.drain) * time.Second
+	options := managerOptions(f, drain)
+	mayLead := func() error { return nil }
+	if f.leaderElect {
+		fence, err := newFence(cfg, f.systemNamespace)
+		if err != nil {
+			return fmt.Errorf("making the lease: %w", err)
+		}
+		options.LeaderElection, options.LeaderElectionResourceLockInterface = true, fence
+		mayLead = fence.Check
+	}
+	mgr, err := ctrl.NewManager(cfg, options)
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	sender := sending.New(sending.Options{UserAgent: "Horizon-Webhook/" + version})
+	defer sender.Close()
+	err = controllers.Setup(mgr, controllers.Options{
+		SystemNamespace: f.systemNamespace,
+		Workers:         f.workers,
+		MaxEventAge:     f.maxEventAge,
+		EventTTL:        f.eventTTL,
+		Drain:           drain,
+		Sender:          sender,
+		MayLead:         mayLead,
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding probes: %w", err)
+	}
+	log.Info("starting", "version", version, "systemNamespace", f.systemNamespace)
+	return mgr.Start(ctx)
+}
+
+func managerOptions(f flags, drain time.Duration) ctrl.Options {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // the types of a package disagree with themselves
+		}
+	}
+	return ctrl.Options{
+		Scheme: scheme,
+		Cache: cache.Options{
+			// A read that nobody planned for must not start a watch.
+			ReaderFailOnMissingInformer: true,
+			DefaultTransform:            cache.TransformStripManagedFields(),
+		},
+		Metrics:                       server.Options{BindAddress: f.metricsAddress},
+		HealthProbeBindAddress:        f.probeAddress,
+		LeaseDuration:                 ptr.To(leaseDuration),
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(drain + drainMargin),
+	}
+}
+
+// newFence returns the lock that leaders are elected by.
+func newFence(cfg *rest.Config, namespace string) (*lease.Fence, error) {
+	leases, err := coordinationv1.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: "webhook-operator.horizoncd.io"},
+		Client:     leases,
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+	}
+	return lease.New(lock, leaseDuration, clock.RealClock{}), nil
+}

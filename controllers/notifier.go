@@ -1,0 +1,44 @@
+package controllers
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// notifier emits Kubernetes Events where a person would look for them. They are
+// writes like any other, so a receiver that fails all the time gets few.
+type notifier struct {
+	recorder events.EventRecorder
+	limit    flowcontrol.PassiveRateLimiter
+}
+
+func newNotifier(recorder events.EventRecorder) *notifier {
+	return &notifier{recorder: recorder, limit: flowcontrol.NewTokenBucketPassiveRateLimiter(1, 25)}
+}
+
+// delivery tells of a delivery that failed for good.
+func (n *notifier) delivery(d *v1alpha1.WebhookDelivery) {
+	if d.Status.Result != v1alpha1.DeliveryFailed || !n.limit.TryAccept() {
+		return
+	}
+	note := fmt.Sprintf("event %s was not delivered after %d attempts; annotate %s to send it again",
+		d.Spec.EventRef.Name, d.Status.Attempts, v1alpha1.AnnotationResend)
+	n.recorder.Eventf(d, nil, corev1.EventTypeWarning, "DeliveryFailed", "Deliver", "%s", note)
+}
+
+// webhook tells that a Webhook cannot be sent to, or that it can again.
+func (n *notifier) webhook(w *v1alpha1.Webhook, ready bool, reason, message string) {
+	if !n.limit.TryAccept() {
+		return
+	}
+	kind := corev1.EventTypeWarning
+	if ready {
+		kind = corev1.EventTypeNormal
+	}
+	n.recorder.Eventf(w, nil, kind, reason, "CheckReadiness", "%s", message)
+}

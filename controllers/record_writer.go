@@ -1,0 +1,242 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+// recordWriter stores deliveries. What was sent once must be stored once, so it
+// settles lost answers instead of repeating them, tries again while the API
+// server cannot answer, and keeps what it refuses until it takes it.
+type recordWriter struct {
+	client  client.Client
+	live    client.Reader
+	ledger  *ledger.Ledger
+	storage *storage
+	notify  *notifier
+	clock   clock.Clock
+	drain   time.Duration
+
+	// refused are records that the API server does not take.
+	refused sync.Map
+}
+
+// pending is a record that is to be stored.
+type pending struct {
+	// base is what is in store; nil if nothing is.
+	base   *v1alpha1.WebhookDelivery
+	record *v1alpha1.WebhookDelivery
+	// shrunk is set once the record was made smaller.
+	shrunk bool
+	tries  int
+}
+
+// retryDelays space the tries while the API server cannot answer.
+func retryDelays() wait.Backoff {
+	return wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 1 << 30, Cap: 5 * time.Second}
+}
+
+// create stores a delivery for the first time.
+func (w *recordWriter) create(ctx context.Context, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
+	return w.store(ctx, &pending{record: d})
+}
+
+// update stores what was added to the log of a delivery. base is the delivery as
+// it was read.
+func (w *recordWriter) update(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
+	return w.store(ctx, &pending{base: base, record: d})
+}
+
+// resume goes on with a record that was refused. done is false where there is
+// none.
+func (w *recordWriter) resume(ctx context.Context, key types.NamespacedName) (done bool, _ reconcile.Result, _ error) {
+	p, ok := w.refused.Load(key)
+	if !ok {
+		return false, reconcile.Result{}, nil
+	}
+	result, err := w.store(ctx, p.(*pending))
+	return true, result, err
+}
+
+// store tries until the record is stored or refused. The worker keeps its slot
+// meanwhile: while nothing can be stored, nothing more is sent.
+func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result, error) {
+	ctx, cancel := linger(ctx, w.drain)
+	defer cancel()
+	delays := retryDelays()
+	for {
+		err := w.try(ctx, p)
+		if errors.Is(err, errAgain) {
+			continue
+		}
+		switch outcome := classify(err); {
+		case outcome == stored:
+			w.done(p)
+			return reconcile.Result{}, nil
+		case outcome == terminating:
+			w.drop(p)
+			return reconcile.Result{}, nil
+		case outcome == tooLarge && !p.shrunk:
+			p.shrunk = true
+			record.Shrink(p.record)
+			continue
+		case outcome == refused || outcome == tooLarge:
+			return w.postpone(ctx, p, err), nil
+		}
+		w.storage.failed(p.record.Namespace)
+		timer := w.clock.NewTimer(delays.Step())
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return reconcile.Result{}, fmt.Errorf("storing delivery %s: %w", p.record.Name, err)
+		case <-timer.C():
+		}
+	}
+}
+
+// try makes one write. Where the answer says that somebody else was there, it
+// reads what is in store and settles the difference.
+func (w *recordWriter) try(ctx context.Context, p *pending) error {
+	var err error
+	attempted := p.record.DeepCopy()
+	if p.base == nil {
+		err = w.client.Create(ctx, attempted)
+	} else {
+		// The lock makes sure that a process which only believes in its lease
+		// does not write over a newer log.
+		err = w.client.Patch(ctx, attempted, client.MergeFromWithOptions(p.base, client.MergeFromWithOptimisticLock{}))
+	}
+	switch {
+	case err == nil:
+		p.record = attempted
+		return nil
+	case apierrors.IsAlreadyExists(err), apierrors.IsConflict(err):
+		return w.settle(ctx, p)
+	case apierrors.IsNotFound(err) && p.base != nil:
+		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
+		return nil // somebody deleted the record
+	}
+	return err
+}
+
+// settle compares what is in store with what was to be stored.
+func (w *recordWriter) settle(ctx context.Context, p *pending) error {
+	current := &v1alpha1.WebhookDelivery{}
+	err := w.live.Get(ctx, client.ObjectKeyFromObject(p.record), current)
+	if apierrors.IsNotFound(err) && p.base != nil {
+		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case !record.Same(current, p.record):
+		return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(),
+			p.record.Name, fmt.Errorf("another object has this name"))
+	case record.SameLog(current, p.record):
+		p.record = current // the answer to an earlier try was lost
+		return nil
+	case p.base == nil && len(current.Status.History) == 0, p.base != nil && record.SameLog(current, p.base):
+		// Only labels, annotations or a note that it waits have changed.
+		p.base = current
+		next := current.DeepCopy()
+		record.Carry(p.record, next)
+		p.record = next
+		return errAgain
+	default:
+		// Another process has gone on with the delivery. What it wrote stands.
+		log.FromContext(ctx).Info("a delivery was sent by two processes", "delivery", p.record.Name)
+		p.record = current
+		return nil
+	}
+}
+
+// errAgain makes store try again at once with what settle has found.
+var errAgain = errors.New("the record has changed meanwhile")
+
+func (w *recordWriter) done(p *pending) {
+	key := client.ObjectKeyFromObject(p.record)
+	w.refused.Delete(key)
+	w.storage.worked(p.record.Namespace)
+	if _, known := w.ledger.Get(key); known {
+		w.ledger.Observe(p.record)
+	}
+	w.notify.delivery(p.record)
+}
+
+// drop gives up a record whose namespace is being deleted.
+func (w *recordWriter) drop(p *pending) {
+	key := client.ObjectKeyFromObject(p.record)
+	w.refused.Delete(key)
+	w.ledger.Withdraw(key)
+}
+
+// postpone keeps a record that the API server refuses, and frees the worker. The
+// event's status says why.
+func (w *recordWriter) postpone(ctx context.Context, p *pending, err error) reconcile.Result {
+	key := client.ObjectKeyFromObject(p.record)
+	w.storage.failed(key.Namespace)
+	w.refused.Store(key, p)
+	message := refusal(err)
+	w.ledger.Amend(key, func(d *ledger.Draft) { d.Refused = message })
+	if p.tries == 0 {
+		log.FromContext(ctx).Error(err, "a delivery cannot be stored", "delivery", key.Name, "namespace", key.Namespace)
+	}
+	p.tries++
+	delay := min(time.Second<<min(p.tries-1, 6), time.Minute)
+	return reconcile.Result{RequeueAfter: delay}
+}
+
+// refusal is the reason of a refusal in words that stay the same from one try to
+// the next.
+func refusal(err error) string {
+	text := []rune(err.Error())
+	return string(text[:min(len(text), 512)])
+}
+
+// outcome is what an error of the API server means for a record.
+type outcome int
+
+const (
+	stored outcome = iota
+	// terminating: the namespace is being deleted, or is gone.
+	terminating
+	// tooLarge: a smaller record may be taken.
+	tooLarge
+	// refused: somebody has to change something.
+	refused
+	// unanswered: nobody knows; to be tried again.
+	unanswered
+)
+
+func classify(err error) outcome {
+	switch {
+	case err == nil:
+		return stored
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsNotFound(err):
+		return terminating
+	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsBadRequest(err):
+		return tooLarge
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsMethodNotSupported(err):
+		return refused
+	default:
+		return unanswered
+	}
+}

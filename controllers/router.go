@@ -1,0 +1,91 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+)
+
+// router carries what the ledger tells to the queues of the controllers. As long
+// as a controller has not started, because another replica leads, nothing is
+// carried to it; when it starts, it begins with all there is.
+type router struct {
+	clock clock.PassiveClock
+
+	deliveries inlet[fairqueue.Request]
+	events     inlet[reconcile.Request]
+	webhooks   inlet[reconcile.Request]
+	retention  inlet[reconcile.Request]
+
+	// keys are the names of the events, which metadata of deliveries lacks.
+	keys sync.Map
+}
+
+var _ ledger.Listener = &router{}
+
+// DeliveryChanged implements ledger.Listener.
+func (r *router) DeliveryChanged(e ledger.Entry) {
+	request := fairqueue.Request{Webhook: e.Webhook, Delivery: e.Key.Name}
+	if wait := e.State.NextAttempt.Sub(r.clock.Now()); e.Draft == nil && !e.State.Resend && wait > 0 {
+		r.deliveries.addAfter(request, wait)
+		return
+	}
+	r.deliveries.add(request)
+}
+
+// EventChanged implements ledger.Listener.
+func (r *router) EventChanged(event types.UID) {
+	if key, ok := r.keys.Load(event); ok {
+		r.events.add(reconcile.Request{NamespacedName: key.(types.NamespacedName)})
+	}
+}
+
+// WebhookChanged implements ledger.Listener.
+func (r *router) WebhookChanged(webhook types.NamespacedName) {
+	r.webhooks.add(reconcile.Request{NamespacedName: webhook})
+	// Retention is in no hurry: nothing goes in its first 15 minutes, but the
+	// deliveries of a webhook that is gone go one round later.
+	r.retention.addAfter(reconcile.Request{NamespacedName: webhook}, 10*time.Second)
+}
+
+// inlet is the way into the queue of a controller, once that has started.
+type inlet[T comparable] struct {
+	mu    sync.RWMutex
+	queue workqueue.TypedRateLimitingInterface[T]
+}
+
+// source returns a source that opens the inlet when the controller starts, and
+// then runs begin, which may block until the controller can work.
+func (i *inlet[T]) source(begin func(context.Context) error) source.TypedSource[T] {
+	return source.TypedFunc[T](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[T]) error {
+		i.mu.Lock()
+		i.queue = queue
+		i.mu.Unlock()
+		return begin(ctx)
+	})
+}
+
+func (i *inlet[T]) add(item T) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.queue != nil {
+		i.queue.Add(item)
+	}
+}
+
+func (i *inlet[T]) addAfter(item T, wait time.Duration) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.queue != nil {
+		i.queue.AddAfter(item, wait)
+	}
+}

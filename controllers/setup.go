@@ -1,0 +1,113 @@
+// Package controllers connects the decisions of the internal packages to the API
+// server: they read, decide, act, and write once.
+//
+//	WebhookEvent ──▶ eventReconciler ──draft──▶ ledger ──▶ fairqueue
+//	                                                          │
+//	WebhookDelivery ◀── recordWriter ◀── deliveryReconciler ◀─┘ ──▶ receiver
+//	       └── deliveryWatch ──▶ ledger ──▶ webhookReconciler, retentionReconciler
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/metadata"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+)
+
+// Options are what the operator's flags say.
+type Options struct {
+	// SystemNamespace is the namespace whose Webhooks follow every namespace.
+	SystemNamespace string
+	// Workers is how many deliveries are worked on at once.
+	Workers int
+	// MaxEventAge is the age beyond which an event that nobody worked on is not
+	// sent any more.
+	MaxEventAge time.Duration
+	// EventTTL is how old an event gets that nothing more happens to. Zero keeps
+	// events for ever.
+	EventTTL time.Duration
+	// Drain is how long requests that are under way may go on when the operator
+	// is told to stop.
+	Drain time.Duration
+	// Sender sends the requests.
+	Sender Sender
+	// MayLead returns an error when this process may no longer be the leader.
+	MayLead func() error
+}
+
+const (
+	// draftCapacity bounds how many deliveries are known that are not stored.
+	draftCapacity = 20000
+	// patience is how long drafts wait behind a receiver that does not answer
+	// before they are stored as waiting.
+	patience = 2 * time.Second
+)
+
+// Setup adds the controllers to a manager.
+func Setup(mgr ctrl.Manager, o Options) error {
+	now := clock.RealClock{}
+	routes := &router{clock: now}
+	known := ledger.New(routes, draftCapacity)
+	limit := &limits{}
+	queue := fairqueue.New(fairqueue.Options{
+		Limit: limit.of,
+		Unstored: func(r fairqueue.Request) bool {
+			e, ok := known.Get(r.Key())
+			return ok && e.Draft != nil
+		},
+		Patience: patience,
+	})
+	secrets := &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now}
+	notify := newNotifier(mgr.GetEventRecorder("webhook-operator"))
+	receivers := &reports{}
+	room := &storage{}
+
+	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("making the metadata client: %w", err)
+	}
+	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
+		return err
+	}
+	writer := &recordWriter{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, storage: room, notify: notify,
+		clock: now, drain: o.Drain,
+	}
+	deliveries := &deliveryReconciler{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, queue: queue,
+		writer: writer, credentials: secrets, reports: receivers, sender: o.Sender, mayLead: o.MayLead,
+		clock: now, drain: o.Drain,
+	}
+	if err := deliveries.setup(mgr, o.Workers); err != nil {
+		return fmt.Errorf("setting up the delivery controller: %w", err)
+	}
+	events := &eventReconciler{
+		client: mgr.GetClient(), ledger: known, router: routes, storage: room, clock: now,
+		systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL,
+	}
+	if err := events.setup(mgr); err != nil {
+		return fmt.Errorf("setting up the event controller: %w", err)
+	}
+	webhooks := &webhookReconciler{
+		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, limits: limit,
+		credentials: secrets, reports: receivers, notify: notify, clock: now,
+		known: map[types.NamespacedName]acted{},
+	}
+	if err := webhooks.setup(mgr); err != nil {
+		return fmt.Errorf("setting up the webhook controller: %w", err)
+	}
+	keeper := &retentionReconciler{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, clock: now,
+	}
+	if err := keeper.setup(mgr); err != nil {
+		return fmt.Errorf("setting up the retention controller: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/readiness"
+)
+
+const (
+	// statusInterval is how far apart writes of numbers are.
+	statusInterval = 10 * time.Second
+	// secretInterval is how often a Secret that cannot be used is looked at
+	// again while somebody may be mending it.
+	secretInterval = 30 * time.Second
+	// mendingTime is how long after a Webhook became unusable its Secret is
+	// looked at even though nothing waits for it: a Secret that is applied just
+	// after its Webhook, say.
+	mendingTime = 10 * time.Minute
+)
+
+// webhookReconciler keeps the status of Webhooks, and wakes their deliveries when
+// something about them has changed.
+type webhookReconciler struct {
+	client      client.Client
+	ledger      *ledger.Ledger
+	router      *router
+	queue       *fairqueue.Queue
+	limits      *limits
+	credentials *credentials.Reader
+	reports     *reports
+	notify      *notifier
+	clock       clock.PassiveClock
+
+	latest latest[*v1alpha1.Webhook]
+	mu     sync.Mutex
+	// known is what was last acted on, by name.
+	known map[types.NamespacedName]acted
+}
+
+type acted struct {
+	uid        types.UID
+	generation int64
+	deleting   bool
+	ready      bool
+	written    time.Time
+}
+
+func (r *webhookReconciler) setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("webhook").
+		For(&v1alpha1.Webhook{}).
+		WatchesRawSource(r.router.webhooks.source(func(context.Context) error { return nil })).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	w := &v1alpha1.Webhook{}
+	if err := r.client.Get(ctx, request.NamespacedName, w); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.gone(request.NamespacedName)
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	w = r.latest.of(w)
+	before := r.acted(request.NamespacedName)
+	r.limits.set(request.NamespacedName, int(w.Spec.MaxInFlight))
+	if before.generation != w.Generation {
+		r.credentials.Forget(w) // whoever edits it wants to see what comes of it
+	}
+	_, note, err := r.credentials.Get(ctx, w)
+	problem := credentials.AsError(err)
+	if err != nil && problem == nil {
+		return reconcile.Result{}, err
+	}
+
+	now := acted{
+		uid: w.UID, generation: w.Generation, deleting: !w.DeletionTimestamp.IsZero(),
+		ready: problem == nil, written: before.written,
+	}
+	planned := readiness.Status(readiness.View{
+		Webhook: w, Problem: problem, Note: note, Counts: r.ledger.CountsOf(request.NamespacedName),
+		Last: r.reports.of(w.UID), Now: r.clock.Now(),
+	})
+	result, err := r.write(ctx, w, planned, &now)
+	if err != nil {
+		return result, err
+	}
+	r.act(request.NamespacedName, now)
+	if changed := now; before.uid != changed.uid || before.generation != changed.generation ||
+		before.ready != changed.ready || before.deleting != changed.deleting {
+		r.queue.Reconsider(request.NamespacedName)
+		wake(r.router, r.ledger, request.NamespacedName)
+	}
+	if again := r.lookAgain(w); problem != nil && again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
+		result.RequeueAfter = again
+	}
+	return result, nil
+}
+
+// write stores a status that differs: at once where a condition does, else not
+// more often than every ten seconds.
+func (r *webhookReconciler) write(
+	ctx context.Context, w *v1alpha1.Webhook, planned v1alpha1.WebhookStatus, now *acted,
+) (reconcile.Result, error) {
+	if readiness.Equal(w.Status, planned) || now.deleting {
+		return reconcile.Result{}, nil
+	}
+	if !readiness.Urgent(w.Status, planned) {
+		if wait := statusInterval - r.clock.Since(now.written); wait > 0 {
+			return reconcile.Result{RequeueAfter: wait}, nil
+		}
+	}
+	base := w.DeepCopy()
+	was := meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
+	w.Status = planned
+	if err := r.client.Status().Patch(ctx, w, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: time.Second}, nil // the cache lags behind
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of webhook %s: %w", w.Name, err))
+	}
+	r.latest.put(w)
+	now.written = r.clock.Now()
+	is := meta.FindStatusCondition(planned.Conditions, v1alpha1.ConditionReady)
+	switch ready := is.Status == metav1.ConditionTrue; {
+	case !ready && (was == nil || was.Reason != is.Reason), ready && was != nil && was.Status == metav1.ConditionFalse:
+		r.notify.webhook(w, ready, is.Reason, is.Message)
+	}
+	return reconcile.Result{}, nil
+}
+
+// lookAgain returns when to look at a Secret again that cannot be used, or zero.
+func (r *webhookReconciler) lookAgain(w *v1alpha1.Webhook) time.Duration {
+	if r.ledger.CountsOf(client.ObjectKeyFromObject(w)).Waiting > 0 {
+		return secretInterval
+	}
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+	since := w.CreationTimestamp.Time
+	if c != nil && c.LastTransitionTime.After(since) {
+		since = c.LastTransitionTime.Time
+	}
+	if r.clock.Since(since) < mendingTime {
+		return secretInterval
+	}
+	return 0
+}
+
+// gone sees to what a Webhook leaves behind: its deliveries are looked at, and
+// retention removes those that were its own.
+func (r *webhookReconciler) gone(name types.NamespacedName) {
+	r.mu.Lock()
+	before, ok := r.known[name]
+	delete(r.known, name)
+	r.mu.Unlock()
+	if ok {
+		r.reports.forget(before.uid)
+		r.latest.forget(before.uid)
+	}
+	r.limits.forget(name)
+	wake(r.router, r.ledger, name)
+	r.router.retention.add(reconcile.Request{NamespacedName: name})
+}
+
+func (r *webhookReconciler) acted(name types.NamespacedName) acted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[name]
+}
+
+func (r *webhookReconciler) act(name types.NamespacedName, now acted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[types.NamespacedName]acted{}
+	}
+	r.known[name] = now
+}
+
+// limits are the numbers of requests that may be under way to each Webhook. The
+// queue asks for them often, so they are kept beside the cache.
+type limits struct{ byName sync.Map }
+
+// defaultLimit is the default of spec.maxInFlight.
+const defaultLimit = 10
+
+func (l *limits) set(webhook types.NamespacedName, limit int) {
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	l.byName.Store(webhook, limit)
+}
+
+func (l *limits) of(webhook types.NamespacedName) int {
+	if limit, ok := l.byName.Load(webhook); ok {
+		return limit.(int)
+	}
+	return defaultLimit
+}
+
+func (l *limits) forget(webhook types.NamespacedName) { l.byName.Delete(webhook) }

@@ -1,0 +1,376 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/redaction"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/internal/signing"
+)
+
+// takeoverMargin is for how long after this process has begun to lead events may
+// have been worked on by the one before: what it sent last may be stored late,
+// and the clocks of the API servers may differ.
+const takeoverMargin = 15 * time.Second
+
+// Sender sends one request and tells how it went.
+type Sender interface {
+	Send(ctx context.Context, request sending.Request) sending.Exchange
+}
+
+// deliveryReconciler makes deliveries: it sends drafts and stores them with their
+// outcome, and sends stored ones again when that is due or asked for. A worker
+// that holds a delivery's key is the only one to decide on it.
+type deliveryReconciler struct {
+	client client.Client
+	// live reads from the API server itself.
+	live        client.Reader
+	ledger      *ledger.Ledger
+	router      *router
+	queue       *fairqueue.Queue
+	writer      *recordWriter
+	credentials *credentials.Reader
+	reports     *reports
+	sender      Sender
+	// mayLead returns an error when this process may no longer be the leader.
+	mayLead func() error
+	clock   clock.PassiveClock
+	drain   time.Duration
+
+	leadsSince time.Time
+}
+
+func (r *deliveryReconciler) setup(mgr ctrl.Manager, workers int) error {
+	c, err := controller.NewTyped("webhookdelivery", mgr, controller.TypedOptions[fairqueue.Request]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: workers,
+		NewQueue: func(
+			name string, limiter workqueue.TypedRateLimiter[fairqueue.Request],
+		) workqueue.TypedRateLimitingInterface[fairqueue.Request] {
+			return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[fairqueue.Request]{
+				Name: name,
+				DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[fairqueue.Request]{
+					Name: name, Queue: r.queue,
+				}),
+			})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return c.Watch(r.router.deliveries.source(r.begin))
+}
+
+// begin waits until the deliveries in store are known, and then looks at all that
+// need something.
+func (r *deliveryReconciler) begin(ctx context.Context) error {
+	select {
+	case <-r.ledger.Synced():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.leadsSince = r.clock.Now()
+	for _, webhook := range r.ledger.Webhooks() {
+		wake(r.router, r.ledger, webhook)
+	}
+	return nil
+}
+
+// wake looks again at the deliveries of a webhook that need something.
+func wake(to *router, from *ledger.Ledger, webhook types.NamespacedName) {
+	for _, e := range from.OfWebhook(webhook) {
+		if e.NeedsAttention() {
+			to.DeliveryChanged(e)
+		}
+	}
+}
+
+// Reconcile implements reconcile.TypedReconciler.
+func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Request) (reconcile.Result, error) {
+	if ctx.Err() != nil {
+		return reconcile.Result{}, nil
+	}
+	if done, result, err := r.writer.resume(ctx, request.Key()); done {
+		return result, err
+	}
+	entry, ok := r.ledger.Get(request.Key())
+	if !ok {
+		return reconcile.Result{}, nil
+	}
+	webhook, err := r.webhook(ctx, entry)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if entry.Draft != nil {
+		return r.first(ctx, request, *entry.Draft, webhook)
+	}
+	return r.again(ctx, request, entry, webhook)
+}
+
+// webhook returns the Webhook of a delivery, or nil if it is gone: one of the
+// same name but another UID is another one.
+func (r *deliveryReconciler) webhook(ctx context.Context, e ledger.Entry) (*v1alpha1.Webhook, error) {
+	w := &v1alpha1.Webhook{}
+	if err := r.client.Get(ctx, e.Webhook, w); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if w.UID != e.WebhookUID {
+		return nil, nil
+	}
+	return w, nil
+}
+
+// first makes a draft's first attempt, unless it has to wait, and stores the
+// delivery with what came of it.
+func (r *deliveryReconciler) first(
+	ctx context.Context, request fairqueue.Request, draft ledger.Draft, w *v1alpha1.Webhook,
+) (reconcile.Result, error) {
+	e := &v1alpha1.WebhookEvent{}
+	if err := client.IgnoreNotFound(r.client.Get(ctx, draft.Event, e)); err != nil {
+		return reconcile.Result{}, err
+	}
+	// An event that was deleted is withdrawn, and a Webhook counts as it is now.
+	if w == nil || e.UID != draft.EventUID || !e.DeletionTimestamp.IsZero() {
+		r.ledger.Withdraw(request.Key())
+		return reconcile.Result{}, nil
+	}
+	if _, ok := matching.Match(w, e); !ok {
+		r.ledger.Withdraw(request.Key())
+		return reconcile.Result{}, nil
+	}
+	if stored, err := r.storedBefore(ctx, request.Key(), e); stored || err != nil {
+		return reconcile.Result{}, err
+	}
+
+	body, err := payload.Render(e, payload.WebhookID(w))
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("rendering the payload of event %s: %w", e.Name, err)
+	}
+	d := record.New(e, w, body)
+	secret, hold, err := r.secret(ctx, w)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if hold == nil {
+		hold = r.holds(w)
+	}
+	switch {
+	case hold != nil:
+	case draft.StoreFirst:
+		hold = &reason{v1alpha1.ReasonStoredFirst, "the record is stored before anything is sent, since another one could not be stored"}
+	case !r.queue.HasSlot(request):
+		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
+	}
+	if hold != nil {
+		record.Hold(d, hold.reason, hold.message, r.clock.Now())
+		return r.writer.create(ctx, d)
+	}
+	if err := r.attempt(ctx, request, d, w, secret, v1alpha1.CauseInitial); err != nil {
+		return reconcile.Result{}, err
+	}
+	return r.writer.create(ctx, d)
+}
+
+// storedBefore reads whether a process before this one has stored a delivery that
+// the watch does not show yet.
+func (r *deliveryReconciler) storedBefore(
+	ctx context.Context, key types.NamespacedName, e *v1alpha1.WebhookEvent,
+) (bool, error) {
+	if e.CreationTimestamp.After(r.leadsSince.Add(takeoverMargin)) {
+		return false, nil
+	}
+	d := &v1alpha1.WebhookDelivery{}
+	if err := r.live.Get(ctx, key, d); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	r.ledger.Observe(d)
+	return true, nil
+}
+
+// again looks at a stored delivery: a retry may be due, a resend asked for, or
+// its time may be over. Metadata answers most requests; what is to be changed is
+// read from the API server first.
+func (r *deliveryReconciler) again(
+	ctx context.Context, request fairqueue.Request, entry ledger.Entry, w *v1alpha1.Webhook,
+) (reconcile.Result, error) {
+	if w == nil && entry.WebhookUID != "" {
+		return reconcile.Result{}, nil // it goes with its owner
+	}
+	held := w != nil && (r.holds(w) != nil || !w.DeletionTimestamp.IsZero())
+	if step := retry.Next(entry.State, w, held, r.clock.Now()); step.Deed == retry.Rest {
+		return r.rest(step), nil
+	}
+	d := &v1alpha1.WebhookDelivery{}
+	if err := r.live.Get(ctx, request.Key(), d); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.ledger.Remove(request.Key(), "")
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	r.ledger.Observe(d)
+
+	base := d.DeepCopy()
+	step := retry.Next(record.StateOf(d), w, held, r.clock.Now())
+	switch step.Deed {
+	case retry.Rest:
+		return r.rest(step), nil
+	case retry.GiveUp:
+		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
+		return r.writer.update(ctx, base, d)
+	case retry.Send:
+	}
+	secret, problem, err := r.secret(ctx, w)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if problem != nil {
+		// The webhook controller wakes its deliveries when it can be sent to.
+		return r.rest(retry.Next(withoutResend(d), w, true, r.clock.Now())), nil
+	}
+	if !r.queue.HasSlot(request) {
+		r.queue.Add(request) // it was a draft when it was handed out
+		return reconcile.Result{}, nil
+	}
+	if err := r.attempt(ctx, request, d, w, secret, step.Cause); err != nil {
+		return reconcile.Result{}, err
+	}
+	return r.writer.update(ctx, base, d)
+}
+
+func withoutResend(d *v1alpha1.WebhookDelivery) retry.State {
+	s := record.StateOf(d)
+	s.Resend = false
+	return s
+}
+
+func (r *deliveryReconciler) rest(step retry.Step) reconcile.Result {
+	if step.At.IsZero() {
+		return reconcile.Result{}
+	}
+	return reconcile.Result{RequeueAfter: max(step.At.Sub(r.clock.Now()), time.Millisecond)}
+}
+
+// reason is why a delivery waits.
+type reason struct{ reason, message string }
+
+var givenUp = map[string]string{
+	v1alpha1.ReasonWebhookGone:   "its webhook was deleted; a new one of the same name does not get it",
+	v1alpha1.ReasonWaitedTooLong: "it waited longer than spec.retry.giveUpAfterSeconds of its webhook",
+}
+
+// holds returns why nothing is sent to a Webhook now, or nil.
+func (r *deliveryReconciler) holds(w *v1alpha1.Webhook) *reason {
+	switch {
+	case w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled:
+		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
+	case readiness.CircuitOpen(w, r.reports.of(w.UID)):
+		return &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
+	}
+	return nil
+}
+
+// secret returns the secret to send, or why there is none that can be sent.
+func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*signing.Secret, *reason, error) {
+	if w == nil {
+		return nil, nil, nil
+	}
+	secret, _, err := r.credentials.Get(ctx, w)
+	if mistake := credentials.AsError(err); mistake != nil {
+		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+		return nil, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil
+	}
+	return secret, nil, err
+}
+
+// attempt sends a delivery and writes the outcome into its log. It returns an
+// error if nothing was sent.
+func (r *deliveryReconciler) attempt(
+	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
+	w *v1alpha1.Webhook, secret *signing.Secret, cause v1alpha1.AttemptCause,
+) error {
+	if err := r.mayLead(); err != nil {
+		return fmt.Errorf("not sending: %w", err)
+	}
+	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
+	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), secret)
+	if err != nil {
+		return fmt.Errorf("signing delivery %s: %w", d.Name, err)
+	}
+	out := sending.Request{
+		URL: w.Spec.URL, Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
+		InsecureSkipVerify: w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled,
+	}
+	if secret != nil {
+		out.Redact = redaction.New(secret.Reveal()).Redact
+	}
+	ctx, cancel := linger(ctx, r.drain)
+	defer cancel()
+	sent := r.queue.Sending(request)
+	exchange := r.sender.Send(ctx, out)
+	sent()
+
+	verdict := record.Add(d, record.Attempt{
+		Cause: cause, URL: w.Spec.URL, Exchange: exchange, Policy: retry.PolicyOf(w),
+		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(),
+	})
+	if rejected(exchange) {
+		r.credentials.Forget(w)
+	}
+	r.reports.put(w.UID, readiness.Report{
+		Delivery: v1alpha1.LastDelivery{
+			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
+		},
+		Verdict: verdict, Explanation: retry.Explain(exchange), Generation: w.Generation,
+	})
+	r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
+	return nil
+}
+
+// rejected tells whether the receiver did not accept the secret: it may have been
+// rotated since it was read.
+func rejected(x sending.Exchange) bool {
+	return x.Response != nil &&
+		(x.Response.StatusCode == http.StatusUnauthorized || x.Response.StatusCode == http.StatusForbidden)
+}
+
+func timeout(w *v1alpha1.Webhook) time.Duration {
+	if w.Spec.TimeoutSeconds > 0 {
+		return time.Duration(w.Spec.TimeoutSeconds) * time.Second
+	}
+	return 30 * time.Second
+}
+
+// linger returns a context that outlives ctx by a while: what has begun when the
+// operator is told to stop gets that long to end.
+func linger(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	lingering, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(while, cancel)
+		context.AfterFunc(lingering, func() { timer.Stop() })
+	})
+	return lingering, func() { stop(); cancel() }
+}

@@ -1,0 +1,294 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+const (
+	// lateWindow is how young a Webhook has to be, when the operator starts, to
+	// be held against the events that were dispatched before.
+	lateWindow = 10 * time.Minute
+	// countsInterval is how far apart writes of mere counts are.
+	countsInterval = 10 * time.Second
+)
+
+// eventReconciler fans events out: it drafts a delivery for every Webhook that
+// matches, and tells in the event's status what became of them.
+type eventReconciler struct {
+	client          client.Client
+	ledger          *ledger.Ledger
+	router          *router
+	storage         *storage
+	clock           clock.PassiveClock
+	systemNamespace string
+	maxAge          time.Duration
+	ttl             time.Duration
+
+	late   lateWebhooks
+	latest latest[*v1alpha1.WebhookEvent]
+	// counted is when the counts of a waiting event were last written.
+	counted sync.Map
+}
+
+func (r *eventReconciler) setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("webhookevent").
+		Watches(&v1alpha1.WebhookEvent{}, r.followEvents()).
+		Watches(&v1alpha1.Webhook{}, handler.Funcs{CreateFunc: r.webhookAppeared}).
+		WatchesRawSource(r.router.events.source(r.begin)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 32}).
+		Complete(r)
+}
+
+// followEvents enqueues events, and keeps their names for the ledger.
+func (r *eventReconciler) followEvents() handler.EventHandler {
+	enqueue := func(e client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		r.router.keys.Store(e.GetUID(), client.ObjectKeyFromObject(e))
+		queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)})
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(e.Object, queue)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(e.ObjectNew, queue)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			uid := e.Object.GetUID()
+			r.router.keys.Delete(uid)
+			r.counted.Delete(uid)
+			r.latest.forget(uid)
+			r.late.forget(uid)
+		},
+	}
+}
+
+// begin waits until the deliveries in store are known. Webhooks that are young
+// when the operator starts are held against past events once more: the process
+// before may have dispatched those without having seen the Webhook.
+func (r *eventReconciler) begin(ctx context.Context) error {
+	select {
+	case <-r.ledger.Synced():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var webhooks v1alpha1.WebhookList
+	if err := r.client.List(ctx, &webhooks); err != nil {
+		return fmt.Errorf("listing webhooks: %w", err)
+	}
+	for i := range webhooks.Items {
+		w := &webhooks.Items[i]
+		if r.clock.Since(w.CreationTimestamp.Time) < lateWindow {
+			if err := r.holdAgainstPast(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// webhookAppeared holds a new Webhook against the events that may have overtaken
+// it: watches of different kinds are not ordered.
+func (r *eventReconciler) webhookAppeared(
+	ctx context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
+) {
+	if e.IsInInitialList {
+		return // begin sees to those
+	}
+	if err := r.holdAgainstPast(ctx, e.Object.(*v1alpha1.Webhook)); err != nil {
+		log.FromContext(ctx).Error(err, "a new webhook could not be held against past events", "webhook", e.Object.GetName())
+	}
+}
+
+func (r *eventReconciler) holdAgainstPast(ctx context.Context, w *v1alpha1.Webhook) error {
+	var scope []client.ListOption
+	if w.Namespace != r.systemNamespace {
+		scope = append(scope, client.InNamespace(w.Namespace))
+	}
+	var events v1alpha1.WebhookEventList
+	// The objects are only read, so they need not be copied.
+	if err := r.client.List(ctx, &events, append(scope, client.UnsafeDisableDeepCopy)...); err != nil {
+		return fmt.Errorf("listing events: %w", err)
+	}
+	for i := range events.Items {
+		e := &events.Items[i]
+		if _, ok := matching.Match(w, e); ok {
+			r.late.add(e.UID, w.UID)
+			r.router.events.add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)})
+		}
+	}
+	return nil
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *eventReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	e := &v1alpha1.WebhookEvent{}
+	if err := r.client.Get(ctx, request.NamespacedName, e); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if !e.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	e = r.latest.of(e)
+
+	webhooks, err := r.candidates(ctx, e)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	late := r.late.of(e.UID)
+	plan := dispatch.Make(dispatch.View{
+		Event: e, Webhooks: webhooks, Late: late, Entries: r.ledger.OfEvent(e.UID),
+		MaxAge: r.maxAge, Now: r.clock.Now(),
+	})
+	if r.addDrafts(e, plan.Missing) {
+		r.late.settle(e.UID, late)
+	}
+	return r.write(ctx, e, plan)
+}
+
+// addDrafts returns false when there was no room for all; the ledger tells when
+// there is.
+func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alpha1.Webhook) bool {
+	for _, w := range webhooks {
+		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, w)}
+		if !r.ledger.Add(key, r.draft(e, w)) {
+			return false
+		}
+	}
+	return true
+}
+
+// candidates are the Webhooks of the event's namespace and of the system's.
+func (r *eventReconciler) candidates(ctx context.Context, e *v1alpha1.WebhookEvent) ([]v1alpha1.Webhook, error) {
+	namespaces := []string{e.Namespace}
+	if e.Namespace != r.systemNamespace {
+		namespaces = append(namespaces, r.systemNamespace)
+	}
+	var all []v1alpha1.Webhook
+	for _, namespace := range namespaces {
+		var list v1alpha1.WebhookList
+		if err := r.client.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing webhooks: %w", err)
+		}
+		all = append(all, list.Items...)
+	}
+	return all, nil
+}
+
+func (r *eventReconciler) draft(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Draft {
+	return ledger.Draft{
+		Event: client.ObjectKeyFromObject(e), EventUID: e.UID,
+		Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID,
+		StoreFirst: dispatch.Refused(e) || r.storage.suspect(w.Namespace),
+	}
+}
+
+// write stores a status that differs, or removes an event whose time is over.
+func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, plan dispatch.Plan) (reconcile.Result, error) {
+	switch dispatch.Compare(e, plan.Status) {
+	case dispatch.Same:
+		return r.expire(ctx, e, len(plan.Missing) > 0)
+	case dispatch.Minor:
+		if last, ok := r.counted.Load(e.UID); ok {
+			if wait := countsInterval - r.clock.Since(last.(time.Time)); wait > 0 {
+				return reconcile.Result{RequeueAfter: wait}, nil
+			}
+		}
+	case dispatch.Major:
+	}
+	base := e.DeepCopy()
+	e.Status = plan.Status
+	if err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		// A conflict means that the cache lags behind; what it lacks wakes this
+		// reconciler again.
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: time.Second}, nil
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of event %s: %w", e.Name, err))
+	}
+	r.latest.put(e)
+	if dispatch.Finished(e) {
+		r.counted.Delete(e.UID)
+	} else {
+		r.counted.Store(e.UID, r.clock.Now())
+	}
+	return r.expire(ctx, e, false)
+}
+
+// expire deletes an event some time after nothing more happens to it.
+func (r *eventReconciler) expire(ctx context.Context, e *v1alpha1.WebhookEvent, missing bool) (reconcile.Result, error) {
+	if !dispatch.Finished(e) || missing || r.ttl <= 0 {
+		return reconcile.Result{}, nil
+	}
+	if wait := r.ttl - r.clock.Since(e.CreationTimestamp.Time); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	err := r.client.Delete(ctx, e, client.Preconditions{UID: &e.UID})
+	return reconcile.Result{}, client.IgnoreNotFound(err)
+}
+
+// lateWebhooks are pairs of an event and a Webhook that may not have been known
+// when the event was dispatched.
+type lateWebhooks struct {
+	mu     sync.Mutex
+	events map[types.UID]map[types.UID]bool
+}
+
+func (l *lateWebhooks) add(event, webhook types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.events == nil {
+		l.events = map[types.UID]map[types.UID]bool{}
+	}
+	// A copy, because of hands the maps out.
+	webhooks := map[types.UID]bool{webhook: true}
+	maps.Copy(webhooks, l.events[event])
+	l.events[event] = webhooks
+}
+
+// settle drops the pairs that were dealt with, and keeps those added since.
+func (l *lateWebhooks) settle(event types.UID, dealtWith map[types.UID]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := maps.Clone(l.events[event])
+	maps.DeleteFunc(rest, func(webhook types.UID, _ bool) bool { return dealtWith[webhook] })
+	if len(rest) == 0 {
+		delete(l.events, event)
+		return
+	}
+	l.events[event] = rest
+}
+
+func (l *lateWebhooks) of(event types.UID) map[types.UID]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events[event]
+}
+
+func (l *lateWebhooks) forget(event types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.events, event)
+}

@@ -1,0 +1,289 @@
+// Package dispatch decides which webhooks an event still has to be drafted for,
+// and what the event's status says. It is pure: objects and a time in, a plan
+// out.
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+// maxNames is how many deliveries and how many unmatched webhooks a status names.
+const maxNames = 50
+
+// View is what a plan depends on.
+type View struct {
+	Event *v1alpha1.WebhookEvent
+	// Webhooks of the event's namespace, and those that follow every namespace.
+	Webhooks []v1alpha1.Webhook
+	// Late are webhooks that were not known when the event was dispatched.
+	Late map[types.UID]bool
+	// Entries are the known deliveries of the event.
+	Entries []ledger.Entry
+	// MaxAge is the age beyond which an event that nobody worked on expires.
+	MaxAge time.Duration
+	Now    time.Time
+}
+
+// Plan is what to do for an event.
+type Plan struct {
+	// Missing are the webhooks that match and have neither delivery nor draft.
+	Missing []*v1alpha1.Webhook
+	// Status is what the event's status should say.
+	Status v1alpha1.WebhookEventStatus
+}
+
+// Dispatched tells whether every webhook that matches an event has its delivery
+// stored, or the event is not to be sent at all.
+func Dispatched(e *v1alpha1.WebhookEvent) bool {
+	c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonExpired)
+}
+
+// Refused tells whether a record of an event could not be stored.
+func Refused(e *v1alpha1.WebhookEvent) bool {
+	c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+	return c != nil && c.Reason == v1alpha1.ReasonRecordRefused
+}
+
+// Finished tells whether nothing more will happen to an event by itself.
+func Finished(e *v1alpha1.WebhookEvent) bool {
+	switch e.Status.Result {
+	case v1alpha1.EventSucceeded, v1alpha1.EventFailed, v1alpha1.EventUnmatched, v1alpha1.EventExpired:
+		return true
+	case v1alpha1.EventPending, v1alpha1.EventWaiting:
+		return false
+	}
+	return false
+}
+
+// Make returns the plan for an event.
+func Make(v View) Plan {
+	known := map[types.NamespacedName]bool{}
+	for _, entry := range v.Entries {
+		known[entry.Key] = true
+	}
+	dispatched := Dispatched(v.Event)
+	if expired(v) && len(known) == 0 && !dispatched {
+		return Plan{Status: expiredStatus(v)}
+	}
+
+	var plan Plan
+	unmatched := map[v1alpha1.UnmatchedReason][]string{}
+	for i := range v.Webhooks {
+		w := &v.Webhooks[i]
+		if dispatched && !v.Late[w.UID] {
+			continue
+		}
+		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(v.Event, w)}
+		if known[key] {
+			continue
+		}
+		reason, ok := matching.Match(w, v.Event)
+		switch {
+		case ok:
+			plan.Missing = append(plan.Missing, w)
+		case w.Namespace == v.Event.Namespace:
+			unmatched[reason] = append(unmatched[reason], w.Name)
+		}
+	}
+	plan.Status = status(v, dispatched, len(plan.Missing) > 0, unmatched)
+	return plan
+}
+
+func expired(v View) bool {
+	happened := v.Event.CreationTimestamp.Time
+	if t := v.Event.Spec.Time.Time; !t.IsZero() {
+		happened = t
+	}
+	return v.Event.Status.ObservedGeneration < 1 && v.Now.Sub(happened) > v.MaxAge
+}
+
+func status(
+	v View, dispatched, missing bool, unmatched map[v1alpha1.UnmatchedReason][]string,
+) v1alpha1.WebhookEventStatus {
+	s := *v.Event.Status.DeepCopy()
+	s.ObservedGeneration = v.Event.Generation
+	if !dispatched {
+		s.Unmatched = nameUnmatched(unmatched)
+	}
+
+	var counts v1alpha1.DeliveryCounts
+	var names []string
+	drafts, refused := 0, ""
+	for _, entry := range v.Entries {
+		if entry.Draft != nil {
+			drafts++
+			if entry.Draft.Refused != "" {
+				refused = entry.Draft.Refused
+			}
+			continue
+		}
+		if entry.Key.Namespace != v.Event.Namespace {
+			continue
+		}
+		names = append(names, entry.Key.Name)
+		switch entry.State.Result {
+		case v1alpha1.DeliverySucceeded:
+			counts.Succeeded++
+		case v1alpha1.DeliveryFailed:
+			counts.Failed++
+		case v1alpha1.DeliveryWaiting:
+			counts.Waiting++
+		}
+	}
+	// What retention has removed since stays counted.
+	if total(counts) >= total(s.Counts) {
+		s.Counts = counts
+		slices.Sort(names)
+		s.Deliveries = names[:min(len(names), maxNames)]
+	}
+
+	set := setter(v, &s)
+	switch {
+	case dispatched:
+	case refused != "":
+		set(v1alpha1.ConditionDispatched, metav1.ConditionFalse, v1alpha1.ReasonRecordRefused,
+			"a delivery cannot be stored, and nothing is sent without a record: "+refused)
+	case missing || drafts > 0:
+		set(v1alpha1.ConditionDispatched, metav1.ConditionFalse, v1alpha1.ReasonDispatching,
+			"deliveries are being made")
+	default:
+		set(v1alpha1.ConditionDispatched, metav1.ConditionTrue, v1alpha1.ReasonDispatched,
+			"every matching webhook has its delivery")
+		dispatched = true
+	}
+	deliver(&s, dispatched, set)
+	return s
+}
+
+// deliver derives result and Delivered from the counts.
+func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
+	c := s.Counts
+	message := fmt.Sprintf("%d of %d delivered", c.Succeeded, total(c))
+	switch {
+	case s.Result == v1alpha1.EventExpired:
+		return
+	case !dispatched:
+		s.Result = v1alpha1.EventPending
+		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonDispatching, message)
+	case total(c) == 0:
+		s.Result = v1alpha1.EventUnmatched
+		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonNothingToDeliver,
+			"no webhook of this namespace matches; status.unmatched tells why")
+	case c.Failed > 0:
+		s.Result = v1alpha1.EventFailed
+		set(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonFailed,
+			fmt.Sprintf("%s, %d failed", message, c.Failed))
+	case c.Waiting > 0:
+		s.Result = v1alpha1.EventWaiting
+		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, message)
+	default:
+		s.Result = v1alpha1.EventSucceeded
+		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonDelivered, message)
+	}
+	delivered := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDelivered)
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
+	switch delivered.Status {
+	case metav1.ConditionUnknown:
+		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, delivered.Reason, delivered.Message)
+	case metav1.ConditionFalse:
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, delivered.Reason, delivered.Message)
+	case metav1.ConditionTrue:
+	}
+}
+
+func expiredStatus(v View) v1alpha1.WebhookEventStatus {
+	s := *v.Event.Status.DeepCopy()
+	s.ObservedGeneration = v.Event.Generation
+	s.Result = v1alpha1.EventExpired
+	message := fmt.Sprintf("older than %s (--max-event-age) when it was first worked on", v.MaxAge)
+	set := setter(v, &s)
+	set(v1alpha1.ConditionDispatched, metav1.ConditionFalse, v1alpha1.ReasonExpired, message)
+	set(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonExpired, message)
+	set(v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonExpired, message)
+	return s
+}
+
+type setFunc func(conditionType string, status metav1.ConditionStatus, reason, message string)
+
+func setter(v View, s *v1alpha1.WebhookEventStatus) setFunc {
+	return func(conditionType string, status metav1.ConditionStatus, reason, message string) {
+		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+			Type: conditionType, Status: status, Reason: reason, Message: message,
+			ObservedGeneration: v.Event.Generation,
+			LastTransitionTime: metav1.NewTime(v.Now.Truncate(time.Second)),
+		})
+	}
+}
+
+// Change says how much a new status differs from the one that is stored.
+type Change int
+
+const (
+	// Same: nothing to write.
+	Same Change = iota
+	// Minor: only numbers differ; they may be written later, together.
+	Minor
+	// Major: a result or a condition differs.
+	Major
+)
+
+// Compare tells how a plan's status differs from the event's. An event whose
+// deliveries are being made needs no write: what comes next is its dispatch.
+func Compare(e *v1alpha1.WebhookEvent, planned v1alpha1.WebhookEventStatus) Change {
+	dispatched := meta.FindStatusCondition(planned.Conditions, v1alpha1.ConditionDispatched)
+	switch {
+	case equality.Semantic.DeepEqual(e.Status, planned):
+		return Same
+	case dispatched.Reason == v1alpha1.ReasonDispatching && !Refused(e):
+		return Same
+	case e.Status.Result != planned.Result || len(e.Status.Conditions) != len(planned.Conditions):
+		return Major
+	}
+	for _, c := range planned.Conditions {
+		was := meta.FindStatusCondition(e.Status.Conditions, c.Type)
+		if was == nil || was.Status != c.Status || was.Reason != c.Reason {
+			return Major
+		}
+	}
+	return Minor
+}
+
+// nearest lists the reasons by how near they are to a match.
+var nearest = []v1alpha1.UnmatchedReason{
+	v1alpha1.UnmatchedScope, v1alpha1.UnmatchedCreatedLater, v1alpha1.UnmatchedDisabled,
+	v1alpha1.UnmatchedDeleting, v1alpha1.UnmatchedTrigger,
+}
+
+func nameUnmatched(names map[v1alpha1.UnmatchedReason][]string) []v1alpha1.Unmatched {
+	var all []v1alpha1.Unmatched
+	room := maxNames
+	for _, reason := range nearest {
+		of := names[reason]
+		if len(of) == 0 {
+			continue
+		}
+		slices.Sort(of)
+		named := of[:min(len(of), room)]
+		room -= len(named)
+		all = append(all, v1alpha1.Unmatched{
+			Reason: reason, Count: int32(len(of)), Webhooks: named, //nolint:gosec // webhooks fit
+		})
+	}
+	return all
+}
+
+func total(c v1alpha1.DeliveryCounts) int32 { return c.Waiting + c.Succeeded + c.Failed }

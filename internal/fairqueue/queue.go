@@ -1,0 +1,385 @@
+// Package fairqueue is the queue between fan-out and sending: round robin over
+// namespaces, then over their webhooks, with a number of slots for each
+// webhook. Whatever one webhook piles up waits in a line of its own.
+package fairqueue
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+)
+
+// Request asks for a look at one delivery of one Webhook. The two share their
+// namespace.
+type Request struct {
+	Webhook  types.NamespacedName
+	Delivery string
+}
+
+// Key names the WebhookDelivery.
+func (r Request) Key() types.NamespacedName {
+	return types.NamespacedName{Namespace: r.Webhook.Namespace, Name: r.Delivery}
+}
+
+// Options are what the queue has to be told.
+type Options struct {
+	// Limit is how many requests of a webhook may be worked on at once. It is
+	// asked again each time, outside any lock but the queue's own, and must not
+	// call back. Less than 1 counts as 1.
+	Limit func(webhook types.NamespacedName) int
+	// Unstored tells of a request whose delivery is not stored yet.
+	Unstored func(Request) bool
+	// Patience is how long unstored deliveries wait behind a webhook whose slots
+	// are all taken by receivers that do not answer. After that they are handed
+	// out without a slot, so that they can be stored instead of sent.
+	Patience time.Duration
+	Clock    clock.WithDelayedExecution
+}
+
+// maxSpilling bounds how many requests of one webhook are handed out without a
+// slot at once.
+const maxSpilling = 4
+
+// Queue implements workqueue.TypedInterface, so that the delaying and
+// rate-limiting layers of client-go fit on top of it.
+type Queue struct {
+	opts Options
+
+	mu       sync.Mutex
+	wake     *sync.Cond
+	shutdown bool
+
+	lines   map[types.NamespacedName]*line
+	tenants map[string]*tenant
+	// turns are the namespaces that have something to hand out.
+	turns fifo[*tenant]
+
+	// queued and handed are the two sets of every work queue: what is in a line,
+	// and what a worker has. A request added while a worker has it is looked at
+	// again once it is done.
+	queued map[Request]struct{}
+	handed map[Request]*hold
+	ready  int
+}
+
+// tenant is a namespace.
+type tenant struct {
+	lines  int
+	turns  fifo[*line]
+	inTurn bool
+}
+
+// line is what waits for one webhook.
+type line struct {
+	webhook  types.NamespacedName
+	tenant   *tenant
+	inTurn   bool
+	unstored fifo[Request]
+	stored   fifo[Request]
+	// storedNext alternates between the two, so that neither new events nor a
+	// backlog starves.
+	storedNext bool
+
+	// slots are taken by workers; sending of them are inside an HTTP exchange.
+	slots    int
+	sending  int
+	spilling int
+	// timer runs while all slots are inside exchanges; silent is set when no
+	// exchange has ended in that time.
+	timer  clock.Timer
+	silent bool
+}
+
+// hold is what a worker has.
+type hold struct {
+	slot  bool
+	again bool
+}
+
+var _ workqueue.TypedInterface[Request] = &Queue{}
+
+// New returns an empty queue.
+func New(opts Options) *Queue {
+	if opts.Clock == nil {
+		opts.Clock = clock.RealClock{}
+	}
+	q := &Queue{
+		opts:    opts,
+		lines:   map[types.NamespacedName]*line{},
+		tenants: map[string]*tenant{},
+		queued:  map[Request]struct{}{},
+		handed:  map[Request]*hold{},
+	}
+	q.wake = sync.NewCond(&q.mu)
+	return q
+}
+
+// Add puts a request into the line of its webhook, unless it is there already.
+func (q *Queue) Add(r Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shutdown {
+		return
+	}
+	if h, ok := q.handed[r]; ok {
+		h.again = true
+		return
+	}
+	q.push(r)
+}
+
+// Get waits for a request whose turn it is. It returns at once when the queue
+// is shut down, whatever is left: the contexts of the workers are over by then.
+func (q *Queue) Get() (Request, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.shutdown {
+			return Request{}, true
+		}
+		if r, ok := q.pop(); ok {
+			return r, false
+		}
+		q.wake.Wait()
+	}
+}
+
+// Done gives back what Get returned.
+func (q *Queue) Done(r Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h, ok := q.handed[r]
+	if !ok {
+		return
+	}
+	delete(q.handed, r)
+	l := q.line(r.Webhook)
+	if h.slot {
+		l.slots--
+	} else {
+		l.spilling--
+	}
+	if h.again && !q.shutdown {
+		q.push(r)
+	}
+	q.takeTurn(l)
+	q.forget(l)
+}
+
+// HasSlot tells whether a request that a worker has may be sent. One without a
+// slot was handed out to be stored.
+func (q *Queue) HasSlot(r Request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h, ok := q.handed[r]
+	return ok && h.slot
+}
+
+// Sending is called when a worker begins an HTTP exchange, and the function it
+// returns when that exchange is over.
+func (q *Queue) Sending(r Request) (sent func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.line(r.Webhook)
+	l.sending++
+	if l.sending >= q.limit(l) && l.timer == nil {
+		l.timer = q.opts.Clock.AfterFunc(q.opts.Patience, func() { q.losePatience(l) })
+	}
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		l.sending--
+		l.silent = false
+		if l.timer != nil {
+			l.timer.Stop()
+			l.timer = nil
+		}
+	}
+}
+
+func (q *Queue) losePatience(l *line) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.timer != nil && l.sending >= q.limit(l) {
+		l.silent = true
+		q.takeTurn(l)
+	}
+}
+
+// Reconsider is called when the limit of a webhook may have changed.
+func (q *Queue) Reconsider(webhook types.NamespacedName) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l, ok := q.lines[webhook]; ok {
+		q.takeTurn(l)
+	}
+}
+
+// Len is the number of requests in line.
+func (q *Queue) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ready
+}
+
+// ShutDown makes Get return.
+func (q *Queue) ShutDown() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.shutdown = true
+	q.wake.Broadcast()
+}
+
+// ShutDownWithDrain is ShutDown: what is in line is safe in the API server, and
+// nothing may be sent any more.
+func (q *Queue) ShutDownWithDrain() { q.ShutDown() }
+
+// ShuttingDown tells whether ShutDown was called.
+func (q *Queue) ShuttingDown() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.shutdown
+}
+
+func (q *Queue) push(r Request) {
+	if _, ok := q.queued[r]; ok {
+		return
+	}
+	q.queued[r] = struct{}{}
+	q.ready++
+	l := q.line(r.Webhook)
+	if q.opts.Unstored(r) {
+		l.unstored.push(r)
+	} else {
+		l.stored.push(r)
+	}
+	q.takeTurn(l)
+}
+
+// pop hands out the next request. Lines and namespaces whose situation has
+// changed since they took their turn leave it here.
+func (q *Queue) pop() (Request, bool) {
+	for q.turns.len() > 0 {
+		t := q.turns.pop()
+		t.inTurn = false
+		for t.turns.len() > 0 {
+			l := t.turns.pop()
+			l.inTurn = false
+			r, slot, ok := q.next(l)
+			if !ok {
+				continue
+			}
+			delete(q.queued, r)
+			q.ready--
+			q.handed[r] = &hold{slot: slot}
+			q.takeTurn(l)
+			q.takeTurnOf(t)
+			return r, true
+		}
+	}
+	return Request{}, false
+}
+
+// next takes a request out of a line.
+func (q *Queue) next(l *line) (r Request, slot, ok bool) {
+	switch {
+	case q.hasSlot(l):
+		l.slots++
+		fromStored := l.stored.len() > 0 && (l.storedNext || l.unstored.len() == 0)
+		l.storedNext = !fromStored
+		if fromStored {
+			return l.stored.pop(), true, true
+		}
+		return l.unstored.pop(), true, true
+	case q.spills(l):
+		l.spilling++
+		return l.unstored.pop(), false, true
+	default:
+		return Request{}, false, false
+	}
+}
+
+func (q *Queue) hasSlot(l *line) bool {
+	return l.stored.len()+l.unstored.len() > 0 && l.slots < q.limit(l)
+}
+
+func (q *Queue) spills(l *line) bool {
+	return l.silent && l.unstored.len() > 0 && l.spilling < maxSpilling
+}
+
+// takeTurn puts a line, and its namespace, at the end of the round if it has
+// something to hand out.
+func (q *Queue) takeTurn(l *line) {
+	if l.inTurn || !(q.hasSlot(l) || q.spills(l)) {
+		return
+	}
+	l.inTurn = true
+	l.tenant.turns.push(l)
+	q.takeTurnOf(l.tenant)
+}
+
+func (q *Queue) takeTurnOf(t *tenant) {
+	if t.turns.len() == 0 {
+		return
+	}
+	if !t.inTurn {
+		t.inTurn = true
+		q.turns.push(t)
+	}
+	q.wake.Signal()
+}
+
+func (q *Queue) limit(l *line) int { return max(q.opts.Limit(l.webhook), 1) }
+
+func (q *Queue) line(webhook types.NamespacedName) *line {
+	l, ok := q.lines[webhook]
+	if !ok {
+		t, ok := q.tenants[webhook.Namespace]
+		if !ok {
+			t = &tenant{}
+			q.tenants[webhook.Namespace] = t
+		}
+		l = &line{webhook: webhook, tenant: t}
+		t.lines++
+		q.lines[webhook] = l
+	}
+	return l
+}
+
+// forget drops a line that nothing waits in, so that webhooks that are gone do
+// not stay in memory.
+func (q *Queue) forget(l *line) {
+	if l.slots+l.spilling+l.sending+l.stored.len()+l.unstored.len() > 0 || l.inTurn {
+		return
+	}
+	delete(q.lines, l.webhook)
+	if l.tenant.lines--; l.tenant.lines == 0 && !l.tenant.inTurn {
+		delete(q.tenants, l.webhook.Namespace)
+	}
+}
+
+// fifo is a first-in, first-out list that gives its memory back.
+type fifo[T any] struct {
+	items []T
+	head  int
+}
+
+func (f *fifo[T]) len() int { return len(f.items) - f.head }
+
+func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
+
+func (f *fifo[T]) pop() T {
+	v := f.items[f.head]
+	var zero T
+	f.items[f.head] = zero
+	f.head++
+	if f.head == len(f.items) {
+		f.items, f.head = nil, 0
+	} else if f.head > 64 && f.head > len(f.items)/2 {
+		f.items, f.head = append([]T(nil), f.items[f.head:]...), 0
+	}
+	return v
+}

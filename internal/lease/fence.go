@@ -1,0 +1,76 @@
+// Package lease fences sends by the leader's lease. A process that was stopped
+// and woken up believes in its lease for a while although another one leads
+// already; the fence knows better.
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+)
+
+// margin is how long before the end of the lease the last send may begin.
+const margin = 2 * time.Second
+
+// ErrExpired says that another process may lead by now.
+var ErrExpired = errors.New("the lease may have passed to another process")
+
+// Fence is a lock that remembers when its last successful renewal began.
+type Fence struct {
+	resourcelock.Interface
+	duration time.Duration
+	clock    clock.PassiveClock
+
+	mu      sync.Mutex
+	renewed time.Time
+}
+
+// New puts a fence around a lock whose lease lasts for the given duration.
+func New(lock resourcelock.Interface, duration time.Duration, c clock.PassiveClock) *Fence {
+	return &Fence{Interface: lock, duration: duration, clock: c}
+}
+
+// Create implements resourcelock.Interface.
+func (f *Fence) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return f.remember(r, func() error { return f.Interface.Create(ctx, r) })
+}
+
+// Update implements resourcelock.Interface.
+func (f *Fence) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return f.remember(r, func() error { return f.Interface.Update(ctx, r) })
+}
+
+// remember notes the time before the write: others count from the write itself,
+// so this process never believes for longer than they wait.
+func (f *Fence) remember(r resourcelock.LeaderElectionRecord, write func() error) error {
+	began := f.clock.Now()
+	err := write()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case r.HolderIdentity == "": // given back
+		f.renewed = time.Time{}
+	case err == nil && r.HolderIdentity == f.Identity():
+		f.renewed = began
+	}
+	return err
+}
+
+// Check returns ErrExpired unless the lease is held for certain. It asks both the
+// monotonic clock and the wall clock: the first stands still while a machine
+// sleeps, the second may be set back.
+func (f *Fence) Check() error {
+	f.mu.Lock()
+	renewed := f.renewed
+	f.mu.Unlock()
+	now := f.clock.Now()
+	limit := f.duration - margin
+	if renewed.IsZero() || now.Sub(renewed) >= limit || now.Round(0).Sub(renewed.Round(0)) >= limit {
+		return ErrExpired
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// lock is a lock whose writes take a while and may fail.
+type lock struct {
+	resourcelock.Interface
+	clock *clocktesting.FakeClock
+	takes time.Duration
+	err   error
+}
+
+func (l *lock) Identity() string { return "me" }
+func (l *lock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
+	l.clock.Step(l.takes)
+	return l.err
+}
+func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return l.Update(ctx, r)
+}
+
+func TestFence(t *testing.T) {
+	const duration = 15 * time.Second
+	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me"}
+	tests := map[string]struct {
+		do   func(f *Fence, l *lock)
+		want error
+	}{
+		"never held": {
+			do:   func(*Fence, *lock) {},
+			want: ErrExpired,
+		},
+		"just acquired": {
+			do: func(f *Fence, _ *lock) { _ = f.Create(context.Background(), mine) },
+		},
+		"renewed again and again": {
+			do: func(f *Fence, l *lock) {
+				for range 10 {
+					_ = f.Update(context.Background(), mine)
+					l.clock.Step(10 * time.Second)
+				}
+			},
+		},
+		"just before the margin": {
+			do: func(f *Fence, l *lock) {
+				_ = f.Update(context.Background(), mine)
+				l.clock.Step(duration - margin - time.Millisecond)
+			},
+		},
+		"within the margin": {
+			do: func(f *Fence, l *lock) {
+				_ = f.Update(context.Background(), mine)
+				l.clock.Step(duration - margin)
+			},
+			want: ErrExpired,
+		},
+		"a slow renewal counts from its beginning": {
+			do: func(f *Fence, l *lock) {
+				l.takes = duration - margin
+				_ = f.Update(context.Background(), mine)
+			},
+			want: ErrExpired,
+		},
+		"a failed renewal does not count": {
+			do: func(f *Fence, l *lock) {
+				_ = f.Update(context.Background(), mine)
+				l.clock.Step(duration - margin - time.Second)
+				l.err = errors.New("no answer")
+				_ = f.Update(context.Background(), mine)
+				l.clock.Step(2 * time.Second)
+			},
+			want: ErrExpired,
+		},
+		"given back": {
+			do: func(f *Fence, _ *lock) {
+				_ = f.Update(context.Background(), mine)
+				_ = f.Update(context.Background(), resourcelock.LeaderElectionRecord{})
+			},
+			want: ErrExpired,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			clock := clocktesting.NewFakeClock(time.Now())
+			l := &lock{clock: clock}
+			f := New(l, duration, clock)
+			test.do(f, l)
+			if err := f.Check(); !errors.Is(err, test.want) {
+				t.Errorf("Check() = %v, want %v", err, test.want)
+			}
+		})
+	}
+}

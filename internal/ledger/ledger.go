@@ -1,0 +1,413 @@
+// Package ledger knows every delivery: those that are stored, as far as the
+// watch of their metadata tells, overlaid with the operator's own writes, and
+// those that are drafts and not stored yet. Whether something is sent is decided
+// on the ledger, so a watch that lags behind never sends anything again.
+package ledger
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+)
+
+// Draft is a delivery that is not stored yet. The event it carries is its
+// durable form.
+type Draft struct {
+	Event      types.NamespacedName
+	EventUID   types.UID
+	Webhook    types.NamespacedName
+	WebhookUID types.UID
+	// StoreFirst asks for the record to be stored before anything is sent,
+	// because one could not be stored earlier.
+	StoreFirst bool
+	// Refused says why the API server refuses to store the record.
+	Refused string
+}
+
+// Entry is what the ledger knows of one delivery.
+type Entry struct {
+	Key types.NamespacedName
+	// UID is empty as long as the delivery is a draft.
+	UID types.UID
+	// Webhook and WebhookUID name the owner; the UID is empty where the
+	// delivery was orphaned.
+	Webhook    types.NamespacedName
+	WebhookUID types.UID
+	EventUID   types.UID
+	State      retry.State
+	// Finished is when a delivery got its final result.
+	Finished time.Time
+	// Draft is set as long as the delivery is not stored.
+	Draft *Draft
+}
+
+// Counts are numbers of stored deliveries.
+type Counts struct {
+	Waiting, Succeeded, Failed int
+}
+
+// Listener is told what changed, outside the ledger's lock.
+type Listener interface {
+	// DeliveryChanged is called when a delivery may need something.
+	DeliveryChanged(e Entry)
+	// EventChanged is called when a delivery of the event was stored, finished
+	// or removed.
+	EventChanged(event types.UID)
+	// WebhookChanged is called when the counts of the webhook changed.
+	WebhookChanged(webhook types.NamespacedName)
+}
+
+// Ledger is safe for concurrent use.
+type Ledger struct {
+	listener Listener
+	capacity int
+
+	mu       sync.RWMutex
+	entries  map[types.NamespacedName]*entry
+	events   map[types.UID]map[types.NamespacedName]*entry
+	webhooks map[types.NamespacedName]*webhook
+	drafts   int
+	// short are the events that found no room for all their drafts.
+	short  map[types.UID]struct{}
+	synced chan struct{}
+	once   sync.Once
+}
+
+type entry struct {
+	Entry
+	version uint64
+}
+
+type webhook struct {
+	counts  Counts
+	entries map[types.NamespacedName]*entry
+}
+
+// New returns an empty ledger with room for so many drafts.
+func New(listener Listener, capacity int) *Ledger {
+	return &Ledger{
+		listener: listener,
+		capacity: capacity,
+		entries:  map[types.NamespacedName]*entry{},
+		events:   map[types.UID]map[types.NamespacedName]*entry{},
+		webhooks: map[types.NamespacedName]*webhook{},
+		short:    map[types.UID]struct{}{},
+		synced:   make(chan struct{}),
+	}
+}
+
+// Synced is closed when the deliveries in store are known.
+func (l *Ledger) Synced() <-chan struct{} { return l.synced }
+
+// Get returns what is known of a delivery.
+func (l *Ledger) Get(key types.NamespacedName) (Entry, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if e, ok := l.entries[key]; ok {
+		return e.Entry, true
+	}
+	return Entry{}, false
+}
+
+// OfEvent returns what is known of the deliveries of an event.
+func (l *Ledger) OfEvent(event types.UID) []Entry {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return collect(l.events[event])
+}
+
+// OfWebhook returns what is known of the deliveries of a webhook, of all that
+// ever had its name.
+func (l *Ledger) OfWebhook(name types.NamespacedName) []Entry {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if w, ok := l.webhooks[name]; ok {
+		return collect(w.entries)
+	}
+	return nil
+}
+
+func collect(entries map[types.NamespacedName]*entry) []Entry {
+	all := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		all = append(all, e.Entry)
+	}
+	return all
+}
+
+// CountsOf returns how many deliveries of a webhook are in store.
+func (l *Ledger) CountsOf(name types.NamespacedName) Counts {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if w, ok := l.webhooks[name]; ok {
+		return w.counts
+	}
+	return Counts{}
+}
+
+// Webhooks returns the names of all webhooks that deliveries are known of.
+func (l *Ledger) Webhooks() []types.NamespacedName {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	all := make([]types.NamespacedName, 0, len(l.webhooks))
+	for name := range l.webhooks {
+		all = append(all, name)
+	}
+	return all
+}
+
+// Add takes in a draft. It returns false when there is no room; the event is
+// told when there is some. A delivery that is known already is left alone.
+func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
+	l.mu.Lock()
+	if _, ok := l.entries[key]; ok {
+		l.mu.Unlock()
+		return true
+	}
+	if l.drafts >= l.capacity {
+		l.short[d.EventUID] = struct{}{}
+		l.mu.Unlock()
+		return false
+	}
+	e := &entry{Entry: Entry{
+		Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, Draft: &d,
+	}}
+	l.insert(e)
+	snapshot := e.Entry
+	l.mu.Unlock()
+	l.listener.DeliveryChanged(snapshot)
+	return true
+}
+
+// Withdraw forgets a draft whose delivery is not to be made.
+func (l *Ledger) Withdraw(key types.NamespacedName) {
+	l.mu.Lock()
+	e, ok := l.entries[key]
+	if !ok || e.Draft == nil {
+		l.mu.Unlock()
+		return
+	}
+	l.remove(e)
+	room := l.room()
+	l.mu.Unlock()
+	l.listener.EventChanged(e.EventUID)
+	l.tellRoom(room)
+}
+
+// Amend replaces what is known of a draft.
+func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
+	l.mu.Lock()
+	e, ok := l.entries[key]
+	if !ok || e.Draft == nil {
+		l.mu.Unlock()
+		return
+	}
+	draft := *e.Draft
+	change(&draft)
+	told := draft.Refused != e.Draft.Refused
+	e.Draft = &draft
+	l.mu.Unlock()
+	if told {
+		l.listener.EventChanged(e.EventUID)
+	}
+}
+
+// Observe takes in a delivery as the API server has it: from the watch, or from
+// the answer to a read or a write of the operator's own. What is older than what
+// is known already changes nothing.
+func (l *Ledger) Observe(m metav1.Object) {
+	l.mu.Lock()
+	snapshot, was, room, changed := l.observe(m)
+	l.mu.Unlock()
+	if changed {
+		l.tell(snapshot, was)
+		l.tellRoom(room)
+	}
+}
+
+func (l *Ledger) observe(m metav1.Object) (now, was Entry, room []types.UID, changed bool) {
+	key := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
+	version := parseVersion(m.GetResourceVersion())
+	old, known := l.entries[key]
+	if known && old.Draft == nil && old.version >= version {
+		return Entry{}, Entry{}, nil, false
+	}
+	e := &entry{Entry: entryOf(key, m), version: version}
+	if known {
+		was = old.Entry
+		l.remove(old)
+	}
+	l.insert(e)
+	return e.Entry, was, l.room(), true
+}
+
+// Remove takes in that a delivery was deleted, at the given resource version, or,
+// where that is empty, for certain.
+func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
+	l.mu.Lock()
+	e, ok := l.entries[key]
+	if !ok || e.Draft != nil || (resourceVersion != "" && parseVersion(resourceVersion) < e.version) {
+		l.mu.Unlock()
+		return
+	}
+	l.remove(e)
+	l.mu.Unlock()
+	l.listener.EventChanged(e.EventUID)
+	l.listener.WebhookChanged(e.Webhook)
+}
+
+// Replace takes in a list of all deliveries. What it lacks is gone, unless it was
+// stored after the list was made.
+func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
+	listed := make(map[types.NamespacedName]struct{}, len(all))
+	for _, m := range all {
+		listed[types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}] = struct{}{}
+	}
+	l.mu.RLock()
+	var gone []types.NamespacedName
+	for key := range l.entries {
+		if _, ok := listed[key]; !ok {
+			gone = append(gone, key)
+		}
+	}
+	l.mu.RUnlock()
+	for _, key := range gone {
+		l.Remove(key, resourceVersion)
+	}
+	for _, m := range all {
+		l.Observe(m)
+	}
+	l.once.Do(func() { close(l.synced) })
+}
+
+func (l *Ledger) tell(now, was Entry) {
+	if now.NeedsAttention() {
+		l.listener.DeliveryChanged(now)
+	}
+	if now.State.Result != was.State.Result || was.Draft != nil {
+		l.listener.EventChanged(now.EventUID)
+		l.listener.WebhookChanged(now.Webhook)
+	}
+}
+
+// NeedsAttention is false for what is finished: the great majority.
+func (e Entry) NeedsAttention() bool {
+	return e.Draft != nil || e.State.Result == v1alpha1.DeliveryWaiting || e.State.Resend || !e.State.NextAttempt.IsZero()
+}
+
+// room returns the events that can go on adding drafts, once there is enough
+// room to be worth it.
+func (l *Ledger) room() []types.UID {
+	if len(l.short) == 0 || l.drafts > l.capacity*3/4 {
+		return nil
+	}
+	events := make([]types.UID, 0, len(l.short))
+	for uid := range l.short {
+		events = append(events, uid)
+	}
+	clear(l.short)
+	return events
+}
+
+func (l *Ledger) tellRoom(events []types.UID) {
+	for _, uid := range events {
+		l.listener.EventChanged(uid)
+	}
+}
+
+func (l *Ledger) insert(e *entry) {
+	l.entries[e.Key] = e
+	if l.events[e.EventUID] == nil {
+		l.events[e.EventUID] = map[types.NamespacedName]*entry{}
+	}
+	l.events[e.EventUID][e.Key] = e
+	w, ok := l.webhooks[e.Webhook]
+	if !ok {
+		w = &webhook{entries: map[types.NamespacedName]*entry{}}
+		l.webhooks[e.Webhook] = w
+	}
+	w.entries[e.Key] = e
+	l.count(w, e, 1)
+}
+
+func (l *Ledger) remove(e *entry) {
+	delete(l.entries, e.Key)
+	delete(l.events[e.EventUID], e.Key)
+	if len(l.events[e.EventUID]) == 0 {
+		delete(l.events, e.EventUID)
+	}
+	w := l.webhooks[e.Webhook]
+	l.count(w, e, -1)
+	delete(w.entries, e.Key)
+	if len(w.entries) == 0 {
+		delete(l.webhooks, e.Webhook)
+	}
+}
+
+func (l *Ledger) count(w *webhook, e *entry, n int) {
+	switch {
+	case e.Draft != nil:
+		l.drafts += n
+	case e.State.Result == v1alpha1.DeliverySucceeded:
+		w.counts.Succeeded += n
+	case e.State.Result == v1alpha1.DeliveryFailed:
+		w.counts.Failed += n
+	default:
+		w.counts.Waiting += n
+	}
+}
+
+// entryOf reads a delivery's metadata, which mirrors what the ledger needs of its
+// status.
+func entryOf(key types.NamespacedName, m metav1.Object) Entry {
+	labels, annotations := m.GetLabels(), m.GetAnnotations()
+	e := Entry{
+		Key:      key,
+		UID:      m.GetUID(),
+		Webhook:  types.NamespacedName{Namespace: key.Namespace, Name: labels[v1alpha1.LabelWebhook]},
+		EventUID: types.UID(labels[v1alpha1.LabelEventUID]),
+		State: retry.State{
+			Result:      v1alpha1.DeliveryResult(labels[v1alpha1.LabelResult]),
+			NextAttempt: parseTime(annotations[v1alpha1.AnnotationNextAttempt]),
+			Since:       m.GetCreationTimestamp().Time,
+			Resend:      record.ResendPending(annotations),
+		},
+	}
+	for _, owner := range m.GetOwnerReferences() {
+		if owner.Kind == "Webhook" {
+			e.WebhookUID = owner.UID
+		}
+	}
+	if !e.NeedsAttention() {
+		e.Finished = parseTime(annotations[v1alpha1.AnnotationFinished])
+		if e.Finished.IsZero() {
+			e.Finished = e.State.Since
+		}
+	}
+	return e
+}
+
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// parseVersion reads a resource version, which since Kubernetes 1.35 is a number
+// that grows. What is none counts as the oldest.
+func parseVersion(s string) uint64 {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,120 @@
+// Package readiness decides what a Webhook's status says. It is pure.
+package readiness
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+)
+
+// Report tells of the latest attempt to reach a receiver.
+type Report struct {
+	Delivery    v1alpha1.LastDelivery
+	Verdict     retry.Verdict
+	Explanation string
+	// Generation of the Webhook that was sent with.
+	Generation int64
+}
+
+// View is what the status depends on.
+type View struct {
+	Webhook *v1alpha1.Webhook
+	// Problem keeps the secret from being used; Note is worth knowing.
+	Problem *credentials.Error
+	Note    string
+	Counts  ledger.Counts
+	// Last is nil as long as this process has sent nothing.
+	Last *Report
+	Now  time.Time
+}
+
+// Status returns what the status of a Webhook should say.
+func Status(v View) v1alpha1.WebhookStatus {
+	s := *v.Webhook.Status.DeepCopy()
+	s.ObservedGeneration = v.Webhook.Generation
+	s.WebhookID = payload.WebhookID(v.Webhook)
+	s.Deliveries = v1alpha1.DeliveryCounts{
+		Waiting:   int32(v.Counts.Waiting),   //nolint:gosec // deliveries of one webhook fit
+		Succeeded: int32(v.Counts.Succeeded), //nolint:gosec // deliveries of one webhook fit
+		Failed:    int32(v.Counts.Failed),    //nolint:gosec // deliveries of one webhook fit
+	}
+	set := func(conditionType string, status metav1.ConditionStatus, reason, message string, generation int64) {
+		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+			Type: conditionType, Status: status, Reason: reason, Message: message,
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(v.Now.Truncate(time.Second)),
+		})
+	}
+
+	if p := v.Problem; p != nil {
+		set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message, v.Webhook.Generation)
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, p.Reason, p.Message, v.Webhook.Generation)
+	} else {
+		message := "the webhook can be sent to"
+		if v.Note != "" {
+			message += "; " + v.Note
+		}
+		set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonUsable, message, v.Webhook.Generation)
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
+	}
+
+	switch {
+	case v.Last != nil:
+		last := v.Last.Delivery
+		s.LastDelivery = &last
+		switch v.Last.Verdict {
+		case retry.Accepted:
+			set(v1alpha1.ConditionHealthy, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver "+v.Last.Explanation, v.Last.Generation)
+		case retry.Gone:
+			set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonGone,
+				"the receiver answered 410 Gone: nothing is sent until the webhook is edited", v.Last.Generation)
+		case retry.Failed:
+			set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: "+v.Last.Explanation, v.Last.Generation)
+		case retry.Interrupted:
+		}
+	case meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy) == nil:
+		set(v1alpha1.ConditionHealthy, metav1.ConditionUnknown, v1alpha1.ReasonNothingSent, "nothing was sent yet", v.Webhook.Generation)
+	}
+	return s
+}
+
+// CircuitOpen tells whether the receiver of a Webhook said that it is gone, and
+// the Webhook was not edited since.
+func CircuitOpen(w *v1alpha1.Webhook, last *Report) bool {
+	if last != nil {
+		return last.Verdict == retry.Gone && last.Generation == w.Generation
+	}
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+	return c != nil && c.Reason == v1alpha1.ReasonGone && c.ObservedGeneration == w.Generation
+}
+
+// Urgent tells whether a new status must be written at once: all but numbers and
+// the last delivery may wait for others.
+func Urgent(was, planned v1alpha1.WebhookStatus) bool {
+	was.Deliveries, was.LastDelivery = planned.Deliveries, planned.LastDelivery
+	return was.ObservedGeneration != planned.ObservedGeneration || was.WebhookID != planned.WebhookID ||
+		!sameConditions(was.Conditions, planned.Conditions)
+}
+
+func sameConditions(a, b []metav1.Condition) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, c := range a {
+		d := meta.FindStatusCondition(b, c.Type)
+		if d == nil || d.Status != c.Status || d.Reason != c.Reason {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal tells whether two statuses say the same.
+func Equal(a, b v1alpha1.WebhookStatus) bool { return equality.Semantic.DeepEqual(a, b) }

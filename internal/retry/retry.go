@@ -1,0 +1,236 @@
+// Package retry decides what an exchange with a receiver means, and what comes
+// next. Its functions are pure: they know neither a client nor a clock.
+package retry
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+)
+
+// Verdict is what an exchange means for a delivery.
+type Verdict int
+
+const (
+	// Accepted: the receiver answered 2xx.
+	Accepted Verdict = iota
+	// Failed: no answer, or another one. Worth another try.
+	Failed
+	// Gone: the receiver answered 410 Gone. It wants no more.
+	Gone
+	// Interrupted: the operator stopped waiting for the answer, because it was
+	// told to stop. The attempt does not count.
+	Interrupted
+)
+
+// Judge returns the verdict on an exchange.
+func Judge(x sending.Exchange) Verdict {
+	switch {
+	case x.Response != nil && x.Response.StatusCode >= 200 && x.Response.StatusCode < 300:
+		return Accepted
+	case x.Interrupted:
+		return Interrupted
+	case x.Response != nil && x.Response.StatusCode == http.StatusGone:
+		return Gone
+	default:
+		return Failed
+	}
+}
+
+// Explain says in words how an exchange ended, without anything that the
+// receiver wrote and without what changes from one attempt to the next.
+func Explain(x sending.Exchange) string {
+	if x.Response == nil {
+		return sending.ErrorText(x.Err)
+	}
+	code := x.Response.StatusCode
+	status := strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
+	if x.Err != nil && code >= 200 && code < 300 {
+		return fmt.Sprintf("answered %s, but the body could not be read: %s", status, sending.ErrorText(x.Err))
+	}
+	if code >= 300 && code < 400 {
+		return fmt.Sprintf("answered %s; redirects are not followed", status)
+	}
+	return "answered " + status
+}
+
+// Policy is a RetryPolicy with every default in place.
+type Policy struct {
+	// Limit is how often a failed attempt is repeated.
+	Limit      int32
+	MinBackoff time.Duration
+	MaxBackoff time.Duration
+	// GiveUpAfter is how long a cycle of attempts may take.
+	GiveUpAfter time.Duration
+}
+
+// PolicyOf returns the policy of a Webhook. The defaults are those of the CRD.
+func PolicyOf(w *v1alpha1.Webhook) Policy {
+	p := w.Spec.Retry
+	limit := int32(10)
+	if p.Limit != nil {
+		limit = *p.Limit
+	}
+	return Policy{
+		Limit:       limit,
+		MinBackoff:  seconds(p.MinBackoffSeconds, 10),
+		MaxBackoff:  seconds(p.MaxBackoffSeconds, 3600),
+		GiveUpAfter: seconds(p.GiveUpAfterSeconds, 259200),
+	}
+}
+
+func seconds(value, otherwise int32) time.Duration {
+	if value == 0 {
+		value = otherwise
+	}
+	return time.Duration(value) * time.Second
+}
+
+// Jitter is the share of a backoff that chance adds or takes away.
+const Jitter = 0.2
+
+// Backoff returns the wait after the given number of failed attempts: the
+// minimum doubled each time, up to the maximum. chance is a number from 0 to 1
+// that moves the result by up to Jitter.
+func (p Policy) Backoff(failed int32, chance float64) time.Duration {
+	wait := p.MinBackoff
+	for i := int32(1); i < failed && wait < p.MaxBackoff; i++ {
+		wait *= 2
+	}
+	wait = min(wait, p.MaxBackoff)
+	return time.Duration(float64(wait) * (1 + Jitter*(2*chance-1)))
+}
+
+// Cycle is a run of attempts with one retry budget: from the creation of a
+// delivery, or from a resend.
+type Cycle struct {
+	Since time.Time
+	// Attempts that were made in it and count.
+	Attempts int32
+}
+
+// CycleOf returns the cycle that a delivery is in.
+func CycleOf(d *v1alpha1.WebhookDelivery) Cycle {
+	if r := d.Status.Resend; r != nil {
+		return Cycle{Since: r.Time.Time, Attempts: r.Attempts}
+	}
+	since := d.CreationTimestamp.Time
+	if n := len(d.Status.History); since.IsZero() && n > 0 {
+		since = d.Status.History[n-1].Time.Time
+	}
+	return Cycle{Since: since, Attempts: d.Status.Attempts}
+}
+
+// Sequel is what follows a failed attempt: another one at a time, or, where
+// that is zero, the end for a reason.
+type Sequel struct {
+	At     time.Time
+	Reason string
+}
+
+// After returns what follows a failed attempt. cycle includes the attempt;
+// retryAfter is the receiver's Retry-After header, if it sent one.
+func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, chance float64) Sequel {
+	switch {
+	case v == Gone:
+		return Sequel{Reason: v1alpha1.ReasonGone}
+	case v == Interrupted:
+		return Sequel{At: now, Reason: v1alpha1.ReasonRetrying}
+	case cycle.Attempts > p.Limit:
+		return Sequel{Reason: v1alpha1.ReasonRetriesExhausted}
+	}
+	wait := p.Backoff(cycle.Attempts, chance)
+	if asked, ok := ParseRetryAfter(retryAfter, now); ok {
+		wait = min(max(asked, p.MinBackoff), p.MaxBackoff)
+	}
+	at := now.Add(wait)
+	if at.Sub(cycle.Since) > p.GiveUpAfter {
+		return Sequel{Reason: v1alpha1.ReasonWaitedTooLong}
+	}
+	return Sequel{At: at, Reason: v1alpha1.ReasonRetrying}
+}
+
+// ParseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): whole
+// seconds or an HTTP date. Anything else counts as none. A date in the past is
+// a wait of zero; waits beyond a century are cut to one.
+func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
+	const century = 100 * 365 * 24 * time.Hour
+	value = strings.TrimSpace(value)
+	if n, err := strconv.ParseUint(value, 10, 63); err == nil {
+		return time.Duration(min(n, uint64(century/time.Second))) * time.Second, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return min(max(at.Sub(now), 0), century), true
+}
+
+// Deed is what a stored delivery needs now.
+type Deed int
+
+const (
+	// Rest: nothing is to be done before Step.At, or, where that is zero, ever.
+	Rest Deed = iota
+	// Send: an attempt is due.
+	Send
+	// GiveUp: the delivery has failed, for Step.Reason.
+	GiveUp
+)
+
+// Step is the next thing to do for a delivery.
+type Step struct {
+	Deed   Deed
+	At     time.Time
+	Cause  v1alpha1.AttemptCause
+	Reason string
+}
+
+// State is what a step depends on. Metadata alone tells it, so that most
+// requests are answered without reading a record.
+type State struct {
+	Result      v1alpha1.DeliveryResult
+	NextAttempt time.Time
+	// Since is the beginning of the cycle.
+	Since time.Time
+	// Resend is true while a resend that was asked for has not begun.
+	Resend bool
+	// Attempted is false until the first attempt of the cycle.
+	Attempted bool
+}
+
+// Next returns what a delivery needs. w is nil when its Webhook is gone; held is
+// true while the Webhook must not be sent to.
+func Next(s State, w *v1alpha1.Webhook, held bool, now time.Time) Step {
+	waiting := s.Result == v1alpha1.DeliveryWaiting || !s.NextAttempt.IsZero()
+	if w == nil {
+		if waiting {
+			return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
+		}
+		return Step{}
+	}
+	if s.Resend {
+		return Step{Deed: Send, Cause: v1alpha1.CauseResend}
+	}
+	if !waiting {
+		return Step{}
+	}
+	deadline := s.Since.Add(PolicyOf(w).GiveUpAfter)
+	switch {
+	case !now.Before(deadline):
+		return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
+	case held:
+		return Step{At: deadline}
+	case now.Before(s.NextAttempt):
+		return Step{At: s.NextAttempt}
+	case s.Attempted:
+		return Step{Deed: Send, Cause: v1alpha1.CauseRetry}
+	default:
+		return Step{Deed: Send, Cause: v1alpha1.CauseInitial}
+	}
+}
