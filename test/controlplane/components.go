@@ -83,6 +83,10 @@ func (cp *ControlPlane) apiServer(o Options) *Process {
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none",
 		"--disable-admission-plugins=ServiceAccount",
+
+		// Without a limit, a server told to stop waits up to a minute for
+		// clients to end their watches, which they do not.
+		"--shutdown-watch-termination-grace-period=1s",
 	}
 	p := cp.process(apiServerName, append(args, o.APIServerArgs...))
 	p.env = append(p.env, o.APIServerEnv...)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -70,6 +71,8 @@ func TestControlPlane(t *testing.T) {
 		}
 	})
 
+	t.Run("admission policies count", func(t *testing.T) { testAdmissionPolicy(t, cp) })
+
 	t.Run("garbage is collected", func(t *testing.T) { testGarbageCollection(t, cp) })
 
 	t.Run("a directory has one control plane", func(t *testing.T) {
@@ -98,6 +101,9 @@ func TestControlPlane(t *testing.T) {
 			t.Errorf("the API server, process %d, lives", pid)
 		}
 		must(t, cp.APIServer.Start(t.Context()))
+		wantNote(t, client, note)
+
+		must(t, cp.APIServer.Restart(t.Context()))
 		wantNote(t, client, note)
 
 		must(t, cp.Etcd.Kill())
@@ -161,6 +167,42 @@ func testUsers(t *testing.T, cp *ControlPlane) {
 	}
 }
 
+func testAdmissionPolicy(t *testing.T, cp *ControlPlane) {
+	admission := kubeClient(t, cp.Config()).AdmissionregistrationV1()
+	_, err := admission.ValidatingAdmissionPolicies().Create(t.Context(), &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "no-refused-notes"},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Create},
+					Rule: admissionv1.Rule{
+						APIGroups: []string{notes.Group}, APIVersions: []string{notes.Version}, Resources: []string{notes.Resource},
+					},
+				},
+			}}},
+			Validations: []admissionv1.Validation{{Expression: "object.metadata.name != 'refused'"}},
+		},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = admission.ValidatingAdmissionPolicyBindings().Create(t.Context(), &admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "no-refused-notes"},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName:        "no-refused-notes",
+			ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}, metav1.CreateOptions{})
+	must(t, err)
+
+	client := dynamicClient(t, cp.Config()).Resource(notes).Namespace(namespace)
+	eventually(t, "the policy to count", func(ctx context.Context) error {
+		_, err := client.Create(ctx, newNote("refused"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsInvalid(err) {
+			return nil
+		}
+		return errors.Join(errors.New("it was not refused as Invalid"), err)
+	})
+}
+
 func testGarbageCollection(t *testing.T, cp *ControlPlane) {
 	client := dynamicClient(t, cp.Config())
 	owner := createNote(t, client, "owner")
@@ -178,7 +220,7 @@ func testGarbageCollection(t *testing.T, cp *ControlPlane) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is there: %w", err)
+		return errors.Join(errors.New("it is there"), err)
 	})
 }
 
@@ -286,16 +328,20 @@ func requireBinaries(t *testing.T, err error) {
 
 func createNote(t *testing.T, client dynamic.Interface, name string) *unstructured.Unstructured {
 	t.Helper()
-	note, err := client.Resource(notes).Namespace(namespace).Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": notes.GroupVersion().String(),
-		"kind":       "Note",
-		"metadata":   map[string]any{"name": name},
-		"spec":       map[string]any{"text": "hello"},
-	}}, metav1.CreateOptions{})
+	note, err := client.Resource(notes).Namespace(namespace).Create(t.Context(), newNote(name), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return note
+}
+
+func newNote(name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": notes.GroupVersion().String(),
+		"kind":       "Note",
+		"metadata":   map[string]any{"name": name},
+		"spec":       map[string]any{"text": "hello"},
+	}}
 }
 
 func wantNote(t *testing.T, client dynamic.Interface, want *unstructured.Unstructured) {

@@ -64,6 +64,11 @@ func TestProcessesEndWithTheirParent(t *testing.T) {
 	if len(children) != 2 {
 		t.Fatalf("the parent has the children %v, want two", children)
 	}
+	t.Cleanup(func() {
+		for _, pid := range children {
+			_ = syscall.Kill(-pid, syscall.SIGKILL) // should the test fail
+		}
+	})
 	for _, pid := range children {
 		if !alive(pid) {
 			t.Fatalf("child %d does not run", pid)
