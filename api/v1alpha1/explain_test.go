@@ -64,15 +64,33 @@ func checkDescriptions(t *testing.T, path, name string, schema *schemaOf) int {
 	if !strings.HasPrefix(schema.Description, name+" ") && !strings.HasPrefix(schema.Description, name+", ") {
 		t.Errorf("%s is described as %q", path, schema.Description)
 	}
+	breaksAfterSentences(t, path, schema.Description)
+	if schema.Items != nil {
+		breaksAfterSentences(t, path+"[]", schema.Items.Description)
+	}
 	explained := 1
 	properties := schema.Properties
 	if schema.Items != nil && len(schema.Items.Properties) > 0 {
 		properties = schema.Items.Properties
 	}
+	if name == "conditions" {
+		return explained // their fields are Kubernetes' own
+	}
 	for field, property := range properties {
 		explained += checkDescriptions(t, path+"."+field, field, property)
 	}
 	return explained
+}
+
+// breaksAfterSentences: kubectl keeps line breaks and wraps by itself, so one
+// inside a sentence would leave every other line short.
+func breaksAfterSentences(t *testing.T, path, description string) {
+	t.Helper()
+	for line := range strings.SplitSeq(description, "\n") {
+		if line != "" && !strings.HasSuffix(line, ".") {
+			t.Errorf("%s breaks within a sentence: %q", path, line)
+		}
+	}
 }
 
 func TestNames(t *testing.T) {

@@ -49,8 +49,8 @@ const (
 // WebhookSpec says where events are sent, and which.
 // +kubebuilder:validation:XValidation:rule="has(self.url)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon"
 type WebhookSpec struct {
-	// url is the absolute http or https address that events are posted to. Special characters must be percent-encoded;
-	// user names and passwords are not allowed in it.
+	// url is the absolute http or https address that events are posted to.
+	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -72,12 +72,13 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Description string `json:"description,omitempty"`
 
-	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace. It is sent in the
-	// header X-Horizon-Webhook-Secret and signs each request (webhook-signature). Without it neither header is sent.
+	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
+	// It is sent in the header X-Horizon-Webhook-Secret and signs each request (webhook-signature).
+	// Without it neither header is sent.
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
 
-	// triggers are the event types that the webhook follows; "*" follows every event.
+	// triggers are the event types that the webhook follows, or "*" for every event.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -85,22 +86,23 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.size() > 0",message="triggers must name at least one event type, such as clusters_deployed, or \"*\" for every event"
 	Triggers []Trigger `json:"triggers,omitempty"`
 
-	// state says what happens to events that match: Enabled sends them; Paused records them and waits; Disabled lets
-	// them pass by. Defaults to Enabled.
+	// state says what happens to events that match.
+	// Enabled sends them; Paused records them and waits; Disabled lets them pass by.
+	// Defaults to Enabled.
 	// +optional
 	// +default="Enabled"
 	State WebhookState `json:"state,omitempty"`
 
 	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
-	// Empty means all. Example: /music/player.
+	// Left out, events of everything are. Example: /music/player.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/\s]+)*/?$")`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
 	Scope string `json:"scope,omitempty"`
 
-	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body. Where it is missing, one is
-	// derived from metadata.uid; status.webhookID shows it.
+	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
+	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=9007199254740991
@@ -148,8 +150,9 @@ type SecretKeyReference struct {
 	Key string `json:"key,omitempty"`
 }
 
-// RetryPolicy says how often and when a failed attempt is repeated. The wait doubles from minBackoffSeconds up to
-// maxBackoffSeconds, give or take 20 %; a Retry-After of the receiver is honoured within the same two bounds.
+// RetryPolicy says how often and when a failed attempt is repeated.
+// The wait doubles from minBackoffSeconds up to maxBackoffSeconds, give or take 20 %.
+// A Retry-After of the receiver is honoured within the same two bounds.
 // +kubebuilder:validation:XValidation:rule="self.minBackoffSeconds <= self.maxBackoffSeconds",message="minBackoffSeconds (10 where it is not given) must not exceed maxBackoffSeconds (3600 where it is not given)"
 type RetryPolicy struct {
 	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
@@ -173,8 +176,9 @@ type RetryPolicy struct {
 	// +kubebuilder:validation:Maximum=86400
 	MaxBackoffSeconds int32 `json:"maxBackoffSeconds,omitempty"`
 
-	// giveUpAfterSeconds is how long a delivery may wait, counted from its creation or from the resend that was asked
-	// for; after that it has failed. Defaults to 259200 (three days).
+	// giveUpAfterSeconds is how long a delivery may wait; after that it has failed.
+	// It counts from the delivery's creation, or from the resend that was asked for.
+	// Defaults to 259200 (three days).
 	// +optional
 	// +default=259200
 	// +kubebuilder:validation:Minimum=60
@@ -208,8 +212,8 @@ type WebhookStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the metadata.generation that the conditions are about; -1 until the operator has seen the
-	// webhook.
+	// observedGeneration is the metadata.generation that the conditions are about.
+	// It is -1 until the operator has seen the webhook.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -262,8 +266,8 @@ type LastDelivery struct {
 	StatusCode int32 `json:"statusCode,omitempty"`
 }
 
-// Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL. In the
-// operator's own namespace it follows the events of every namespace.
+// Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL.
+// In the operator's own namespace it follows the events of every namespace.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=wh,categories=horizon

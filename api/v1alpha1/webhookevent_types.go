@@ -65,8 +65,8 @@ const (
 // WebhookEventSpec is something that happened in Horizon. It cannot be changed.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec cannot be changed: an event is what happened; create another WebhookEvent instead"
 type WebhookEventSpec struct {
-	// eventID is Horizon's own number of the event, sent as eventID in the body. Where it is missing, one is derived
-	// from metadata.uid.
+	// eventID is Horizon's own number of the event, sent as eventID in the body.
+	// Where it is missing, one is derived from metadata.uid.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=9007199254740991
@@ -83,8 +83,8 @@ type WebhookEventSpec struct {
 	// +optional
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod. Webhooks with a scope
-	// match by it.
+	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod.
+	// Webhooks with a scope match by it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -278,8 +278,8 @@ type WebhookEventStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the metadata.generation that the conditions are about; -1 until the operator has seen the
-	// event.
+	// observedGeneration is the metadata.generation that the conditions are about.
+	// It is -1 until the operator has seen the event.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -299,8 +299,8 @@ type WebhookEventStatus struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	Deliveries []string `json:"deliveries,omitempty"`
 
-	// unmatched tells why the other Webhooks of the namespace do not get the event. At most 50 are named in all, near
-	// misses first.
+	// unmatched tells why the other Webhooks of the namespace do not get the event.
+	// At most 50 are named in all, near misses first.
 	// +optional
 	// +listType=map
 	// +listMapKey=reason
@@ -328,8 +328,9 @@ type Unmatched struct {
 	Webhooks []string `json:"webhooks,omitempty"`
 }
 
-// WebhookEvent is something that happened in Horizon. Horizon creates it; the operator sends it to every Webhook of
-// the namespace that matches, and its status tells which did, which did not, and why.
+// WebhookEvent is something that happened in Horizon.
+// Horizon creates it, and the operator sends it to every Webhook of the namespace that matches.
+// Its status tells which Webhooks did, which did not, and why.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=whe,categories=horizon

@@ -8,8 +8,9 @@ package v1alpha1
 // RetryPolicyApplyConfiguration represents a declarative configuration of the RetryPolicy type for use
 // with apply.
 //
-// RetryPolicy says how often and when a failed attempt is repeated. The wait doubles from minBackoffSeconds up to
-// maxBackoffSeconds, give or take 20 %; a Retry-After of the receiver is honoured within the same two bounds.
+// RetryPolicy says how often and when a failed attempt is repeated.
+// The wait doubles from minBackoffSeconds up to maxBackoffSeconds, give or take 20 %.
+// A Retry-After of the receiver is honoured within the same two bounds.
 type RetryPolicyApplyConfiguration struct {
 	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
 	Limit *int32 `json:"limit,omitempty"`
@@ -17,8 +18,9 @@ type RetryPolicyApplyConfiguration struct {
 	MinBackoffSeconds *int32 `json:"minBackoffSeconds,omitempty"`
 	// maxBackoffSeconds is the longest wait between two attempts. Defaults to 3600.
 	MaxBackoffSeconds *int32 `json:"maxBackoffSeconds,omitempty"`
-	// giveUpAfterSeconds is how long a delivery may wait, counted from its creation or from the resend that was asked
-	// for; after that it has failed. Defaults to 259200 (three days).
+	// giveUpAfterSeconds is how long a delivery may wait; after that it has failed.
+	// It counts from the delivery's creation, or from the resend that was asked for.
+	// Defaults to 259200 (three days).
 	GiveUpAfterSeconds *int32 `json:"giveUpAfterSeconds,omitempty"`
 }
 

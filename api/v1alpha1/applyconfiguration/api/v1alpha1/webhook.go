@@ -17,8 +17,8 @@ import (
 // WebhookApplyConfiguration represents a declarative configuration of the Webhook type for use
 // with apply.
 //
-// Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL. In the
-// operator's own namespace it follows the events of every namespace.
+// Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL.
+// In the operator's own namespace it follows the events of every namespace.
 type WebhookApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is the standard object's metadata.

@@ -17,8 +17,8 @@ import (
 // WebhookDeliveryApplyConfiguration represents a declarative configuration of the WebhookDelivery type for use
 // with apply.
 //
-// WebhookDelivery is the record of one event for one Webhook: what was sent, what was answered, how it ended. The
-// operator writes it; to send it again, set the annotation horizoncd.io/resend to a new value.
+// WebhookDelivery is the record of one event for one Webhook: what was sent, what was answered, how it ended.
+// The operator writes it; to send it again, set the annotation horizoncd.io/resend to a new value.
 //
 // It has no status subresource: it is created together with its first outcome, in one write.
 type WebhookDeliveryApplyConfiguration struct {

@@ -17,8 +17,9 @@ import (
 // WebhookEventApplyConfiguration represents a declarative configuration of the WebhookEvent type for use
 // with apply.
 //
-// WebhookEvent is something that happened in Horizon. Horizon creates it; the operator sends it to every Webhook of
-// the namespace that matches, and its status tells which did, which did not, and why.
+// WebhookEvent is something that happened in Horizon.
+// Horizon creates it, and the operator sends it to every Webhook of the namespace that matches.
+// Its status tells which Webhooks did, which did not, and why.
 type WebhookEventApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is the standard object's metadata.

@@ -14,15 +14,15 @@ import (
 //
 // WebhookEventSpec is something that happened in Horizon. It cannot be changed.
 type WebhookEventSpecApplyConfiguration struct {
-	// eventID is Horizon's own number of the event, sent as eventID in the body. Where it is missing, one is derived
-	// from metadata.uid.
+	// eventID is Horizon's own number of the event, sent as eventID in the body.
+	// Where it is missing, one is derived from metadata.uid.
 	EventID *int64 `json:"eventID,omitempty"`
 	// eventType is what happened, such as clusters_deployed: lower-case words joined by underscores.
 	EventType *string `json:"eventType,omitempty"`
 	// time when it happened. Where it is missing, the time of creation counts.
 	Time *v1.Time `json:"time,omitempty"`
-	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod. Webhooks with a scope
-	// match by it.
+	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod.
+	// Webhooks with a scope match by it.
 	ResourcePath *string `json:"resourcePath,omitempty"`
 	// application that it happened to.
 	Application *ApplicationInfoApplyConfiguration `json:"application,omitempty"`

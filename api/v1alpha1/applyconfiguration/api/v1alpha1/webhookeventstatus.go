@@ -17,8 +17,8 @@ import (
 type WebhookEventStatusApplyConfiguration struct {
 	// conditions of the event: Dispatched (every matching Webhook has its delivery) and Delivered (all arrived).
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// observedGeneration is the metadata.generation that the conditions are about; -1 until the operator has seen the
-	// event.
+	// observedGeneration is the metadata.generation that the conditions are about.
+	// It is -1 until the operator has seen the event.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// result sums the event up: Pending, Waiting, Succeeded, Failed, Unmatched or Expired.
 	Result *apiv1alpha1.EventResult `json:"result,omitempty"`
@@ -26,8 +26,8 @@ type WebhookEventStatusApplyConfiguration struct {
 	Counts *DeliveryCountsApplyConfiguration `json:"counts,omitempty"`
 	// deliveries are the names of the event's deliveries, at most 50.
 	Deliveries []string `json:"deliveries,omitempty"`
-	// unmatched tells why the other Webhooks of the namespace do not get the event. At most 50 are named in all, near
-	// misses first.
+	// unmatched tells why the other Webhooks of the namespace do not get the event.
+	// At most 50 are named in all, near misses first.
 	Unmatched []UnmatchedApplyConfiguration `json:"unmatched,omitempty"`
 }
 

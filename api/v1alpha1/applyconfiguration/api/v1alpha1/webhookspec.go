@@ -14,26 +14,28 @@ import (
 //
 // WebhookSpec says where events are sent, and which.
 type WebhookSpecApplyConfiguration struct {
-	// url is the absolute http or https address that events are posted to. Special characters must be percent-encoded;
-	// user names and passwords are not allowed in it.
+	// url is the absolute http or https address that events are posted to.
+	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
 	URL *string `json:"url,omitempty"`
 	// sslVerifyEnabled says whether the certificate of an https receiver is checked. Defaults to true.
 	SSLVerifyEnabled *bool `json:"sslVerifyEnabled,omitempty"`
 	// description tells people what the webhook is for. Up to 1024 characters.
 	Description *string `json:"description,omitempty"`
-	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace. It is sent in the
-	// header X-Horizon-Webhook-Secret and signs each request (webhook-signature). Without it neither header is sent.
+	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
+	// It is sent in the header X-Horizon-Webhook-Secret and signs each request (webhook-signature).
+	// Without it neither header is sent.
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
-	// triggers are the event types that the webhook follows; "*" follows every event.
+	// triggers are the event types that the webhook follows, or "*" for every event.
 	Triggers []apiv1alpha1.Trigger `json:"triggers,omitempty"`
-	// state says what happens to events that match: Enabled sends them; Paused records them and waits; Disabled lets
-	// them pass by. Defaults to Enabled.
+	// state says what happens to events that match.
+	// Enabled sends them; Paused records them and waits; Disabled lets them pass by.
+	// Defaults to Enabled.
 	State *apiv1alpha1.WebhookState `json:"state,omitempty"`
 	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
-	// Empty means all. Example: /music/player.
+	// Left out, events of everything are. Example: /music/player.
 	Scope *string `json:"scope,omitempty"`
-	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body. Where it is missing, one is
-	// derived from metadata.uid; status.webhookID shows it.
+	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
+	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.
 	WebhookID *int64 `json:"webhookID,omitempty"`
 	// timeoutSeconds bounds one attempt, from the connection to the last byte of the answer. Defaults to 30.
 	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`

@@ -16,8 +16,8 @@ import (
 type WebhookStatusApplyConfiguration struct {
 	// conditions of the webhook: Ready (it can be sent to) and Healthy (the receiver accepts).
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// observedGeneration is the metadata.generation that the conditions are about; -1 until the operator has seen the
-	// webhook.
+	// observedGeneration is the metadata.generation that the conditions are about.
+	// It is -1 until the operator has seen the webhook.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// webhookID is the number that is sent as webhookID in the body.
 	WebhookID *int64 `json:"webhookID,omitempty"`
