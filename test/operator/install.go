@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,9 +17,13 @@ import (
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 )
 
+// serviceAccount is the operator's, as config/default names it.
+const serviceAccount = "horizon-webhook-operator"
+
 // Installation is what the operator and its users find on a control plane.
 type Installation struct {
-	// Kubeconfig is the path of the kubeconfig that the operator uses.
+	// Kubeconfig is the path of the operator's kubeconfig. It is one for its
+	// service account: the operator may do what its roles grant, and no more.
 	Kubeconfig string
 	// Client is the administrator's. It knows the project's types.
 	Client client.Client
@@ -27,9 +31,11 @@ type Installation struct {
 	cp *controlplane.ControlPlane
 }
 
-// Install installs the CRDs of the repository in root, and creates the
-// namespaces: the system namespace and those that are named.
-func Install(ctx context.Context, cp *controlplane.ControlPlane, root string, namespaces ...string) (*Installation, error) {
+// Install installs what `make deploy` installs on a cluster, from the
+// repository in root: the CRDs, the operator's namespace, its account and
+// roles. (The Deployment too, but nobody here makes Pods of it.)
+func Install(ctx context.Context, cp *controlplane.ControlPlane, root string) (*Installation, error) {
+	// These first, and until they are served.
 	if err := cp.InstallCRDs(ctx, filepath.Join(root, "config", "crd", "bases")); err != nil {
 		return nil, err
 	}
@@ -37,13 +43,42 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane, root string, na
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range append([]string{DefaultSystemNamespace}, namespaces...) {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := c.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
-			return nil, fmt.Errorf("creating the namespace %s: %w", name, err)
-		}
+	i := &Installation{
+		Kubeconfig: filepath.Join(cp.Dir(), "webhook-operator.kubeconfig"),
+		Client:     c,
+		cp:         cp,
 	}
-	return &Installation{Kubeconfig: cp.Kubeconfig(), Client: c, cp: cp}, nil
+	if err := i.kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(root, "config", "default")); err != nil {
+		return nil, fmt.Errorf("installing config/default: %w", err)
+	}
+	account, err := cp.UserConfig(
+		"system:serviceaccount:"+DefaultSystemNamespace+":"+serviceAccount,
+		"system:serviceaccounts", "system:serviceaccounts:"+DefaultSystemNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := controlplane.WriteKubeconfig(i.Kubeconfig, account); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// kubectl runs kubectl as the administrator.
+func (i *Installation) kubectl(ctx context.Context, args ...string) error {
+	path, err := i.cp.Kubectl()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	if cmd.Env, err = i.Environment(); err != nil {
+		return err
+	}
+	// A Ctrl-C is for this process to handle.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
 
 // NewClient returns an administrator's client that knows the project's types.
