@@ -66,6 +66,8 @@ func TestRenderGolden(t *testing.T) {
 			Member:      &v1alpha1.MemberInfo{ID: new(int64(0))},
 			User:        &v1alpha1.UserInfo{ID: new(int64(0))},
 		},
+		// The API server lets none of these through.
+		"no_ids": {EventID: 78402, EventType: "clusters_action", User: &v1alpha1.UserInfo{Name: "Anna"}},
 		"escapes": {
 			EventID:   1<<53 - 1,
 			EventType: "clusters_action",

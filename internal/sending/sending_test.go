@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -443,8 +444,8 @@ func TestTimeout(t *testing.T) {
 			stage:  "while reading the body of the answer",
 		},
 		"101 and silence": {
-			answer: sequence(write("HTTP/1.1 101 Switching Protocols\r\n\r\n"), wait),
-			want:   &Response{StatusCode: 101},
+			answer: sequence(write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), wait),
+			want:   &Response{StatusCode: 101, Header: "Connection: Upgrade\nUpgrade: x"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -780,6 +781,16 @@ func TestEchoedSecret(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A dial that goes on in the background does not take an exchange back.
+func TestProgressOnlyAdvances(t *testing.T) {
+	var p progress
+	p.trace().GotConn(httptrace.GotConnInfo{})
+	p.trace().ConnectStart("tcp", "192.0.2.1:443")
+	if got := p.stage(); got != writing {
+		t.Errorf("stage %d, want %d", got, writing)
 	}
 }
 
