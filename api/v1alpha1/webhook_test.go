@@ -315,12 +315,14 @@ func TestWebhookFields(t *testing.T) {
 		"scope of the root":           {set: fields{"spec.scope": "/"}},
 		"scope with a slash after it": {set: fields{"spec.scope": "/music/"}},
 		"scope beyond ASCII":          {set: fields{"spec.scope": "/música"}},
+		"empty scope":                 {set: fields{"spec.scope": ""}},
 		"relative scope":              {set: fields{"spec.scope": "music/player"}, want: map[string][]string{"spec.scope": {scope}}},
 		"scope with an empty part":    {set: fields{"spec.scope": "/music//player"}, want: map[string][]string{"spec.scope": {scope}}},
 		"scope with a space after it": {set: fields{"spec.scope": "/music "}, want: map[string][]string{"spec.scope": {scope}}},
 		"scope with a line break":     {set: fields{"spec.scope": "/music\n"}, want: map[string][]string{"spec.scope": {scope}}},
 		"long scope":                  {set: fields{"spec.scope": "/" + strings.Repeat("a", 1024)}, want: map[string][]string{"spec.scope": {"may not be more than 1024"}}},
 
+		"empty description":              {set: fields{"spec.description": ""}},
 		"description of 1024 characters": {set: fields{"spec.description": strings.Repeat("ü", 1024)}},
 		"description of 1025 characters": {
 			set:  fields{"spec.description": strings.Repeat("a", 1025)},

@@ -68,9 +68,9 @@ type WebhookSpec struct {
 
 	// description tells people what the webhook is for. Up to 1024 characters.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=1024
-	Description string `json:"description,omitempty"`
+	Description string `json:"description,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
 	// It is sent in the header X-Horizon-Webhook-Secret and signs each request (webhook-signature).
@@ -94,12 +94,12 @@ type WebhookSpec struct {
 	State WebhookState `json:"state,omitempty"`
 
 	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
-	// Left out, events of everything are. Example: /music/player.
+	// Without it, events of everything are. Example: /music/player.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/\s]+)*/?$")`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
-	Scope string `json:"scope,omitempty"`
+	Scope string `json:"scope,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
 	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.

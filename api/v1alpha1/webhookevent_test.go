@@ -73,6 +73,25 @@ func TestWebhookEventSpec(t *testing.T) {
 			want map[string][]string
 		}{set: fields{"spec." + block: map[string]any{"id": int64(0)}}}
 	}
+	// A client that sends what it knows nothing of as empty must not lose the
+	// event for it.
+	empty := fields{"spec.resourcePath": "", "spec.extra": ""}
+	for block, content := range eventBlocks {
+		nothing := map[string]any{}
+		for field, value := range content {
+			switch value.(type) {
+			case int64:
+				nothing[field] = int64(0)
+			default:
+				nothing[field] = ""
+			}
+		}
+		empty["spec."+block] = nothing
+	}
+	cases["everything empty"] = struct {
+		set  fields
+		want map[string][]string
+	}{set: empty}
 	cases["everything"] = struct {
 		set  fields
 		want map[string][]string

@@ -86,10 +86,10 @@ type WebhookEventSpec struct {
 	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod.
 	// Webhooks with a scope match by it.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="resourcePath must be a full path, such as /music/player/web/web-prod"
-	ResourcePath string `json:"resourcePath,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/')",message="resourcePath must be a full path, such as /music/player/web/web-prod"
+	ResourcePath string `json:"resourcePath,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// application that it happened to.
 	// +optional
@@ -113,9 +113,9 @@ type WebhookEventSpec struct {
 
 	// extra is passed through to the body as it is. Up to 32768 characters.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=32768
-	Extra string `json:"extra,omitempty"`
+	Extra string `json:"extra,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // ApplicationInfo identifies an application of Horizon.
@@ -127,15 +127,15 @@ type ApplicationInfo struct {
 
 	// name of the application.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// priority of the application, such as P0.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	Priority string `json:"priority,omitempty"`
+	Priority string `json:"priority,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // ClusterInfo identifies a cluster of Horizon.
@@ -147,21 +147,21 @@ type ClusterInfo struct {
 
 	// name of the cluster.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// applicationName is the name of the application that the cluster belongs to.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	ApplicationName string `json:"applicationName,omitempty"`
+	ApplicationName string `json:"applicationName,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// env is the environment of the cluster, such as online.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	Env string `json:"env,omitempty"`
+	Env string `json:"env,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // PipelinerunInfo identifies a pipelinerun of Horizon.
@@ -173,44 +173,44 @@ type PipelinerunInfo struct {
 
 	// clusterID is the id of the cluster that it runs for.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	ClusterID int64 `json:"clusterID,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	ClusterID int64 `json:"clusterID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// clusterName is the name of the cluster that it runs for.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	ClusterName string `json:"clusterName,omitempty"`
+	ClusterName string `json:"clusterName,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// action of the pipelinerun, such as builddeploy.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	Action string `json:"action,omitempty"`
+	Action string `json:"action,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// title that the user gave it.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=256
-	Title string `json:"title,omitempty"`
+	Title string `json:"title,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// description that the user gave it.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=4096
-	Description string `json:"description,omitempty"`
+	Description string `json:"description,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// gitRef is the branch, tag or commit that was built.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=256
-	GitRef string `json:"gitRef,omitempty"`
+	GitRef string `json:"gitRef,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// gitRefType says what gitRef is: branch, tag or commit.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	GitRefType string `json:"gitRefType,omitempty"`
+	GitRefType string `json:"gitRefType,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // MemberInfo identifies a membership of a user or a group in a resource of Horizon.
@@ -222,31 +222,31 @@ type MemberInfo struct {
 
 	// resourceID is the id of the resource.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	ResourceID int64 `json:"resourceID,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	ResourceID int64 `json:"resourceID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// resourceType is the kind of the resource, such as applications.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	ResourceType string `json:"resourceType,omitempty"`
+	ResourceType string `json:"resourceType,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// role of the member.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=64
-	Role string `json:"role,omitempty"`
+	Role string `json:"role,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// memberNameID is the id of the member.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	MemberNameID int64 `json:"memberNameID,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	MemberNameID int64 `json:"memberNameID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// memberName is the name of the member.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	MemberName string `json:"memberName,omitempty"`
+	MemberName string `json:"memberName,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // UserInfo identifies a user of Horizon.
@@ -258,15 +258,15 @@ type UserInfo struct {
 
 	// name of the user.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// email of the user.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=320
-	Email string `json:"email,omitempty"`
+	Email string `json:"email,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
 // WebhookEventStatus is what became of an event. Only Webhooks of the event's own namespace count here.

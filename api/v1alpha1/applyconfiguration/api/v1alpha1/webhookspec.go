@@ -32,7 +32,7 @@ type WebhookSpecApplyConfiguration struct {
 	// Defaults to Enabled.
 	State *apiv1alpha1.WebhookState `json:"state,omitempty"`
 	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
-	// Left out, events of everything are. Example: /music/player.
+	// Without it, events of everything are. Example: /music/player.
 	Scope *string `json:"scope,omitempty"`
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
 	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.
