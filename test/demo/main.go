@@ -36,7 +36,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	s := &stage{out: os.Stdout, colour: wantsColour(os.Stdout)}
+	s := &stage{out: &squeezer{out: os.Stdout}, colour: wantsColour(os.Stdout)}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	err := perform(bounded, s, *root, *binary)
 	cancel()
@@ -57,7 +57,10 @@ func main() {
 // perform builds the scene, tells the story and clears everything away.
 func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 	s.say("%s", s.paint(bold, "Horizon's webhooks, in a minute"))
-	s.say("Everything below happens on this machine, on loopback, in a directory that is removed at the end.")
+	s.say("")
+	s.say("A team writes a Webhook, Horizon creates a WebhookEvent for each thing that happened, and the operator")
+	s.say("sends it to every Webhook that matches and keeps a WebhookDelivery for each. All of it is Kubernetes: here")
+	s.say("a control plane of its own, on loopback, in a directory that is removed at the end.")
 	s.say("")
 
 	began := time.Now()
@@ -66,7 +69,7 @@ func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cp.Stop()) }()
-	s.say("A control plane (etcd, kube-apiserver, kube-controller-manager) is ready after %.1f s.", time.Since(began).Seconds())
+	s.say("etcd, kube-apiserver and kube-controller-manager are ready after %.1f s.", time.Since(began).Seconds())
 
 	began = time.Now()
 	install, err := operator.Install(ctx, cp, root)
@@ -84,11 +87,11 @@ func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, op.Stop())
-		if s.failed > 0 || err != nil {
+		if (s.failed > 0 || err != nil) && ctx.Err() == nil {
 			showLog(s.out, options.Log)
 		}
 	}()
-	s.say("The CRDs are installed and the operator is ready after another %.1f s.", time.Since(began).Seconds())
+	s.say("config/default is installed and the operator is ready after another %.1f s.", time.Since(began).Seconds())
 
 	if s.dir, err = filepath.Abs(cp.Dir()); err != nil {
 		return err

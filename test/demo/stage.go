@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,28 @@ type stage struct {
 	env []string
 
 	passed, failed int
+}
+
+// squeezer passes on what is written, with no more than one empty line at a
+// time: parts of the story need not know what came before them. Each Write must
+// be of whole lines.
+type squeezer struct {
+	out   io.Writer
+	empty bool // the last line was
+}
+
+func (q *squeezer) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		empty := len(line) == 1
+		if empty && q.empty {
+			continue
+		}
+		q.empty = empty
+		if _, err := q.out.Write(line); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
 const (
