@@ -105,7 +105,26 @@ func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	t := &teller{stage: s, receivers: r, client: install.Client}
-	return t.tell(ctx)
+	return whileRunning(ctx, op, t.tell)
+}
+
+// whileRunning does something that makes no sense without an operator, and
+// gives it up when that ends.
+func whileRunning(ctx context.Context, op *operator.Operator, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-op.Done():
+			cancel(fmt.Errorf("the operator has ended: %s", op.State()))
+		case <-ctx.Done():
+		}
+	}()
+	err := do(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // showLog prints the operator's own words where something went wrong.

@@ -124,8 +124,9 @@ func TestOnlyANewValueResends(t *testing.T) {
 	s.resend(d, "first")
 	attempts(2)
 
-	// The same value once more, in a change that the operator sees. What comes
-	// after it is done first: another record is sent again.
+	// The same value once more, with a change that the operator sees. By the
+	// time a later request for another record was honoured, this one would have
+	// been too.
 	s.resend(d, "first")
 	s.kubectl("label", "webhookdelivery", d.Name, "seen=again")
 	s.resend(s.record("witness", v1alpha1.DeliverySucceeded), "now")

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -92,7 +93,24 @@ func run(m *testing.M) (code int) {
 			code = fail(err)
 		}
 	}()
-	return m.Run()
+	return max(m.Run(), checkPermissions())
+}
+
+// checkPermissions fails where the operator's roles do not let it do what it
+// wants to.
+func checkPermissions() int {
+	log, err := os.ReadFile(suite.options.Log)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for line := range bytes.Lines(log) {
+		if bytes.Contains(line, []byte("forbidden")) {
+			fmt.Fprintf(os.Stderr, "the operator was refused something: %s", line)
+			return 1
+		}
+	}
+	return 0
 }
 
 // scene is what one test has for itself.
@@ -109,6 +127,10 @@ type scene struct {
 // where the test fails.
 func newScene(t *testing.T) *scene {
 	t.Helper()
+	if state := suite.operator.State(); state != "" {
+		showLog(t)
+		t.Fatalf("the operator has ended by itself: %s", state)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	s := &scene{T: t, Gomega: NewWithT(t), ctx: ctx}
