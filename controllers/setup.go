@@ -8,6 +8,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -15,7 +16,10 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
@@ -52,6 +56,19 @@ const (
 
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
+	_, err := setup(mgr, o)
+	return err
+}
+
+// setup is Setup, and returns what tests look into.
+func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
+	// Controllers list these when they begin, which must not race with the
+	// watches that the same controllers ask for.
+	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
+			return nil, fmt.Errorf("watching %T: %w", kind, err)
+		}
+	}
 	now := clock.RealClock{}
 	routes := &router{clock: now}
 	known := ledger.New(routes, draftCapacity)
@@ -71,10 +88,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 
 	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
-		return fmt.Errorf("making the metadata client: %w", err)
+		return nil, fmt.Errorf("making the metadata client: %w", err)
 	}
 	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
-		return err
+		return nil, err
 	}
 	writer := &recordWriter{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, storage: room, notify: notify,
@@ -86,14 +103,14 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		clock: now, drain: o.Drain,
 	}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
-		return fmt.Errorf("setting up the delivery controller: %w", err)
+		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
 	}
 	events := &eventReconciler{
 		client: mgr.GetClient(), ledger: known, router: routes, storage: room, clock: now,
 		systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL,
 	}
 	if err := events.setup(mgr); err != nil {
-		return fmt.Errorf("setting up the event controller: %w", err)
+		return nil, fmt.Errorf("setting up the event controller: %w", err)
 	}
 	webhooks := &webhookReconciler{
 		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, limits: limit,
@@ -101,13 +118,13 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		known: map[types.NamespacedName]acted{},
 	}
 	if err := webhooks.setup(mgr); err != nil {
-		return fmt.Errorf("setting up the webhook controller: %w", err)
+		return nil, fmt.Errorf("setting up the webhook controller: %w", err)
 	}
 	keeper := &retentionReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, clock: now,
 	}
 	if err := keeper.setup(mgr); err != nil {
-		return fmt.Errorf("setting up the retention controller: %w", err)
+		return nil, fmt.Errorf("setting up the retention controller: %w", err)
 	}
-	return nil
+	return deliveries, nil
 }

@@ -1,0 +1,239 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+const (
+	// patience is far more than anything takes, also on a busy machine.
+	patienceOfTests = 60 * time.Second
+	systemNamespace = "horizon-system"
+)
+
+var (
+	restConfig *rest.Config
+	scheme     = runtime.NewScheme()
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	plane, err := controlplane.Start(ctx, controlplane.Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = plane.Stop() }()
+	if err := plane.InstallCRDs(ctx, "../config/crd/bases"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	restConfig = plane.Config()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err)
+		}
+	}
+	c, err := client.New(restConfig, client.Options{Scheme: scheme})
+	if err != nil {
+		panic(err)
+	}
+	if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ctrl.SetLogger(zap.New(zap.UseDevMode(true), zap.WriteTo(os.Stderr)))
+	return m.Run()
+}
+
+// bench is one test's operator, with a namespace and a receiver of its own.
+type bench struct {
+	*WithT
+	t         *testing.T
+	ctx       context.Context
+	client    client.Client
+	namespace string
+	receiver  *receiver.Receiver
+	engine    *deliveryReconciler
+
+	stop func()
+}
+
+// newBench makes a namespace and a receiver; start starts the operator.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}}
+	b.SetDefaultEventuallyTimeout(patienceOfTests)
+	b.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	var err error
+	b.client, err = client.New(restConfig, client.Options{Scheme: scheme, FieldOwner: "test"})
+	b.Expect(err).NotTo(HaveOccurred())
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	b.Expect(b.client.Create(ctx, ns)).To(Succeed())
+	b.namespace = ns.Name
+	b.receiver, err = receiver.Start(receiver.Options{})
+	b.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { _ = b.receiver.Close() })
+	t.Cleanup(func() {
+		b.stop()
+		// Nothing may be left for the operator of the next test.
+		for _, namespace := range []string{b.namespace, systemNamespace} {
+			for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}, &v1alpha1.WebhookDelivery{}} {
+				b.Expect(b.client.DeleteAllOf(ctx, kind, client.InNamespace(namespace))).To(Succeed())
+			}
+		}
+	})
+	return b
+}
+
+// start starts an operator in this process. faults, if given, stand between it
+// and the API server.
+func (b *bench) start(faults ...interceptor.Funcs) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(b.ctx)
+	options := ctrl.Options{
+		Scheme:  scheme,
+		Metrics: server.Options{BindAddress: "0"},
+		Cache: cache.Options{
+			ReaderFailOnMissingInformer: true,
+			DefaultTransform:            cache.TransformStripManagedFields(),
+		},
+		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
+		GracefulShutdownTimeout: ptr.To(10 * time.Second),
+	}
+	if len(faults) > 0 {
+		options.NewClient = func(cfg *rest.Config, o client.Options) (client.Client, error) {
+			c, err := client.NewWithWatch(cfg, o)
+			if err != nil {
+				return nil, err
+			}
+			return interceptor.NewClient(c, faults[0]), nil
+		}
+	}
+	mgr, err := ctrl.NewManager(rest.CopyConfig(restConfig), options)
+	b.Expect(err).NotTo(HaveOccurred())
+	sender := sending.New(sending.Options{})
+	b.engine, err = setup(mgr, Options{
+		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
+		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
+	})
+	b.Expect(err).NotTo(HaveOccurred())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	b.stop = func() {
+		b.stop = func() {}
+		cancel()
+		b.Expect(<-ended).To(Succeed())
+		sender.Close()
+	}
+}
+
+// webhook creates a Webhook that follows everything at a path of the receiver.
+func (b *bench) webhook(name string, change ...func(*v1alpha1.Webhook)) *v1alpha1.Webhook {
+	b.t.Helper()
+	w := &v1alpha1.Webhook{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name},
+		Spec:       v1alpha1.WebhookSpec{URL: b.receiver.URL("/" + name), Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}},
+	}
+	w.Spec.Retry.MinBackoffSeconds = 1
+	for _, f := range change {
+		f(w)
+	}
+	b.Expect(b.client.Create(b.ctx, w)).To(Succeed())
+	return w
+}
+
+// event creates an event of a cluster.
+func (b *bench) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1alpha1.WebhookEvent {
+	b.t.Helper()
+	e := &v1alpha1.WebhookEvent{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name},
+		Spec: v1alpha1.WebhookEventSpec{
+			EventType: "clusters_deployed", ResourcePath: "/music/player/web/web-prod",
+			Cluster: &v1alpha1.ClusterInfo{ID: ptr.To[int64](61400), Name: "web-prod", ApplicationName: "web", Env: "online"},
+		},
+	}
+	for _, f := range change {
+		f(e)
+	}
+	b.Expect(b.client.Create(b.ctx, e)).To(Succeed())
+	return e
+}
+
+// deliveries returns what is stored in the namespace.
+func (b *bench) deliveries() []v1alpha1.WebhookDelivery {
+	var list v1alpha1.WebhookDeliveryList
+	b.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
+	return list.Items
+}
+
+// delivery waits for the only delivery of the namespace to have a result.
+func (b *bench) delivery(result v1alpha1.DeliveryResult) *v1alpha1.WebhookDelivery {
+	b.t.Helper()
+	var d v1alpha1.WebhookDelivery
+	b.Eventually(func(g Gomega) {
+		all := b.deliveries()
+		g.Expect(all).To(HaveLen(1))
+		g.Expect(all[0].Status.Result).To(Equal(result))
+		d = all[0]
+	}).Should(Succeed())
+	return &d
+}
+
+// settled waits for an event to have a result.
+func (b *bench) settled(name string, result v1alpha1.EventResult) *v1alpha1.WebhookEvent {
+	b.t.Helper()
+	e := &v1alpha1.WebhookEvent{}
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, e)).To(Succeed())
+		g.Expect(e.Status.Result).To(Equal(result))
+	}).Should(Succeed())
+	return e
+}
+
+// edit changes an object by merge patch.
+func (b *bench) edit(object client.Object, patch map[string]any) {
+	b.t.Helper()
+	data, err := json.Marshal(patch)
+	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(b.client.Patch(b.ctx, object, client.RawPatch("application/merge-patch+json", data))).To(Succeed())
+}
+
+// resend annotates a delivery.
+func (b *bench) resend(d *v1alpha1.WebhookDelivery, value string) {
+	b.t.Helper()
+	b.edit(d, map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationResend: value}}})
+}
+
+// requests is how many requests a path got.
+func (b *bench) requests(webhook string) int { return len(b.receiver.Arrivals("/" + webhook)) }
