@@ -46,7 +46,7 @@ func main() {
 	// process at once, and its children with it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Stdout, o); err != nil {
+	if err := run(ctx, os.Stdout, o); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		os.Exit(1)
 	}
@@ -67,12 +67,12 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	fmt.Fprintln(out, "starting a control plane: etcd, kube-apiserver, kube-controller-manager")
 	cp, err := controlplane.Start(ctx, controlplane.Options{ControllerManager: true})
 	if err != nil {
-		return orInterrupted(ctx, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, cp.Stop()) }()
 	install, err := operator.Install(ctx, cp, o.root)
 	if err != nil {
-		return orInterrupted(ctx, err)
+		return err
 	}
 
 	// Afterwards it would lead nowhere.
@@ -92,7 +92,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	op, err := operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args})
 	if err != nil {
-		return orInterrupted(ctx, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, op.Stop()) }()
 
@@ -127,14 +127,6 @@ func watch(ctx context.Context, out io.Writer, op *operator.Operator, cp *contro
 	case <-cp.ControllerManager.Done():
 		return fmt.Errorf("kube-controller-manager has ended; see %s", cp.ControllerManager.Log())
 	}
-}
-
-// orInterrupted is err, or nothing if it is only that a user has seen enough.
-func orInterrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // lock keeps a second one from writing the same files. The kernel releases the

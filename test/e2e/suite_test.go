@@ -184,15 +184,6 @@ func (s *scene) kubectl(args ...string) string {
 	return string(out)
 }
 
-// secret makes a Secret with the key token.
-func (s *scene) secret(name, token string) {
-	s.Helper()
-	s.Expect(suite.client.Create(s.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
-		StringData: map[string]string{"token": token},
-	})).To(Succeed())
-}
-
 // webhook makes a Webhook that follows everything and is sent to the path of
 // its name, unless changed.
 func (s *scene) webhook(name string, change func(*v1alpha1.WebhookSpec)) *v1alpha1.Webhook {
