@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	ac "github.com/horizoncd/webhook-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+)
+
+// The README has these two functions as they stand here; the test below sees
+// to it.
+
+func report(ctx context.Context, c client.Client) error {
+	return client.IgnoreAlreadyExists(c.Create(ctx, &v1alpha1.WebhookEvent{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "music", Name: "horizon-78403"},
+		Spec: v1alpha1.WebhookEventSpec{
+			EventID:      78403,
+			EventType:    "clusters_deployed",
+			ResourcePath: "/music/player/web/web-prod",
+			Cluster:      &v1alpha1.ClusterInfo{ID: new(int64(61400)), Name: "web-prod", ApplicationName: "web", Env: "online"},
+			User:         &v1alpha1.UserInfo{ID: new(int64(1)), Name: "test", Email: "test@noreply.com"},
+		},
+	}))
+}
+
+func apply(ctx context.Context, c client.Client) error {
+	return c.Apply(ctx, ac.WebhookEvent("horizon-78404", "music").WithSpec(ac.WebhookEventSpec().
+		WithEventID(78404).
+		WithEventType("clusters_deployed").
+		WithResourcePath("/music/player/web/web-prod").
+		WithCluster(ac.ClusterInfo().WithID(61400).WithName("web-prod").WithApplicationName("web").WithEnv("online")).
+		WithUser(ac.UserInfo().WithID(1).WithName("test").WithEmail("test@noreply.com")),
+	), client.FieldOwner("horizon"))
+}
+
+var (
+	codeBlock = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+	link      = regexp.MustCompile(`\]\(([^):#]+)\)`)
+)
+
+// What the README says can be done is done, in its order, with a receiver on
+// loopback in place of its example.
+func TestReadme(t *testing.T) {
+	s := newScene(t)
+	data, err := os.ReadFile(filepath.Join(root, "README.md"))
+	s.Expect(err).NotTo(HaveOccurred())
+	self, err := os.ReadFile("readme_test.go")
+	s.Expect(err).NotTo(HaveOccurred())
+
+	for _, path := range link.FindAllStringSubmatch(string(data), -1) {
+		_, err := os.Stat(filepath.Join(root, path[1]))
+		s.Expect(err).NotTo(HaveOccurred(), "a link of the README")
+	}
+
+	script := "set -eux\n"
+	functions := 0
+	for _, block := range codeBlock.FindAllStringSubmatch(string(data), -1) {
+		switch language, code := block[1], block[2]; language {
+		case "sh":
+			script += code
+		case "go":
+			functions++
+			s.Expect(string(self)).To(ContainSubstring(code), "a function of the README")
+		}
+	}
+	s.Expect(functions).To(Equal(2))
+
+	const example = "https://ci.example.com/hooks/horizon"
+	s.Expect(strings.Count(script, example)).To(Equal(1))
+	cmd := exec.CommandContext(s.ctx, "/bin/sh", "-c", strings.ReplaceAll(script, example, s.receiver.URL("/hooks/horizon")))
+	cmd.Env = suite.env
+	out, err := cmd.CombinedOutput()
+	s.Expect(err).NotTo(HaveOccurred(), "%s", out)
+	t.Logf("%s", out)
+	s.arrive("/hooks/horizon", 2)
+
+	for range 2 {
+		s.Expect(report(s.ctx, suite.client)).To(Succeed())
+		s.Expect(apply(s.ctx, suite.client)).To(Succeed())
+	}
+	bodies := map[string]int{}
+	for _, a := range s.arrive("/hooks/horizon", 4) {
+		bodies[regexp.MustCompile(`"eventID":\d+`).FindString(string(a.Body))]++
+	}
+	s.Expect(bodies).To(Equal(map[string]int{`"eventID":78402`: 2, `"eventID":78403`: 1, `"eventID":78404`: 1}))
+}
