@@ -42,7 +42,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 ARGS ?=
 # Passed on to go test: make test TESTFLAGS='-run TestX -count=1' PACKAGES=./controllers/...
 TESTFLAGS ?=
-TEST_TIMEOUT ?= 30m
+TEST_TIMEOUT ?= 15m
 PACKAGES ?= ./...
 
 ##@ General
