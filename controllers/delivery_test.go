@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -290,8 +291,10 @@ func TestDeliveriesOfADeletedWebhookAreNeverSentToItsSuccessor(t *testing.T) {
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	w := b.webhook("w")
-	b.event("e")
+	e := b.event("e")
 	d := b.delivery(v1alpha1.DeliveryWaiting)
+	// A webhook that is this much younger than an event does not follow it.
+	b.Eventually(time.Now).Should(BeTemporally(">", e.CreationTimestamp.Add(matching.CreationTolerance+2*time.Second)))
 	orphan := client.PropagationPolicy(metav1.DeletePropagationOrphan)
 	b.edit(d, map[string]any{"metadata": map[string]any{"ownerReferences": nil}}) // what orphaning does
 	b.Expect(b.client.Delete(b.ctx, w, orphan)).To(Succeed())

@@ -1,0 +1,463 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+// The tests below show, each, one guard against sending twice or losing
+// something. Each fails without its guard.
+
+var errAnswerLost = errors.New("the answer was lost")
+
+// isDelivery tells whether an object is a delivery with the outcome of an attempt.
+func isDelivery(o client.Object) bool {
+	_, ok := o.(*v1alpha1.WebhookDelivery)
+	return ok
+}
+
+func TestLostAnswerOfACreateIsSettled(t *testing.T) {
+	b := newBench(t)
+	var creates atomic.Int32
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			err := c.Create(ctx, o, opts...)
+			if isDelivery(o) && creates.Add(1) == 1 && err == nil {
+				return errAnswerLost
+			}
+			return err
+		},
+	})
+	b.webhook("w")
+	b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+	b.Expect(b.delivery(v1alpha1.DeliverySucceeded).Status.Attempts).To(Equal(int32(1)))
+}
+
+func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
+	var patches atomic.Int32
+	b.start(interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			err := c.Patch(ctx, o, p, opts...)
+			if isDelivery(o) && patches.Add(1) == 1 && err == nil {
+				return errAnswerLost
+			}
+			return err
+		},
+	})
+	b.webhook("w")
+	b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+	b.Expect(b.delivery(v1alpha1.DeliverySucceeded).Status.Attempts).To(Equal(int32(2)))
+}
+
+func TestRecordIsKeptWhileTheAPIServerFails(t *testing.T) {
+	b := newBench(t)
+	var failures atomic.Int32
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if isDelivery(o) && failures.Add(1) <= 5 {
+				return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	})
+	b.webhook("w")
+	b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+}
+
+func TestAnnotationDuringAnAttemptDoesNoHarm(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
+	var once atomic.Bool
+	b.start(interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if d, ok := o.(*v1alpha1.WebhookDelivery); ok && once.CompareAndSwap(false, true) {
+				other := d.DeepCopy()
+				note := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/note":"x"}}}`))
+				if err := c.Patch(ctx, other, note); err != nil {
+					return err
+				}
+			}
+			return c.Patch(ctx, o, p, opts...)
+		},
+	})
+	b.webhook("w")
+	b.event("e")
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.Expect(d.Annotations).To(HaveKeyWithValue("example.com/note", "x"))
+	b.Expect(d.Status.Attempts).To(Equal(int32(2)))
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// A process that lost its lease while it was sending may write the outcome late.
+// It must not write over what its successor has written since.
+func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	var once atomic.Bool
+	b.start(interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if d, ok := o.(*v1alpha1.WebhookDelivery); ok && once.CompareAndSwap(false, true) {
+				successor := &v1alpha1.WebhookDelivery{}
+				if err := b.client.Get(ctx, client.ObjectKeyFromObject(d), successor); err != nil {
+					return err
+				}
+				successor.Status.Result = v1alpha1.DeliverySucceeded
+				successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
+				delete(successor.Annotations, v1alpha1.AnnotationNextAttempt)
+				successor.Status.NextAttemptTime = metav1.Time{}
+				successor.Status.Attempts = 2
+				successor.Status.History = append([]v1alpha1.Attempt{{
+					Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
+				}}, successor.Status.History...)
+				if err := c.Update(ctx, successor); err != nil {
+					return err
+				}
+			}
+			return c.Patch(ctx, o, p, opts...)
+		},
+	})
+	b.webhook("w")
+	b.event("e")
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.Expect(d.Status.History[0].StatusCode).To(Equal(int32(204)), "the successor's record stands")
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// However often a delivery and its event are looked at, it is sent once, also
+// while the watch of the deliveries shows nothing of it.
+func TestManyReconcilesSendOnce(t *testing.T) {
+	b := newBench(t)
+	release := make(chan struct{})
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if isDelivery(o) {
+				<-release
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	})
+	w := b.webhook("w")
+	e := b.event("e")
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+	again := func() {
+		for range 50 {
+			b.engine.router.EventChanged(e.UID)
+			for _, entry := range b.engine.ledger.OfEvent(e.UID) {
+				b.engine.router.DeliveryChanged(entry)
+				_, err := b.engine.Reconcile(b.ctx, fairqueue.Request{
+					Webhook: client.ObjectKeyFromObject(w), Delivery: "no-such-delivery",
+				})
+				b.Expect(err).NotTo(HaveOccurred())
+			}
+		}
+	}
+	again()
+	close(release)
+	b.settled("e", v1alpha1.EventSucceeded)
+	again()
+	b.event("later")
+	b.settled("later", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2), "one for each event")
+}
+
+// A record that another process has stored, and that the watch does not show yet,
+// is found before anything is sent.
+func TestStoredBeforeIsNotSentAgain(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	e := b.event("e")
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.settled("e", v1alpha1.EventSucceeded)
+	// The ledger forgets it, as that of a process that has just begun to lead.
+	b.engine.ledger.Remove(client.ObjectKeyFromObject(d), "")
+	b.edit(e, map[string]any{"metadata": map[string]any{"labels": map[string]any{"x": "y"}}})
+	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+	e.Status = v1alpha1.WebhookEventStatus{ObservedGeneration: -1, Result: v1alpha1.EventPending}
+	b.Expect(b.client.Status().Update(b.ctx, e)).To(Succeed())
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+}
+
+// Watches of different kinds are not ordered: an event may be seen, and
+// dispatched, before a Webhook that was created earlier.
+func TestWebhookThatIsSeenLateGetsTheEvent(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	e := b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	// Created within the tolerance, so by the API server's clock no later.
+	w := b.webhook("w")
+	if w.CreationTimestamp.After(e.CreationTimestamp.Add(2 * time.Second)) {
+		t.Skip("the machine was too slow for the two to be created within the tolerance")
+	}
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+}
+
+func TestRestartSendsNothingTwice(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/failing", receiver.MustParseScript("500")...)
+	b.start()
+	b.webhook("fine")
+	b.webhook("failing", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3600 })
+	for i := range 20 {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	for i := range 20 {
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventWaiting)
+	}
+	b.stop()
+	b.start()
+	b.event("last")
+	b.settled("last", v1alpha1.EventWaiting)
+	b.Expect(b.requests("fine")).To(Equal(21))
+	b.Expect(b.requests("failing")).To(Equal(21))
+	b.Expect(b.deliveries()).To(HaveLen(42))
+}
+
+func TestUndisturbedDeliveryIsOneWriteAndItsEventAnother(t *testing.T) {
+	b := newBench(t)
+	var deliveries, events atomic.Int32
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if isDelivery(o) {
+				deliveries.Add(1)
+			}
+			return c.Create(ctx, o, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			deliveries.Add(1)
+			return c.Patch(ctx, o, p, opts...)
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			if _, ok := o.(*v1alpha1.WebhookEvent); ok {
+				events.Add(1)
+			}
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	})
+	for i := range 4 {
+		b.webhook(fmt.Sprintf("w%d", i))
+	}
+	for i := range 25 {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	for i := range 25 {
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventSucceeded)
+	}
+	b.Expect(deliveries.Load()).To(Equal(int32(100)))
+	b.Expect(events.Load()).To(Equal(int32(25)))
+}
+
+// Where a namespace takes no more records, the event says so, and nothing more is
+// sent until one can be stored; then all is delivered.
+func TestRefusedRecordsAreKept(t *testing.T) {
+	b := newBench(t)
+	var refusing atomic.Bool
+	refusing.Store(true)
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if isDelivery(o) && refusing.Load() {
+				return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(),
+					o.GetName(), errors.New("exceeded quota: records"))
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	})
+	b.webhook("w")
+	b.event("first")
+	refused := func(name string) {
+		t.Helper()
+		b.Eventually(func(g Gomega) {
+			e := &v1alpha1.WebhookEvent{}
+			g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, e)).To(Succeed())
+			c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+			g.Expect(c).NotTo(BeNil())
+			g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+			g.Expect(c.Message).To(ContainSubstring("exceeded quota"))
+		}).Should(Succeed())
+	}
+	refused("first")
+	b.event("second")
+	refused("second")
+	b.Expect(b.requests("w")).To(Equal(1), "nothing more is sent while records are refused")
+	refusing.Store(false)
+	b.settled("first", v1alpha1.EventSucceeded)
+	b.settled("second", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+func TestRealQuotaRefusesNothingForEver(t *testing.T) {
+	b := newBench(t)
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "records"},
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+			"count/webhookdeliveries.horizoncd.io": resource.MustParse("0"),
+		}},
+	}
+	b.Expect(b.client.Create(b.ctx, quota)).To(Succeed())
+	// What the quota controller does, which does not run here.
+	quota.Status.Hard = quota.Spec.Hard
+	quota.Status.Used = quota.Spec.Hard
+	b.Expect(b.client.Status().Update(b.ctx, quota)).To(Succeed())
+	b.start()
+	b.webhook("w")
+	b.event("e")
+	b.Eventually(func(g Gomega) {
+		e := &v1alpha1.WebhookEvent{}
+		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "e"}, e)).To(Succeed())
+		c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+		g.Expect(c).NotTo(BeNil())
+		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+	}).Should(Succeed())
+	b.Expect(b.client.Delete(b.ctx, quota)).To(Succeed())
+	b.settled("e", v1alpha1.EventSucceeded)
+}
+
+// A receiver that does not answer holds up neither other webhooks nor the events:
+// what waits behind it is stored.
+func TestHangingReceiverHoldsUpNobody(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/hangs", receiver.Answer{Hang: true})
+	b.start()
+	b.webhook("hangs", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight, w.Spec.TimeoutSeconds = 2, 120 })
+	b.webhook("fine")
+	for i := range 10 {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	b.Expect(b.receiver.WaitRequests(b.ctx, "/fine", 10)).To(Succeed())
+	b.Eventually(func(g Gomega) {
+		waiting := 0
+		for _, d := range b.deliveries() {
+			if d.Spec.WebhookRef.Name == "hangs" {
+				g.Expect(d.Status.Result).To(Equal(v1alpha1.DeliveryWaiting))
+				waiting++
+			}
+		}
+		g.Expect(waiting).To(Equal(8), "all but the two under way are stored")
+	}).Should(Succeed())
+	b.Expect(b.requests("hangs")).To(Equal(2), "maxInFlight")
+	b.Expect(b.receiver.Down()).To(Succeed()) // lets the two go
+}
+
+func TestInterruptedAttemptDoesNotCount(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.Answer{Hang: true})
+	b.start()
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = ptr.To[int32](0) })
+	b.event("e")
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+	b.stop() // waits for the drain, and for the record
+	d := b.delivery(v1alpha1.DeliveryWaiting)
+	b.Expect(d.Status.Attempts).To(BeZero())
+	b.Expect(d.Status.History).To(HaveLen(1))
+	b.receiver.Script("/w")
+	b.start()
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+func TestNothingIsSentWithoutTheLease(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	var lost atomic.Bool
+	lost.Store(true)
+	b.engine.mayLead = func() error {
+		if lost.Load() {
+			return errors.New("the lease is lost")
+		}
+		return nil
+	}
+	b.webhook("w")
+	b.event("e")
+	b.Consistently(func() int { return b.requests("w") }, "2s").Should(BeZero())
+	lost.Store(false)
+	b.settled("e", v1alpha1.EventSucceeded)
+}
+
+func TestRetentionDeletesTheOldest(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	for i := range 3 {
+		e := b.event(fmt.Sprintf("e%d", i))
+		b.settled(e.Name, v1alpha1.EventSucceeded)
+		// The API server counts in whole seconds.
+		b.Eventually(time.Now).Should(BeTemporally(">", e.CreationTimestamp.Add(2*time.Second)))
+	}
+	// None is deleted in its first 15 minutes, whatever the limit says.
+	w := &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "w"}}
+	b.edit(w, map[string]any{"spec": map[string]any{"retention": map[string]any{"limit": 1}}})
+	keeper := &retentionReconciler{
+		client: b.client, live: b.client, ledger: b.engine.ledger, router: b.engine.router, clock: laterClock(14 * time.Minute),
+	}
+	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(w)}
+	result, err := keeper.Reconcile(b.ctx, request)
+	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(result.RequeueAfter).To(BeNumerically("~", time.Minute, 30*time.Second))
+	b.Expect(b.deliveries()).To(HaveLen(3))
+
+	keeper.clock = laterClock(16 * time.Minute)
+	_, err = keeper.Reconcile(b.ctx, request)
+	b.Expect(err).NotTo(HaveOccurred())
+	left := b.deliveries()
+	b.Expect(left).To(HaveLen(1))
+	b.Expect(left[0].Spec.EventRef.Name).To(Equal("e2"), "the youngest stays")
+}
+
+func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	e := b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	keeper := &eventReconciler{
+		client: b.client, ledger: b.engine.ledger, router: b.engine.router, storage: &storage{}, clock: laterClock(59 * time.Minute),
+		systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
+	}
+	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)}
+	_, err := keeper.Reconcile(b.ctx, request)
+	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+	keeper.clock = laterClock(61 * time.Minute)
+	_, err = keeper.Reconcile(b.ctx, request)
+	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e))).To(BeTrue())
+	b.Expect(b.deliveries()).To(HaveLen(1), "the record stays")
+}
+
+// laterClock is a clock that is ahead by a while.
+type laterClock time.Duration
+
+func (c laterClock) Now() time.Time                  { return time.Now().Add(time.Duration(c)) }
+func (c laterClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
