@@ -110,7 +110,7 @@ func object(kind, name string, spec map[string]any) *unstructured.Unstructured {
 func TestOperatorActs(t *testing.T) {
 	g := NewWithT(t)
 	ctx := t.Context()
-	cfg := as(t, operator)
+	cfg := as(t, operatorAccount)
 	merge := func(patch string) (types.PatchType, []byte, metav1.PatchOptions) {
 		return types.MergePatchType, []byte(patch), metav1.PatchOptions{}
 	}
@@ -245,7 +245,7 @@ func TestFlowSchema(t *testing.T) {
 	name := operatorName + "-leader-election"
 	schema, err := cluster.admin.FlowcontrolV1().FlowSchemas().Get(t.Context(), name, metav1.GetOptions{})
 	g.Expect(err).NotTo(HaveOccurred())
-	cfg, err := cluster.UserConfig(operatorUser, operator.groups...)
+	cfg, err := cluster.UserConfig(operatorUser, operatorAccount.groups...)
 	g.Expect(err).NotTo(HaveOccurred())
 	client, err := rest.HTTPClientFor(cfg)
 	g.Expect(err).NotTo(HaveOccurred())

@@ -38,7 +38,7 @@ func person(name string) subject {
 	return subject{user: name, groups: []string{"system:authenticated"}}
 }
 
-var operator = serviceAccount(systemNamespace, operatorName)
+var operatorAccount = serviceAccount(systemNamespace, operatorName)
 
 // may asks the server's authorizer, which also knows what it would never let
 // the operator try.
@@ -139,7 +139,7 @@ func TestOperatorPermissions(t *testing.T) {
 		"events.events.k8s.io":              "create patch",
 	}
 	NewWithT(t).Eventually(func() permissions {
-		return operator.permissions(t, tenant, v1alpha1.GroupVersion.Group)
+		return operatorAccount.permissions(t, tenant, v1alpha1.GroupVersion.Group)
 	}).WithTimeout(patience).ShouldNot(BeEmpty())
 
 	for namespace, more := range map[string]permissions{
@@ -149,7 +149,7 @@ func TestOperatorPermissions(t *testing.T) {
 		t.Run(namespace, func(t *testing.T) {
 			want := maps.Clone(want)
 			maps.Copy(want, more)
-			got := operator.permissions(t, namespace)
+			got := operatorAccount.permissions(t, namespace)
 			for key, verbs := range anyone {
 				if got[key] == verbs {
 					delete(got, key)
@@ -178,7 +178,7 @@ func TestOperatorLease(t *testing.T) {
 		{tenant, "webhook-operator.horizoncd.io", "create", false},
 		{"kube-system", "kube-controller-manager", "update", false},
 	} {
-		got := operator.may(t, authorizationv1.ResourceAttributes{
+		got := operatorAccount.may(t, authorizationv1.ResourceAttributes{
 			Namespace: tc.namespace, Verb: tc.verb, Group: "coordination.k8s.io", Version: "v1", Resource: "leases", Name: tc.name,
 		})
 		if got != tc.want {
