@@ -13,6 +13,7 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -177,6 +178,12 @@ func (t *teller) failure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	told := t.toldOf(ctx, failed)
+	if _, err := t.run(ctx, "kubectl get events -n games"); err != nil {
+		return err
+	}
+	t.checkThat(told, "the failure is among the namespace's events")
+	t.say("\nWhat was sent, and what was answered:\n")
 	if err := t.showLog(ctx, failed); err != nil {
 		return err
 	}
@@ -194,6 +201,17 @@ func (t *teller) failure(ctx context.Context) error {
 		}
 	}
 	return t.checkResent(ctx, failed)
+}
+
+// toldOf waits until a Kubernetes Event tells of a delivery.
+func (t *teller) toldOf(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
+	return poll(ctx, func() (bool, error) {
+		var list corev1.EventList
+		err := t.client.List(ctx, &list, client.InNamespace(d.Namespace))
+		return slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
+			return e.InvolvedObject.UID == d.UID && e.Type == corev1.EventTypeWarning
+		}), err
+	})
 }
 
 // showLog shows what Horizon's page shows of a delivery when it is opened.
