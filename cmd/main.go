@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -152,9 +151,9 @@ func managerOptions(f flags, drain time.Duration) ctrl.Options {
 		},
 		Metrics:                       server.Options{BindAddress: f.metricsAddress},
 		HealthProbeBindAddress:        f.probeAddress,
-		LeaseDuration:                 ptr.To(leaseDuration),
+		LeaseDuration:                 new(leaseDuration),
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       ptr.To(drain + drainMargin),
+		GracefulShutdownTimeout:       new(drain + drainMargin),
 	}
 }
 

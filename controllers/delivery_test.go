@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -126,7 +125,7 @@ func TestNoRetryAtLimitZero(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
-	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = ptr.To[int32](0) })
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
 	b.event("e")
 	d := b.delivery(v1alpha1.DeliveryFailed)
 	b.Expect(d.Status.Attempts).To(Equal(int32(1)))
@@ -153,7 +152,7 @@ func TestNoRetryAtLimitZero(t *testing.T) {
 func TestFailedResendLeavesDeliveredDelivered(t *testing.T) {
 	b := newBench(t)
 	b.start()
-	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = ptr.To[int32](1) })
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(1)) })
 	b.event("e")
 	d := b.delivery(v1alpha1.DeliverySucceeded)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)

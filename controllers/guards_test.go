@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -374,7 +373,7 @@ func TestInterruptedAttemptDoesNotCount(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.Answer{Hang: true})
 	b.start()
-	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = ptr.To[int32](0) })
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
 	b.event("e")
 	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
 	b.stop() // waits for the drain, and for the record

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -128,8 +127,8 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 			ReaderFailOnMissingInformer: true,
 			DefaultTransform:            cache.TransformStripManagedFields(),
 		},
-		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
-		GracefulShutdownTimeout: ptr.To(10 * time.Second),
+		Controller:              config.Controller{SkipNameValidation: new(true)},
+		GracefulShutdownTimeout: new(10 * time.Second),
 	}
 	if len(faults) > 0 {
 		options.NewClient = func(cfg *rest.Config, o client.Options) (client.Client, error) {
@@ -180,7 +179,7 @@ func (b *bench) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1al
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name},
 		Spec: v1alpha1.WebhookEventSpec{
 			EventType: "clusters_deployed", ResourcePath: "/music/player/web/web-prod",
-			Cluster: &v1alpha1.ClusterInfo{ID: ptr.To[int64](61400), Name: "web-prod", ApplicationName: "web", Env: "online"},
+			Cluster: &v1alpha1.ClusterInfo{ID: new(int64(61400)), Name: "web-prod", ApplicationName: "web", Env: "online"},
 		},
 	}
 	for _, f := range change {

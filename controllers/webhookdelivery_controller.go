@@ -111,7 +111,7 @@ func wake(to *router, from *ledger.Ledger, webhook types.NamespacedName) {
 // Reconcile implements reconcile.TypedReconciler.
 func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Request) (reconcile.Result, error) {
 	if ctx.Err() != nil {
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, nil //nolint:nilerr // the operator was told to stop: no send begins
 	}
 	if done, result, err := r.writer.resume(ctx, request.Key()); done {
 		return result, err
@@ -300,7 +300,7 @@ func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*
 	secret, _, err := r.credentials.Get(ctx, w)
 	if mistake := credentials.AsError(err); mistake != nil {
 		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
-		return nil, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil
+		return nil, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
 	}
 	return secret, nil, err
 }
@@ -334,7 +334,7 @@ func (r *deliveryReconciler) attempt(
 
 	verdict := record.Add(d, record.Attempt{
 		Cause: cause, URL: w.Spec.URL, Exchange: exchange, Policy: retry.PolicyOf(w),
-		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(),
+		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
 	})
 	if rejected(exchange) {
 		r.credentials.Forget(w)

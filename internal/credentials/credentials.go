@@ -34,11 +34,8 @@ func (e *Error) Error() string { return e.Message }
 // AsError returns the mistake in err, or nil if err is none, such as an API
 // server that does not answer.
 func AsError(err error) *Error {
-	var mistake *Error
-	if errors.As(err, &mistake) {
-		return mistake
-	}
-	return nil
+	mistake, _ := errors.AsType[*Error](err)
+	return mistake
 }
 
 // Reader reads and remembers. It is safe for concurrent use.
