@@ -161,7 +161,8 @@ func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, c
 func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	const century = 100 * 365 * 24 * time.Hour
 	value = strings.TrimSpace(value)
-	if n, err := strconv.ParseUint(value, 10, 63); err == nil {
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		n, _ := strconv.ParseUint(value, 10, 63) // the largest there is where there are too many digits
 		return time.Duration(min(n, uint64(century/time.Second))) * time.Second, true
 	}
 	at, err := http.ParseTime(value)

@@ -1,0 +1,442 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+)
+
+var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+func answer(code int) sending.Exchange {
+	return sending.Exchange{Response: &sending.Response{StatusCode: code}}
+}
+
+func TestJudge(t *testing.T) {
+	brokenOff := answer(200)
+	brokenOff.Err = errors.New("the answer broke off")
+	interruptedAfterAccepting := answer(204)
+	interruptedAfterAccepting.Err, interruptedAfterAccepting.Interrupted = context.Canceled, true
+	interruptedAfterRefusing := answer(500)
+	interruptedAfterRefusing.Err, interruptedAfterRefusing.Interrupted = context.Canceled, true
+
+	for name, tc := range map[string]struct {
+		exchange sending.Exchange
+		want     Verdict
+	}{
+		"199":                             {exchange: answer(199), want: Failed},
+		"200":                             {exchange: answer(200), want: Accepted},
+		"204":                             {exchange: answer(204), want: Accepted},
+		"299":                             {exchange: answer(299), want: Accepted},
+		"300":                             {exchange: answer(300), want: Failed},
+		"301":                             {exchange: answer(301), want: Failed},
+		"304":                             {exchange: answer(304), want: Failed},
+		"308":                             {exchange: answer(308), want: Failed},
+		"399":                             {exchange: answer(399), want: Failed},
+		"401":                             {exchange: answer(401), want: Failed},
+		"404":                             {exchange: answer(404), want: Failed},
+		"409":                             {exchange: answer(409), want: Failed},
+		"410":                             {exchange: answer(410), want: Gone},
+		"411":                             {exchange: answer(411), want: Failed},
+		"429":                             {exchange: answer(429), want: Failed},
+		"500":                             {exchange: answer(500), want: Failed},
+		"000":                             {exchange: answer(0), want: Failed},
+		"099":                             {exchange: answer(99), want: Failed},
+		"101":                             {exchange: answer(101), want: Failed},
+		"600":                             {exchange: answer(600), want: Failed},
+		"999":                             {exchange: answer(999), want: Failed},
+		"no answer":                       {exchange: sending.Exchange{Err: errors.New("refused")}, want: Failed},
+		"nothing at all":                  {want: Failed},
+		"accepted, body broken off":       {exchange: brokenOff, want: Accepted},
+		"accepted, then interrupted":      {exchange: interruptedAfterAccepting, want: Accepted},
+		"refused, then interrupted":       {exchange: interruptedAfterRefusing, want: Interrupted},
+		"interrupted before any answer":   {exchange: sending.Exchange{Err: context.Canceled, Interrupted: true}, want: Interrupted},
+		"timeout is not an interruption":  {exchange: sending.Exchange{Err: context.DeadlineExceeded}, want: Failed},
+		"gone, and the body was cut":      {exchange: sending.Exchange{Response: &sending.Response{StatusCode: 410, BodyTruncated: true}}, want: Gone},
+		"a failure with a success's body": {exchange: sending.Exchange{Response: &sending.Response{StatusCode: 500, Body: "200 OK"}}, want: Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Judge(tc.exchange); got != tc.want {
+				t.Errorf("Judge = %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	withErr := func(x sending.Exchange, err error) sending.Exchange { x.Err = err; return x }
+	for name, tc := range map[string]struct {
+		exchange sending.Exchange
+		want     string
+	}{
+		"accepted":            {exchange: answer(200), want: "answered 200 OK"},
+		"a code without name": {exchange: answer(299), want: "answered 299"},
+		"no code":             {exchange: answer(0), want: "answered 0"},
+		"redirect":            {exchange: answer(307), want: "answered 307 Temporary Redirect; redirects are not followed"},
+		"failure":             {exchange: answer(503), want: "answered 503 Service Unavailable"},
+		"body not read": {
+			exchange: withErr(answer(200), context.DeadlineExceeded),
+			want:     "answered 200 OK, but the body could not be read: timeout",
+		},
+		"failure, body not read": {exchange: withErr(answer(500), context.DeadlineExceeded), want: "answered 500 Internal Server Error"},
+		"no answer":              {exchange: withErr(sending.Exchange{}, context.DeadlineExceeded), want: "timeout"},
+		"nothing of the receiver's words": {
+			exchange: sending.Exchange{Response: &sending.Response{
+				StatusCode: 302, Header: "X-Words: words", Body: "words", Location: "https://words", RetryAfter: "words",
+			}},
+			want: "answered 302 Found; redirects are not followed",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Explain(tc.exchange)); diff != "" {
+				t.Errorf("Explain (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPolicyOf(t *testing.T) {
+	for name, tc := range map[string]struct {
+		policy v1alpha1.RetryPolicy
+		want   Policy
+	}{
+		"nothing given": {want: Policy{Limit: 10, MinBackoff: 10 * time.Second, MaxBackoff: time.Hour, GiveUpAfter: 72 * time.Hour}},
+		"never repeated": {
+			policy: v1alpha1.RetryPolicy{Limit: new(int32(0))},
+			want:   Policy{Limit: 0, MinBackoff: 10 * time.Second, MaxBackoff: time.Hour, GiveUpAfter: 72 * time.Hour},
+		},
+		"everything given": {
+			policy: v1alpha1.RetryPolicy{Limit: new(int32(3)), MinBackoffSeconds: 1, MaxBackoffSeconds: 2, GiveUpAfterSeconds: 60},
+			want:   Policy{Limit: 3, MinBackoff: time.Second, MaxBackoff: 2 * time.Second, GiveUpAfter: time.Minute},
+		},
+		"the largest that the CRD admits": {
+			policy: v1alpha1.RetryPolicy{Limit: new(int32(100)), MinBackoffSeconds: 86400, MaxBackoffSeconds: 86400, GiveUpAfterSeconds: 2592000},
+			want:   Policy{Limit: 100, MinBackoff: 24 * time.Hour, MaxBackoff: 24 * time.Hour, GiveUpAfter: 720 * time.Hour},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, PolicyOf(&v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Retry: tc.policy}})); diff != "" {
+				t.Errorf("PolicyOf (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	horizon := Policy{MinBackoff: 10 * time.Second, MaxBackoff: time.Hour}
+	for name, tc := range map[string]struct {
+		policy Policy
+		failed int32
+		chance float64
+		want   time.Duration
+	}{
+		"first":                      {policy: horizon, failed: 1, chance: 0.5, want: 10 * time.Second},
+		"second":                     {policy: horizon, failed: 2, chance: 0.5, want: 20 * time.Second},
+		"ninth":                      {policy: horizon, failed: 9, chance: 0.5, want: 2560 * time.Second},
+		"tenth meets the maximum":    {policy: horizon, failed: 10, chance: 0.5, want: time.Hour},
+		"hundredth":                  {policy: horizon, failed: 100, chance: 0.5, want: time.Hour},
+		"as many as there are":       {policy: horizon, failed: math.MaxInt32, chance: 0.5, want: time.Hour},
+		"none counted as yet":        {policy: horizon, failed: 0, chance: 0.5, want: 10 * time.Second},
+		"least chance":               {policy: horizon, failed: 1, chance: 0, want: 8 * time.Second},
+		"most chance":                {policy: horizon, failed: 1, chance: 1, want: 12 * time.Second},
+		"least chance, at the top":   {policy: horizon, failed: 50, chance: 0, want: 48 * time.Minute},
+		"most chance, at the top":    {policy: horizon, failed: 50, chance: 1, want: 72 * time.Minute},
+		"both bounds are the same":   {policy: Policy{MinBackoff: time.Minute, MaxBackoff: time.Minute}, failed: 7, chance: 0.5, want: time.Minute},
+		"the smallest":               {policy: Policy{MinBackoff: time.Second, MaxBackoff: time.Second}, failed: 1, chance: 0, want: 800 * time.Millisecond},
+		"bounds the wrong way":       {policy: Policy{MinBackoff: time.Hour, MaxBackoff: time.Minute}, failed: 3, chance: 0.5, want: time.Minute},
+		"the largest of both":        {policy: Policy{MinBackoff: 24 * time.Hour, MaxBackoff: 24 * time.Hour}, failed: math.MaxInt32, chance: 0.5, want: 24 * time.Hour},
+		"a maximum that no power is": {policy: Policy{MinBackoff: 3 * time.Second, MaxBackoff: 10 * time.Second}, failed: 3, chance: 0.5, want: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.policy.Backoff(tc.failed, tc.chance); got != tc.want {
+				t.Errorf("Backoff(%d, %g) = %s, want %s", tc.failed, tc.chance, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestCycleOf(t *testing.T) {
+	stored := func(change func(d *v1alpha1.WebhookDelivery)) *v1alpha1.WebhookDelivery {
+		d := &v1alpha1.WebhookDelivery{Status: v1alpha1.WebhookDeliveryStatus{
+			Attempts: 7,
+			History: []v1alpha1.Attempt{
+				{Time: metav1.NewTime(now.Add(-time.Minute))}, {Time: metav1.NewTime(now.Add(-time.Hour))},
+			},
+		}}
+		d.CreationTimestamp = metav1.NewTime(now.Add(-2 * time.Hour))
+		if change != nil {
+			change(d)
+		}
+		return d
+	}
+	for name, tc := range map[string]struct {
+		delivery *v1alpha1.WebhookDelivery
+		want     Cycle
+	}{
+		"stored": {delivery: stored(nil), want: Cycle{Since: now.Add(-2 * time.Hour), Attempts: 7}},
+		"not stored yet": {
+			delivery: stored(func(d *v1alpha1.WebhookDelivery) { d.CreationTimestamp = metav1.Time{} }),
+			want:     Cycle{Since: now.Add(-time.Hour), Attempts: 7},
+		},
+		"resent": {
+			delivery: stored(func(d *v1alpha1.WebhookDelivery) {
+				d.Status.Resend = &v1alpha1.ResendCycle{Time: metav1.NewTime(now), Attempts: 2}
+			}),
+			want: Cycle{Since: now, Attempts: 2},
+		},
+		"nothing": {delivery: &v1alpha1.WebhookDelivery{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, CycleOf(tc.delivery)); diff != "" {
+				t.Errorf("CycleOf (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAfter(t *testing.T) {
+	policy := Policy{Limit: 2, MinBackoff: 10 * time.Second, MaxBackoff: time.Minute, GiveUpAfter: time.Hour}
+	for name, tc := range map[string]struct {
+		verdict    Verdict
+		policy     Policy
+		attempts   int32
+		age        time.Duration
+		retryAfter string
+		want       Sequel
+	}{
+		"first failure":                      {verdict: Failed, policy: policy, attempts: 1, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"second failure":                     {verdict: Failed, policy: policy, attempts: 2, want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"the last retry failed":              {verdict: Failed, policy: policy, attempts: 3, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"limit 0":                            {verdict: Failed, policy: Policy{GiveUpAfter: time.Hour}, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"gone at once":                       {verdict: Gone, policy: policy, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonGone}},
+		"gone at last":                       {verdict: Gone, policy: policy, attempts: 3, want: Sequel{Reason: v1alpha1.ReasonGone}},
+		"gone, and asks to wait":             {verdict: Gone, policy: policy, attempts: 1, retryAfter: "20", want: Sequel{Reason: v1alpha1.ReasonGone}},
+		"interrupted":                        {verdict: Interrupted, policy: policy, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"interrupted in the last retry":      {verdict: Interrupted, policy: policy, attempts: 2, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"interrupted, limit 0":               {verdict: Interrupted, policy: Policy{}, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait":                       {verdict: Failed, policy: policy, attempts: 1, retryAfter: "30", want: Sequel{At: now.Add(30 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait less than the minimum": {verdict: Failed, policy: policy, attempts: 2, retryAfter: "0", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait more than the maximum": {verdict: Failed, policy: policy, attempts: 1, retryAfter: "86400", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until a date":          {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Mon, 23 Nov 2026 09:00:45 GMT", want: Sequel{At: now.Add(45 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until yesterday":       {verdict: Failed, policy: policy, attempts: 2, retryAfter: "Sun, 22 Nov 2026 09:00:00 GMT", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until the year 9999":   {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Fri, 31 Dec 9999 23:59:59 GMT", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait, retries exhausted":    {verdict: Failed, policy: policy, attempts: 3, retryAfter: "30", want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"asks nonsense":                      {verdict: Failed, policy: policy, attempts: 1, retryAfter: "NaN", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"the next would be too late":         {verdict: Failed, policy: policy, attempts: 1, age: time.Hour, want: Sequel{Reason: v1alpha1.ReasonWaitedTooLong}},
+		"the next would just be in time":     {verdict: Failed, policy: policy, attempts: 1, age: time.Hour - 10*time.Second, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until it is too late":  {verdict: Failed, policy: policy, attempts: 1, age: time.Hour - 20*time.Second, retryAfter: "30", want: Sequel{Reason: v1alpha1.ReasonWaitedTooLong}},
+		"exhausted is told before too late":  {verdict: Failed, policy: policy, attempts: 3, age: 2 * time.Hour, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"a cycle that begins in the future":  {verdict: Failed, policy: policy, attempts: 1, age: -time.Hour, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"interrupted when its time was over": {verdict: Interrupted, policy: policy, attempts: 1, age: 2 * time.Hour, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cycle := Cycle{Since: now.Add(-tc.age), Attempts: tc.attempts}
+			got := After(tc.verdict, tc.policy, cycle, tc.retryAfter, now, 0.5)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("After (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAfterIsJittered(t *testing.T) {
+	policy := Policy{Limit: 2, MinBackoff: 10 * time.Second, MaxBackoff: time.Minute, GiveUpAfter: time.Hour}
+	for chance, want := range map[float64]time.Duration{0: 8 * time.Second, 0.25: 9 * time.Second, 1: 12 * time.Second} {
+		got := After(Failed, policy, Cycle{Since: now, Attempts: 1}, "", now, chance).At.Sub(now)
+		if got != want {
+			t.Errorf("chance %g: wait of %s, want %s", chance, got, want)
+		}
+	}
+}
+
+const century = 100 * 365 * 24 * time.Hour
+
+func TestParseRetryAfter(t *testing.T) {
+	type outcome struct {
+		Wait time.Duration
+		OK   bool
+	}
+	none := outcome{}
+	for name, tc := range map[string]struct {
+		value string
+		want  outcome
+	}{
+		"nothing":                   {value: "", want: none},
+		"spaces":                    {value: "   ", want: none},
+		"seconds":                   {value: "120", want: outcome{2 * time.Minute, true}},
+		"seconds between spaces":    {value: " 120\t", want: outcome{2 * time.Minute, true}},
+		"zero":                      {value: "0", want: outcome{0, true}},
+		"leading zeros":             {value: "0000120", want: outcome{2 * time.Minute, true}},
+		"negative":                  {value: "-1", want: none},
+		"plus":                      {value: "+1", want: none},
+		"fraction":                  {value: "1.5", want: none},
+		"exponent":                  {value: "1e300", want: none},
+		"hexadecimal":               {value: "0x10", want: none},
+		"underscore":                {value: "1_000", want: none},
+		"not a number":              {value: "NaN", want: none},
+		"infinity":                  {value: "Infinity", want: none},
+		"a unit":                    {value: "120s", want: none},
+		"seconds and date":          {value: "120, Mon, 23 Nov 2026 09:02:00 GMT", want: none},
+		"two numbers":               {value: "120, 240", want: none},
+		"digits of another script":  {value: "\u0661\u0662\u0660", want: none},
+		"NUL":                       {value: "120\x00", want: none},
+		"a century":                 {value: "3153600000", want: outcome{century, true}},
+		"largest int64":             {value: "9223372036854775807", want: outcome{century, true}},
+		"beyond int64":              {value: "9223372036854775808", want: outcome{century, true}},
+		"beyond uint64":             {value: "18446744073709551616", want: outcome{century, true}},
+		"64 digits":                 {value: strings.Repeat("9", 64), want: outcome{century, true}},
+		"a number beyond, and more": {value: "9227000000000000000A", want: none},
+		"negative beyond int64":     {value: "-9223372036854775809", want: none},
+		"date":                      {value: "Mon, 23 Nov 2026 09:02:00 GMT", want: outcome{2 * time.Minute, true}},
+		"date of RFC 850":           {value: "Monday, 23-Nov-26 09:02:00 GMT", want: outcome{2 * time.Minute, true}},
+		"date of asctime":           {value: "Mon Nov 23 09:02:00 2026", want: outcome{2 * time.Minute, true}},
+		"date of ISO 8601":          {value: "2026-11-23T09:02:00Z", want: none},
+		"date in the past":          {value: "Mon, 23 Nov 2026 08:59:59 GMT", want: outcome{0, true}},
+		"now":                       {value: "Mon, 23 Nov 2026 09:00:00 GMT", want: outcome{0, true}},
+		"year 9999":                 {value: "Fri, 31 Dec 9999 23:59:59 GMT", want: outcome{century, true}},
+		"year 1":                    {value: "Mon, 01 Jan 0001 00:00:00 GMT", want: outcome{0, true}},
+		"a day that does not exist": {value: "Mon, 31 Feb 2027 00:00:00 GMT", want: none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wait, ok := ParseRetryAfter(tc.value, now)
+			if diff := cmp.Diff(tc.want, outcome{wait, ok}); diff != "" {
+				t.Errorf("ParseRetryAfter(%q) (-want +got):\n%s", tc.value, diff)
+			}
+		})
+	}
+}
+
+// Whatever a receiver writes, a wait is neither negative nor beyond a century,
+// and what follows a failure is within the policy's bounds.
+func FuzzParseRetryAfter(f *testing.F) {
+	for _, seed := range []string{
+		"", "0", "120", "-1", "1e300", "NaN", "9223372036854775808", "120, 240",
+		"Mon, 23 Nov 2026 09:02:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Monday, 23-Nov-26 09:02:00 GMT",
+	} {
+		f.Add(seed)
+	}
+	policy := Policy{Limit: 1, MinBackoff: 10 * time.Second, MaxBackoff: time.Minute, GiveUpAfter: time.Hour}
+	f.Fuzz(func(t *testing.T, value string) {
+		wait, ok := ParseRetryAfter(value, now)
+		if wait < 0 || wait > century || !ok && wait != 0 {
+			t.Errorf("ParseRetryAfter(%q) = %s, %t", value, wait, ok)
+		}
+		_, dateErr := http.ParseTime(strings.TrimSpace(value))
+		digits := strings.TrimSpace(value) != "" && strings.Trim(strings.TrimSpace(value), "0123456789") == ""
+		if want := digits || dateErr == nil; ok != want {
+			t.Errorf("ParseRetryAfter(%q) understood: %t, want %t", value, ok, want)
+		}
+		at := After(Failed, policy, Cycle{Since: now, Attempts: 1}, value, now, 0.5).At.Sub(now)
+		if at < policy.MinBackoff || at > policy.MaxBackoff {
+			t.Errorf("Retry-After %q makes the next attempt wait %s", value, at)
+		}
+	})
+}
+
+func TestNext(t *testing.T) {
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Retry: v1alpha1.RetryPolicy{GiveUpAfterSeconds: 3600}}}
+	since := now.Add(-time.Minute)
+	deadline := since.Add(time.Hour)
+	due, later := now.Add(-time.Second), now.Add(time.Minute)
+	old := now.Add(-time.Hour)
+
+	resend := Step{Deed: Send, Cause: v1alpha1.CauseResend}
+	goneForGood := Step{Deed: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
+	tooLong := Step{Deed: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
+
+	for name, tc := range map[string]struct {
+		state       State
+		webhookGone bool
+		held        bool
+		want        Step
+	}{
+		"waiting for its first attempt":      {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+		"a retry is due":                     {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
+		"a retry is due now":                 {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: now, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
+		"a retry is due later":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, want: Step{At: later}},
+		"an interrupted first attempt":       {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+		"waited too long":                    {state: State{Result: v1alpha1.DeliveryWaiting, Since: old}, want: tooLong},
+		"waited too long, retry due":         {state: State{Result: v1alpha1.DeliveryWaiting, Since: old, NextAttempt: due, Attempted: true}, want: tooLong},
+		"waited too long while held":         {state: State{Result: v1alpha1.DeliveryWaiting, Since: old}, held: true, want: tooLong},
+		"held":                               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, held: true, want: Step{At: deadline}},
+		"held, retry due":                    {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, held: true, want: Step{At: deadline}},
+		"held, retry later":                  {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, held: true, want: Step{At: deadline}},
+		"webhook gone":                       {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, webhookGone: true, want: goneForGood},
+		"webhook gone, retry later":          {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later}, webhookGone: true, want: goneForGood},
+		"webhook gone, resend asked for":     {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, webhookGone: true, want: goneForGood},
+		"succeeded":                          {state: State{Result: v1alpha1.DeliverySucceeded, Since: since}, want: Step{}},
+		"succeeded long ago":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, want: Step{}},
+		"succeeded, held":                    {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, held: true, want: Step{}},
+		"succeeded, webhook gone":            {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, webhookGone: true, want: Step{}},
+		"failed":                             {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, want: Step{}},
+		"failed, webhook gone":               {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, webhookGone: true, want: Step{}},
+		"resend of a succeeded one":          {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, Resend: true}, want: resend},
+		"resend of a failed one":             {state: State{Result: v1alpha1.DeliveryFailed, Since: old, Resend: true}, want: resend},
+		"resend of a waiting one":            {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, want: resend},
+		"resend does not wait for a retry":   {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Resend: true, Attempted: true}, want: resend},
+		"resend though its time is over":     {state: State{Result: v1alpha1.DeliveryWaiting, Since: old, Resend: true}, want: resend},
+		"resend to a held webhook":           {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, Resend: true}, held: true, want: resend},
+		"resend of a held one":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, held: true, want: resend},
+		"resend, webhook gone, succeeded":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, Resend: true}, webhookGone: true, want: Step{}},
+		"resend, webhook gone, failed":       {state: State{Result: v1alpha1.DeliveryFailed, Since: since, Resend: true}, webhookGone: true, want: Step{}},
+		"resend cycle of a delivered one":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
+		"resend cycle, later":                {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: later, Attempted: true}, want: Step{At: later}},
+		"resend cycle, too long":             {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, NextAttempt: later, Attempted: true}, want: tooLong},
+		"resend cycle, held":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, held: true, want: Step{At: deadline}},
+		"resend cycle, webhook gone":         {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: later, Attempted: true}, webhookGone: true, want: goneForGood},
+		"a record that says nothing":         {state: State{Since: since}, want: Step{}},
+		"a record that says nothing, gone":   {state: State{Since: since}, webhookGone: true, want: Step{}},
+		"created in the future":              {state: State{Result: v1alpha1.DeliveryWaiting, Since: now.Add(time.Hour)}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+		"one moment before its time is over": {state: State{Result: v1alpha1.DeliveryWaiting, Since: old.Add(time.Nanosecond)}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			webhook := w
+			if tc.webhookGone {
+				webhook = nil
+			}
+			if diff := cmp.Diff(tc.want, Next(tc.state, webhook, tc.held, now)); diff != "" {
+				t.Errorf("Next (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Whoever acts on a Rest comes back at a time when there is something to do, and
+// never has to come back at once.
+func TestNextMakesProgress(t *testing.T) {
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Retry: v1alpha1.RetryPolicy{GiveUpAfterSeconds: 3600}}}
+	times := []time.Time{{}, now.Add(-time.Hour), now.Add(-time.Second), now, now.Add(time.Second), now.Add(time.Hour)}
+	for _, result := range []v1alpha1.DeliveryResult{"", v1alpha1.DeliveryWaiting, v1alpha1.DeliverySucceeded, v1alpha1.DeliveryFailed} {
+		for _, next := range times {
+			for _, since := range times[1:] {
+				for bits := range 16 {
+					s := State{Result: result, NextAttempt: next, Since: since, Resend: bits&1 != 0, Attempted: bits&2 != 0}
+					webhook, held := w, bits&4 != 0
+					if bits&8 != 0 {
+						webhook = nil
+					}
+					step := Next(s, webhook, held, now)
+					if step.Deed != Rest || step.At.IsZero() {
+						continue
+					}
+					if !step.At.After(now) {
+						t.Errorf("%+v: rests until %s, which has passed", s, step.At)
+					}
+					if then := Next(s, webhook, held, step.At); then.Deed == Rest {
+						t.Errorf("%+v: rests until %s, and then there is nothing to do", s, step.At)
+					}
+				}
+			}
+		}
+	}
+}
