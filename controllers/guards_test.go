@@ -369,6 +369,28 @@ func TestHangingReceiverHoldsUpNobody(t *testing.T) {
 	b.Expect(b.receiver.Down()).To(Succeed()) // lets the two go
 }
 
+func TestTooManyWaitingOverflow(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.engine.maxWaiting = 2
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
+	for i := range 2 {
+		b.event(fmt.Sprintf("e%d", i))
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventWaiting)
+	}
+	b.event("overflow")
+	b.settled("overflow", v1alpha1.EventFailed)
+	for _, d := range b.deliveries() {
+		if d.Spec.EventRef.Name != "overflow" {
+			continue
+		}
+		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
+		b.Expect(c.Reason).To(Equal(v1alpha1.ReasonOverflow))
+		b.resend(&d, "please") // a person may still send it
+	}
+	b.settled("overflow", v1alpha1.EventSucceeded)
+}
+
 func TestInterruptedAttemptDoesNotCount(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.Answer{Hang: true})

@@ -49,6 +49,8 @@ type Options struct {
 const (
 	// draftCapacity bounds how many deliveries are known that are not stored.
 	draftCapacity = 20000
+	// maxWaiting bounds how many deliveries of one webhook may wait in store.
+	maxWaiting = 10000
 	// patience is how long drafts wait behind a receiver that does not answer
 	// before they are stored as waiting.
 	patience = 2 * time.Second
@@ -100,7 +102,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	deliveries := &deliveryReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, queue: queue,
 		writer: writer, credentials: secrets, reports: receivers, sender: o.Sender, mayLead: o.MayLead,
-		clock: now, drain: o.Drain,
+		clock: now, drain: o.Drain, maxWaiting: maxWaiting,
 	}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)

@@ -59,6 +59,8 @@ type deliveryReconciler struct {
 	mayLead func() error
 	clock   clock.PassiveClock
 	drain   time.Duration
+	// maxWaiting bounds what one Webhook may keep waiting.
+	maxWaiting int
 
 	leadsSince time.Time
 }
@@ -185,13 +187,23 @@ func (r *deliveryReconciler) first(
 		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
 	}
 	if hold != nil {
-		record.Hold(d, hold.reason, hold.message, r.clock.Now())
+		r.hold(d, request.Webhook, *hold)
 		return r.writer.create(ctx, d)
 	}
 	if err := r.attempt(ctx, request, d, w, secret, v1alpha1.CauseInitial); err != nil {
 		return reconcile.Result{}, err
 	}
 	return r.writer.create(ctx, d)
+}
+
+// hold writes down that a delivery waits, or, where too many do already, that it
+// has failed: a person can resend it.
+func (r *deliveryReconciler) hold(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName, why reason) {
+	if r.ledger.CountsOf(webhook).Waiting >= r.maxWaiting {
+		record.GiveUp(d, v1alpha1.ReasonOverflow, fmt.Sprintf("%d deliveries of the webhook are waiting already", r.maxWaiting), r.clock.Now())
+		return
+	}
+	record.Hold(d, why.reason, why.message, r.clock.Now())
 }
 
 // storedBefore reads whether a process before this one has stored a delivery that
