@@ -371,8 +371,8 @@ func TestHangingReceiverHoldsUpNobody(t *testing.T) {
 
 func TestTooManyWaitingOverflow(t *testing.T) {
 	b := newBench(t)
+	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 2 }
 	b.start()
-	b.engine.maxWaiting = 2
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 	for i := range 2 {
 		b.event(fmt.Sprintf("e%d", i))
@@ -410,15 +410,17 @@ func TestInterruptedAttemptDoesNotCount(t *testing.T) {
 
 func TestNothingIsSentWithoutTheLease(t *testing.T) {
 	b := newBench(t)
-	b.start()
 	var lost atomic.Bool
 	lost.Store(true)
-	b.engine.mayLead = func() error {
-		if lost.Load() {
-			return errors.New("the lease is lost")
+	b.tune = func(r *deliveryReconciler) {
+		r.mayLead = func() error {
+			if lost.Load() {
+				return errors.New("the lease is lost")
+			}
+			return nil
 		}
-		return nil
 	}
+	b.start()
 	b.webhook("w")
 	b.event("e")
 	b.Consistently(func() int { return b.requests("w") }, "2s").Should(BeZero())

@@ -82,6 +82,8 @@ type bench struct {
 	namespace string
 	receiver  *receiver.Receiver
 	engine    *deliveryReconciler
+	// tune changes the engine before it starts.
+	tune func(*deliveryReconciler)
 
 	stop func()
 }
@@ -91,7 +93,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}}
+	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*deliveryReconciler) {}}
 	b.SetDefaultEventuallyTimeout(patienceOfTests)
 	b.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	var err error
@@ -147,6 +149,7 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
 	})
 	b.Expect(err).NotTo(HaveOccurred())
+	b.tune(b.engine)
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	b.stop = func() {
