@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -85,7 +86,7 @@ func resourceName(e *v1alpha1.WebhookEventSpec) string {
 		return e.Member.MemberName
 	case e.ResourcePath != "":
 		if name := path.Base(e.ResourcePath); name != "/" {
-			return name[:min(len(name), 253)]
+			return cut(name, 253)
 		}
 	}
 	return ""
@@ -145,7 +146,7 @@ func Add(d *v1alpha1.WebhookDelivery, a Attempt) retry.Verdict {
 	entry := v1alpha1.Attempt{
 		Time:         metav1.NewTime(x.Start),
 		Cause:        a.Cause,
-		Milliseconds: int32(min(x.Duration.Milliseconds(), 1<<30)), //nolint:gosec // bounded
+		Milliseconds: int32(min(max(x.Duration.Milliseconds(), 0), 1<<30)), //nolint:gosec // bounded
 	}
 	if r := x.Response; r != nil {
 		entry.StatusCode = int32(r.StatusCode) //nolint:gosec // three digits
@@ -161,9 +162,10 @@ func Add(d *v1alpha1.WebhookDelivery, a Attempt) retry.Verdict {
 	if verdict != retry.Accepted || x.Err != nil {
 		entry.Error = explanation
 	}
-	if r := x.Response; r != nil && r.Location != "" {
+	if r := x.Response; r != nil && r.Location != "" && r.StatusCode >= 300 && r.StatusCode < 400 {
 		entry.Error = explanation + "; it points to " + r.Location
 	}
+	entry.Error = strings.ToValidUTF8(entry.Error[:min(len(entry.Error), sending.MaxError)], "")
 	s.History = append([]v1alpha1.Attempt{entry}, s.History...)
 	s.History = s.History[:min(len(s.History), historyLength)]
 
@@ -241,13 +243,15 @@ func settle(
 		})
 	}
 	set(v1alpha1.ConditionDelivered, status)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
-	switch {
-	case !finished:
-		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue)
-	case result == v1alpha1.DeliveryFailed:
-		set(v1alpha1.ConditionStalled, metav1.ConditionTrue)
+	for conditionType, present := range map[string]bool{
+		v1alpha1.ConditionReconciling: !finished,
+		v1alpha1.ConditionStalled:     finished && result == v1alpha1.DeliveryFailed,
+	} {
+		if present {
+			set(conditionType, metav1.ConditionTrue)
+		} else {
+			meta.RemoveStatusCondition(&s.Conditions, conditionType)
+		}
 	}
 }
 
@@ -273,7 +277,9 @@ func StateOf(d *v1alpha1.WebhookDelivery) retry.State {
 		NextAttempt: d.Status.NextAttemptTime.Time,
 		Since:       cycle.Since,
 		Resend:      ResendPending(d.Annotations),
-		Attempted:   cycle.Attempts > 0,
+		// A resend begins with an attempt, also where that was interrupted and
+		// does not count.
+		Attempted: cycle.Attempts > 0 || d.Status.Resend != nil,
 	}
 }
 
@@ -312,6 +318,12 @@ func Carry(d, current *v1alpha1.WebhookDelivery) {
 		v1alpha1.AnnotationNextAttempt, v1alpha1.AnnotationFinished, v1alpha1.AnnotationResent,
 	} {
 		setAnnotation(current, key, d.Annotations[key])
+	}
+	// d may have been made without knowing that a record was stored long before.
+	finished := d.Status.Result != v1alpha1.DeliveryWaiting && d.Status.NextAttemptTime.IsZero()
+	delivered := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
+	if finished && delivered != nil && current.Annotations[v1alpha1.AnnotationFinished] == "" {
+		setAnnotation(current, v1alpha1.AnnotationFinished, delivered.LastTransitionTime.UTC().Format(time.RFC3339))
 	}
 }
 
