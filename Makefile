@@ -127,11 +127,17 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linte
 	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
 
 .PHONY: verify
-verify: verify-generated verify-manifests verify-modules ## Check that generated files, manifests and go.mod files are up to date
+verify: verify-format verify-generated verify-manifests verify-modules ## Check formats, generated files, manifests and go.mod files
 
 .PHONY: vulncheck
 vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities (asks an online database)
 	@$(TOOLS)/govulncheck ./...
+
+.PHONY: verify-format
+verify-format:
+	@echo 'gofmt'
+	@files=$$(gofmt -l $$(find . -path ./bin -prune -o -name '*.go' -print)) && [ -z "$$files" ] || \
+		{ echo "Not formatted, run gofmt -w on them:" $$files >&2; exit 1; }
 
 # Generates in a copy, so that the work tree stays as it is.
 .PHONY: verify-generated
