@@ -61,7 +61,7 @@ func Refused(e *v1alpha1.WebhookEvent) bool {
 func Finished(e *v1alpha1.WebhookEvent) bool {
 	switch e.Status.Result {
 	case v1alpha1.EventSucceeded, v1alpha1.EventFailed, v1alpha1.EventUnmatched, v1alpha1.EventExpired:
-		return true
+		return e.Status.Counts.Waiting == 0
 	case v1alpha1.EventPending, v1alpha1.EventWaiting:
 		return false
 	}
@@ -70,6 +70,9 @@ func Finished(e *v1alpha1.WebhookEvent) bool {
 
 // Make returns the plan for an event.
 func Make(v View) Plan {
+	if v.Event.Status.Result == v1alpha1.EventExpired {
+		return Plan{Status: v.Event.Status} // also for webhooks that appear late
+	}
 	known := map[types.NamespacedName]bool{}
 	for _, entry := range v.Entries {
 		known[entry.Key] = true
@@ -125,8 +128,8 @@ func status(
 	for _, entry := range v.Entries {
 		if entry.Draft != nil {
 			drafts++
-			if entry.Draft.Refused != "" {
-				refused = entry.Draft.Refused
+			if why := refusal(v, entry); why != "" && (refused == "" || why < refused) {
+				refused = why // the same one each time, whatever the order
 			}
 			continue
 		}
@@ -143,12 +146,18 @@ func status(
 			counts.Waiting++
 		}
 	}
-	// What retention has removed since stays counted.
-	if total(counts) >= total(s.Counts) {
-		s.Counts = counts
+	// Some that were finished may have been removed by retention: they stay
+	// counted. What waited and is gone went with its webhook, undelivered.
+	present := total(counts)
+	gone := max(0, total(s.Counts)-present)
+	failed := min(gone, max(0, s.Counts.Failed-counts.Failed))
+	counts.Failed += failed
+	counts.Succeeded += min(gone-failed, max(0, s.Counts.Succeeded-counts.Succeeded))
+	if total(counts) == present {
 		slices.Sort(names)
 		s.Deliveries = names[:min(len(names), maxNames)]
 	}
+	s.Counts = counts
 
 	set := setter(v, &s)
 	switch {
@@ -168,13 +177,20 @@ func status(
 	return s
 }
 
+// refusal is why a draft cannot be stored, without naming what is in another
+// namespace.
+func refusal(v View, entry ledger.Entry) string {
+	if entry.Draft.Refused != "" && entry.Key.Namespace != v.Event.Namespace {
+		return "the record of a webhook of another namespace was refused"
+	}
+	return entry.Draft.Refused
+}
+
 // deliver derives result and Delivered from the counts.
 func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
 	c := s.Counts
 	message := fmt.Sprintf("%d of %d delivered", c.Succeeded, total(c))
 	switch {
-	case s.Result == v1alpha1.EventExpired:
-		return
 	case !dispatched:
 		s.Result = v1alpha1.EventPending
 		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonDispatching, message)
@@ -193,15 +209,17 @@ func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
 		s.Result = v1alpha1.EventSucceeded
 		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonDelivered, message)
 	}
-	delivered := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDelivered)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
-	switch delivered.Status {
-	case metav1.ConditionUnknown:
-		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, delivered.Reason, delivered.Message)
-	case metav1.ConditionFalse:
-		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, delivered.Reason, delivered.Message)
-	case metav1.ConditionTrue:
+	// What stays True keeps its time, or each look would be a reason to write.
+	delivered := *meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDelivered)
+	for conditionType, with := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionReconciling: metav1.ConditionUnknown,
+		v1alpha1.ConditionStalled:     metav1.ConditionFalse,
+	} {
+		if delivered.Status == with {
+			set(conditionType, metav1.ConditionTrue, delivered.Reason, delivered.Message)
+		} else {
+			meta.RemoveStatusCondition(&s.Conditions, conditionType)
+		}
 	}
 }
 
