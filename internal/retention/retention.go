@@ -16,6 +16,10 @@ import (
 // start: a delivery that is gone would be made again.
 const MinAge = 15 * time.Minute
 
+// recheck is when to look again at a delivery that is due but whose event still
+// needs it: nothing about the delivery will change when the event does.
+const recheck = time.Minute
+
 // Policy is a RetentionPolicy with every default in place.
 type Policy struct {
 	TTL   time.Duration
@@ -56,13 +60,15 @@ func Select(
 		// The age of the object counts too: a clock that was set back must not
 		// make a young record look old.
 		due = later(due, e.State.Since.Add(MinAge))
-		switch {
-		case due.After(now):
-			if again.IsZero() || due.Before(again) {
-				again = due
+		if !due.After(now) {
+			if dispatched(e) {
+				remove = append(remove, e)
+				continue
 			}
-		case dispatched(e):
-			remove = append(remove, e)
+			due = now.Add(recheck)
+		}
+		if again.IsZero() || due.Before(again) {
+			again = due
 		}
 	}
 	return remove, again
