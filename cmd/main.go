@@ -26,6 +26,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/controllers"
 	"github.com/horizoncd/webhook-operator/internal/lease"
+	"github.com/horizoncd/webhook-operator/internal/retention"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
 
@@ -89,8 +90,11 @@ func run(ctx context.Context) error {
 	f := parseFlags()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.zap)))
 	log := ctrl.Log.WithName("setup")
-	if f.workers < 1 || f.drain < 0 || f.maxEventAge <= 0 || f.eventTTL < 0 {
-		return errors.New("--workers and --max-event-age must be positive, --drain-seconds and --event-ttl not negative")
+	if f.workers < 1 || f.drain < 0 || f.maxEventAge <= 0 {
+		return errors.New("--workers and --max-event-age must be positive, --drain-seconds not negative")
+	}
+	if f.eventTTL != 0 && f.eventTTL < retention.MinAge {
+		return fmt.Errorf("--event-ttl must be 0 or at least %s", retention.MinAge)
 	}
 
 	cfg, err := ctrl.GetConfig()

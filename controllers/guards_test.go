@@ -21,6 +21,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -293,8 +294,11 @@ func TestRefusedRecordsAreKept(t *testing.T) {
 			return c.Create(ctx, o, opts...)
 		},
 	})
-	b.webhook("w")
-	b.event("first")
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
+	names := []string{"first", "second", "third", "fourth"}
+	for _, name := range names {
+		b.event(name)
+	}
 	refused := func(name string) {
 		t.Helper()
 		b.Eventually(func(g Gomega) {
@@ -306,14 +310,75 @@ func TestRefusedRecordsAreKept(t *testing.T) {
 			g.Expect(c.Message).To(ContainSubstring("exceeded quota"))
 		}).Should(Succeed())
 	}
-	refused("first")
-	b.event("second")
-	refused("second")
+	for _, name := range names {
+		refused(name)
+	}
 	b.Expect(b.requests("w")).To(Equal(1), "nothing more is sent while records are refused")
 	refusing.Store(false)
-	b.settled("first", v1alpha1.EventSucceeded)
-	b.settled("second", v1alpha1.EventSucceeded)
-	b.Expect(b.requests("w")).To(Equal(2))
+	for _, name := range names {
+		b.settled(name, v1alpha1.EventSucceeded)
+	}
+	b.Expect(b.requests("w")).To(Equal(len(names)))
+}
+
+func TestTerminatingNamespaceIsNotSentToAgainAndAgain(t *testing.T) {
+	b := newBench(t)
+	var once atomic.Bool
+	tries := make(chan struct{}, 100)
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if isDelivery(o) && once.CompareAndSwap(false, true) {
+				ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}
+				if err := b.client.Delete(ctx, ns); err != nil {
+					return err
+				}
+			}
+			err := c.Create(ctx, o, opts...)
+			if isDelivery(o) {
+				tries <- struct{}{}
+			}
+			return err
+		},
+	})
+	w := b.webhook("w")
+	b.event("e")
+	for range 3 {
+		b.Eventually(tries).Should(Receive())
+	}
+	b.Expect(b.requests("w")).To(Equal(1))
+	b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+	b.Eventually(func() []ledger.Entry { return b.engine.ledger.OfWebhook(client.ObjectKeyFromObject(w)) }).Should(BeEmpty())
+}
+
+// A Webhook that enters the cache between two steps of one reconcile is late for
+// the first and must not be overlooked by the second.
+func TestWebhookThatAppearsDuringAReconcileGetsTheEvent(t *testing.T) {
+	b := newBench(t)
+	var armed atomic.Bool
+	b.start(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			err := c.List(ctx, list, opts...)
+			if _, ok := list.(*v1alpha1.WebhookList); ok && armed.CompareAndSwap(true, false) {
+				w := b.webhook("w")
+				for err == nil { // until the cache has it, and its handler has run
+					if c.Get(ctx, client.ObjectKeyFromObject(w), w) == nil {
+						break
+					}
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
+			}
+			return err
+		},
+	})
+	b.event("before")
+	b.settled("before", v1alpha1.EventUnmatched)
+	armed.Store(true)
+	b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
 }
 
 func TestRealQuotaRefusesNothingForEver(t *testing.T) {
@@ -465,7 +530,7 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 	e := b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
 	keeper := &eventReconciler{
-		client: b.client, ledger: b.engine.ledger, router: b.engine.router, storage: &storage{}, clock: laterClock(59 * time.Minute),
+		client: b.client, ledger: b.engine.ledger, router: b.engine.router, clock: laterClock(59 * time.Minute),
 		systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
 	}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)}

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -25,13 +24,13 @@ import (
 // settles lost answers instead of repeating them, tries again while the API
 // server cannot answer, and keeps what it refuses until it takes it.
 type recordWriter struct {
-	client  client.Client
-	live    client.Reader
-	ledger  *ledger.Ledger
-	storage *storage
-	notify  *notifier
-	clock   clock.Clock
-	drain   time.Duration
+	client   client.Client
+	live     client.Reader
+	ledger   *ledger.Ledger
+	refusals *refusals
+	notify   *notifier
+	clock    clock.Clock
+	drain    time.Duration
 
 	// refused are records that the API server does not take.
 	refused sync.Map
@@ -89,9 +88,6 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 		case outcome == stored:
 			w.done(p)
 			return reconcile.Result{}, nil
-		case outcome == terminating:
-			w.drop(p)
-			return reconcile.Result{}, nil
 		case outcome == tooLarge && !p.shrunk:
 			p.shrunk = true
 			record.Shrink(p.record)
@@ -99,7 +95,7 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 		case outcome == refused || outcome == tooLarge:
 			return w.postpone(ctx, p, err), nil
 		}
-		w.storage.failed(p.record.Namespace)
+		w.refusals.refused(p.record.Namespace)
 		timer := w.clock.NewTimer(delays.Step())
 		select {
 		case <-ctx.Done():
@@ -127,7 +123,7 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 		p.record = attempted
 		return nil
 	case apierrors.IsAlreadyExists(err), apierrors.IsConflict(err):
-		return w.settle(ctx, p)
+		return w.compare(ctx, p)
 	case apierrors.IsNotFound(err) && p.base != nil:
 		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
 		return nil // somebody deleted the record
@@ -135,11 +131,15 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 	return err
 }
 
-// settle compares what is in store with what was to be stored.
-func (w *recordWriter) settle(ctx context.Context, p *pending) error {
+// compare settles the difference between what is in store and what was to be
+// stored.
+func (w *recordWriter) compare(ctx context.Context, p *pending) error {
 	current := &v1alpha1.WebhookDelivery{}
 	err := w.live.Get(ctx, client.ObjectKeyFromObject(p.record), current)
-	if apierrors.IsNotFound(err) && p.base != nil {
+	if apierrors.IsNotFound(err) && p.base == nil {
+		return errAgain // it was deleted between the two
+	}
+	if apierrors.IsNotFound(err) {
 		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
 		return nil
 	}
@@ -168,34 +168,34 @@ func (w *recordWriter) settle(ctx context.Context, p *pending) error {
 	}
 }
 
-// errAgain makes store try again at once with what settle has found.
+// errAgain makes store try again at once with what compare has found.
 var errAgain = errors.New("the record has changed meanwhile")
 
 func (w *recordWriter) done(p *pending) {
 	key := client.ObjectKeyFromObject(p.record)
 	w.refused.Delete(key)
-	w.storage.worked(p.record.Namespace)
+	w.refusals.taken(p.record.Namespace)
 	if _, known := w.ledger.Get(key); known {
 		w.ledger.Observe(p.record)
 	}
 	w.notify.delivery(p.record)
 }
 
-// drop gives up a record whose namespace is being deleted.
-func (w *recordWriter) drop(p *pending) {
-	key := client.ObjectKeyFromObject(p.record)
-	w.refused.Delete(key)
-	w.ledger.Withdraw(key)
+// drop gives up a record that was refused and whose Webhook is gone, often with
+// its namespace.
+func (w *recordWriter) drop(key types.NamespacedName) {
+	if _, ok := w.refused.LoadAndDelete(key); ok {
+		w.refusals.taken(key.Namespace)
+	}
 }
 
 // postpone keeps a record that the API server refuses, and frees the worker. The
 // event's status says why.
 func (w *recordWriter) postpone(ctx context.Context, p *pending, err error) reconcile.Result {
 	key := client.ObjectKeyFromObject(p.record)
-	w.storage.failed(key.Namespace)
+	w.refusals.refused(key.Namespace)
 	w.refused.Store(key, p)
-	message := refusal(err)
-	w.ledger.Amend(key, func(d *ledger.Draft) { d.Refused = message })
+	w.ledger.Amend(key, func(d *ledger.Draft) { d.Refused = refusal(err) })
 	if p.tries == 0 {
 		log.FromContext(ctx).Error(err, "a delivery cannot be stored", "delivery", key.Name, "namespace", key.Namespace)
 	}
@@ -204,8 +204,7 @@ func (w *recordWriter) postpone(ctx context.Context, p *pending, err error) reco
 	return reconcile.Result{RequeueAfter: delay}
 }
 
-// refusal is the reason of a refusal in words that stay the same from one try to
-// the next.
+// refusal is the reason of a refusal, bounded.
 func refusal(err error) string {
 	text := []rune(err.Error())
 	return string(text[:min(len(text), 512)])
@@ -216,11 +215,9 @@ type outcome int
 
 const (
 	stored outcome = iota
-	// terminating: the namespace is being deleted, or is gone.
-	terminating
 	// tooLarge: a smaller record may be taken.
 	tooLarge
-	// refused: somebody has to change something.
+	// refused: somebody has to change something, or the namespace is going.
 	refused
 	// unanswered: nobody knows; to be tried again.
 	unanswered
@@ -230,11 +227,9 @@ func classify(err error) outcome {
 	switch {
 	case err == nil:
 		return stored
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsNotFound(err):
-		return terminating
 	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsBadRequest(err):
 		return tooLarge
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsMethodNotSupported(err):
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsMethodNotSupported(err):
 		return refused
 	default:
 		return unanswered

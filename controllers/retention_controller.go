@@ -43,17 +43,25 @@ func (r *retentionReconciler) setup(mgr ctrl.Manager) error {
 		Named("retention").
 		For(&v1alpha1.Webhook{}).
 		WatchesRawSource(r.router.retention.source(r.begin)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1, RateLimiter: failureBackoff[reconcile.Request]()}).
 		Complete(r)
 }
 
 // begin looks at all webhooks that deliveries are known of, also those that are
-// gone.
+// gone. The names of all events must be known before: an event without one counts
+// as gone.
 func (r *retentionReconciler) begin(ctx context.Context) error {
 	select {
 	case <-r.ledger.Synced():
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	var events v1alpha1.WebhookEventList
+	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing events: %w", err)
+	}
+	for i := range events.Items {
+		r.router.keys.Store(events.Items[i].UID, client.ObjectKeyFromObject(&events.Items[i]))
 	}
 	for _, name := range r.ledger.Webhooks() {
 		r.router.retention.add(reconcile.Request{NamespacedName: name})
@@ -140,6 +148,9 @@ func (r *retentionReconciler) dispatched(ctx context.Context) func(ledger.Entry)
 func (r *retentionReconciler) delete(ctx context.Context, e ledger.Entry) error {
 	d := &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: e.Key.Namespace, Name: e.Key.Name}}
 	err := r.client.Delete(ctx, d, client.Preconditions{UID: &e.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if apierrors.IsNotFound(err) {
+		r.ledger.Remove(e.Key, "")
+	}
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

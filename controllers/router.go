@@ -15,6 +15,10 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
+// retentionDelay gathers what retention looks at together. It is in no hurry:
+// nothing goes in its first 15 minutes.
+const retentionDelay = 10 * time.Second
+
 // router carries what the ledger tells to the queues of the controllers. As long
 // as a controller has not started, because another replica leads, nothing is
 // carried to it; when it starts, it begins with all there is.
@@ -52,9 +56,7 @@ func (r *router) EventChanged(event types.UID) {
 // WebhookChanged implements ledger.Listener.
 func (r *router) WebhookChanged(webhook types.NamespacedName) {
 	r.webhooks.add(reconcile.Request{NamespacedName: webhook})
-	// Retention is in no hurry: nothing goes in its first 15 minutes, but the
-	// deliveries of a webhook that is gone go one round later.
-	r.retention.addAfter(reconcile.Request{NamespacedName: webhook}, 10*time.Second)
+	r.retention.addAfter(reconcile.Request{NamespacedName: webhook}, retentionDelay)
 }
 
 // inlet is the way into the queue of a controller, once that has started.

@@ -10,10 +10,12 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -49,12 +51,21 @@ type Options struct {
 const (
 	// draftCapacity bounds how many deliveries are known that are not stored.
 	draftCapacity = 20000
+	// storeMargin is what records get, after the last request has ended, to be
+	// stored when the operator stops.
+	storeMargin = 4 * time.Second
 	// maxWaiting bounds how many deliveries of one webhook may wait in store.
 	maxWaiting = 10000
 	// patience is how long drafts wait behind a receiver that does not answer
 	// before they are stored as waiting.
 	patience = 2 * time.Second
 )
+
+// failureBackoff spaces the tries of what failed. The longest wait is what the
+// operator may take to go on after an outage.
+func failureBackoff[T comparable]() workqueue.TypedRateLimiter[T] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[T](50*time.Millisecond, 30*time.Second)
+}
 
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
@@ -64,8 +75,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 
 // setup is Setup, and returns what tests look into.
 func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
-	// Controllers list these when they begin, which must not race with the
-	// watches that the same controllers ask for.
+	// Watched on standbys too, so that a takeover does not have to wait.
 	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
 			return nil, fmt.Errorf("watching %T: %w", kind, err)
@@ -86,7 +96,8 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	secrets := &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now}
 	notify := newNotifier(mgr.GetEventRecorder("webhook-operator"))
 	receivers := &reports{}
-	room := &storage{}
+	room := &refusals{}
+	unready := &sync.Map{}
 
 	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -96,19 +107,19 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 		return nil, err
 	}
 	writer := &recordWriter{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, storage: room, notify: notify,
-		clock: now, drain: o.Drain,
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, refusals: room, notify: notify,
+		clock: now, drain: o.Drain + storeMargin,
 	}
 	deliveries := &deliveryReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, queue: queue,
-		writer: writer, credentials: secrets, reports: receivers, sender: o.Sender, mayLead: o.MayLead,
+		writer: writer, credentials: secrets, reports: receivers, refusals: room, unready: unready, sender: o.Sender, mayLead: o.MayLead,
 		clock: now, drain: o.Drain, maxWaiting: maxWaiting,
 	}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
 	}
 	events := &eventReconciler{
-		client: mgr.GetClient(), ledger: known, router: routes, storage: room, clock: now,
+		client: mgr.GetClient(), ledger: known, router: routes, clock: now,
 		systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL,
 	}
 	if err := events.setup(mgr); err != nil {
@@ -116,7 +127,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	}
 	webhooks := &webhookReconciler{
 		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, limits: limit,
-		credentials: secrets, reports: receivers, notify: notify, clock: now,
+		credentials: secrets, reports: receivers, unready: unready, notify: notify, clock: now,
 		known: map[types.NamespacedName]acted{},
 	}
 	if err := webhooks.setup(mgr); err != nil {

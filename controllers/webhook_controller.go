@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,10 @@ type webhookReconciler struct {
 	notify      *notifier
 	clock       clock.PassiveClock
 
-	latest latest[*v1alpha1.Webhook]
+	// unready has the UIDs of Webhooks that deliveries could not be sent to.
+	unready *sync.Map
+
+	writes ownWrites[*v1alpha1.Webhook]
 	mu     sync.Mutex
 	// known is what was last acted on, by name.
 	known map[types.NamespacedName]acted
@@ -67,7 +71,7 @@ func (r *webhookReconciler) setup(mgr ctrl.Manager) error {
 		Named("webhook").
 		For(&v1alpha1.Webhook{}).
 		WatchesRawSource(r.router.webhooks.source(func(context.Context) error { return nil })).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: failureBackoff[reconcile.Request]()}).
 		Complete(r)
 }
 
@@ -80,7 +84,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	w = r.latest.of(w)
+	w = r.writes.of(w)
 	before := r.acted(request.NamespacedName)
 	r.limits.set(request.NamespacedName, int(w.Spec.MaxInFlight))
 	if before.generation != w.Generation {
@@ -96,6 +100,8 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		uid: w.UID, generation: w.Generation, deleting: !w.DeletionTimestamp.IsZero(),
 		ready: problem == nil, written: before.written,
 	}
+	// Before anything is written, and whether or not that works.
+	r.act(request.NamespacedName, before, now)
 	planned := readiness.Status(readiness.View{
 		Webhook: w, Problem: problem, Note: note, Counts: r.ledger.CountsOf(request.NamespacedName),
 		Last: r.reports.of(w.UID), Now: r.clock.Now(),
@@ -104,16 +110,25 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	if err != nil {
 		return result, err
 	}
-	r.act(request.NamespacedName, now)
-	if changed := now; before.uid != changed.uid || before.generation != changed.generation ||
-		before.ready != changed.ready || before.deleting != changed.deleting {
-		r.queue.Reconsider(request.NamespacedName)
-		wake(r.router, r.ledger, request.NamespacedName)
-	}
+	r.remember(request.NamespacedName, now)
 	if again := r.lookAgain(w); problem != nil && again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
 		result.RequeueAfter = again
 	}
 	return result, nil
+}
+
+// act wakes what waits for a Webhook when something about it has changed.
+func (r *webhookReconciler) act(name types.NamespacedName, before, now acted) {
+	r.remember(name, now)
+	turned := false
+	if now.ready {
+		_, turned = r.unready.LoadAndDelete(now.uid)
+	}
+	now.written = before.written
+	if turned || now != before {
+		r.queue.Reconsider(name)
+		wake(r.router, r.ledger, name)
+	}
 }
 
 // write stores a status that differs: at once where a condition does, else not
@@ -124,7 +139,7 @@ func (r *webhookReconciler) write(
 	if readiness.Equal(w.Status, planned) || now.deleting {
 		return reconcile.Result{}, nil
 	}
-	if !readiness.Urgent(w.Status, planned) {
+	if !readiness.Urgent(w.Status, planned, r.clock.Now()) {
 		if wait := statusInterval - r.clock.Since(now.written); wait > 0 {
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
@@ -138,7 +153,7 @@ func (r *webhookReconciler) write(
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of webhook %s: %w", w.Name, err))
 	}
-	r.latest.put(w)
+	r.writes.put(w)
 	now.written = r.clock.Now()
 	is := meta.FindStatusCondition(planned.Conditions, v1alpha1.ConditionReady)
 	switch ready := is.Status == metav1.ConditionTrue; {
@@ -150,7 +165,7 @@ func (r *webhookReconciler) write(
 
 // lookAgain returns when to look at a Secret again that cannot be used, or zero.
 func (r *webhookReconciler) lookAgain(w *v1alpha1.Webhook) time.Duration {
-	if r.ledger.CountsOf(client.ObjectKeyFromObject(w)).Waiting > 0 {
+	if slices.ContainsFunc(r.ledger.OfWebhook(client.ObjectKeyFromObject(w)), ledger.Entry.NeedsAttention) {
 		return secretInterval
 	}
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
@@ -173,11 +188,13 @@ func (r *webhookReconciler) gone(name types.NamespacedName) {
 	r.mu.Unlock()
 	if ok {
 		r.reports.forget(before.uid)
-		r.latest.forget(before.uid)
+		r.unready.Delete(before.uid)
+		r.writes.forget(before.uid)
 	}
 	r.limits.forget(name)
 	wake(r.router, r.ledger, name)
-	r.router.retention.add(reconcile.Request{NamespacedName: name})
+	// Not at once: where the deliveries are to be orphaned, their watch may lag.
+	r.router.retention.addAfter(reconcile.Request{NamespacedName: name}, retentionDelay)
 }
 
 func (r *webhookReconciler) acted(name types.NamespacedName) acted {
@@ -186,12 +203,9 @@ func (r *webhookReconciler) acted(name types.NamespacedName) acted {
 	return r.known[name]
 }
 
-func (r *webhookReconciler) act(name types.NamespacedName, now acted) {
+func (r *webhookReconciler) remember(name types.NamespacedName, now acted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known == nil {
-		r.known = map[types.NamespacedName]acted{}
-	}
 	r.known[name] = now
 }
 

@@ -2,9 +2,11 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
@@ -35,6 +38,10 @@ import (
 // have been worked on by the one before: what it sent last may be stored late,
 // and the clocks of the API servers may differ.
 const takeoverMargin = 15 * time.Second
+
+// refusedInterval is how far apart looks at a delivery are that is not sent
+// because its outcome could not be stored.
+const refusedInterval = 5 * time.Second
 
 // Sender sends one request and tells how it went.
 type Sender interface {
@@ -54,7 +61,11 @@ type deliveryReconciler struct {
 	writer      *recordWriter
 	credentials *credentials.Reader
 	reports     *reports
-	sender      Sender
+	refusals    *refusals
+	// unready has the UIDs of Webhooks that a delivery could not be sent to,
+	// until the webhook controller finds them usable.
+	unready *sync.Map
+	sender  Sender
 	// mayLead returns an error when this process may no longer be the leader.
 	mayLead func() error
 	clock   clock.PassiveClock
@@ -69,6 +80,7 @@ func (r *deliveryReconciler) setup(mgr ctrl.Manager, workers int) error {
 	c, err := controller.NewTyped("webhookdelivery", mgr, controller.TypedOptions[fairqueue.Request]{
 		Reconciler:              r,
 		MaxConcurrentReconciles: workers,
+		RateLimiter:             failureBackoff[fairqueue.Request](),
 		NewQueue: func(
 			name string, limiter workqueue.TypedRateLimiter[fairqueue.Request],
 		) workqueue.TypedRateLimitingInterface[fairqueue.Request] {
@@ -115,16 +127,20 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 	if ctx.Err() != nil {
 		return reconcile.Result{}, nil //nolint:nilerr // the operator was told to stop: no send begins
 	}
-	if done, result, err := r.writer.resume(ctx, request.Key()); done {
-		return result, err
-	}
 	entry, ok := r.ledger.Get(request.Key())
 	if !ok {
+		r.writer.drop(request.Key())
 		return reconcile.Result{}, nil
 	}
 	webhook, err := r.webhook(ctx, entry)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if webhook == nil {
+		r.writer.drop(request.Key())
+	}
+	if done, result, err := r.writer.resume(ctx, request.Key()); done {
+		return result, err
 	}
 	if entry.Draft != nil {
 		return r.first(ctx, request, *entry.Draft, webhook)
@@ -181,7 +197,7 @@ func (r *deliveryReconciler) first(
 	}
 	switch {
 	case hold != nil:
-	case draft.StoreFirst:
+	case dispatch.Refused(e) || r.refusals.lately(w.Namespace):
 		hold = &reason{v1alpha1.ReasonStoredFirst, "the record is stored before anything is sent, since another one could not be stored"}
 	case !r.queue.HasSlot(request):
 		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
@@ -262,6 +278,9 @@ func (r *deliveryReconciler) again(
 		// The webhook controller wakes its deliveries when it can be sent to.
 		return r.rest(retry.Next(withoutResend(d), w, true, r.clock.Now())), nil
 	}
+	if r.refusals.lately(d.Namespace) {
+		return reconcile.Result{RequeueAfter: refusedInterval}, nil
+	}
 	if !r.queue.HasSlot(request) {
 		r.queue.Add(request) // it was a draft when it was handed out
 		return reconcile.Result{}, nil
@@ -311,6 +330,7 @@ func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*
 	}
 	secret, _, err := r.credentials.Get(ctx, w)
 	if mistake := credentials.AsError(err); mistake != nil {
+		r.unready.Store(w.UID, struct{}{})
 		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
 		return nil, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
 	}
@@ -323,7 +343,7 @@ func (r *deliveryReconciler) attempt(
 	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, secret *signing.Secret, cause v1alpha1.AttemptCause,
 ) error {
-	if err := r.mayLead(); err != nil {
+	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
 		return fmt.Errorf("not sending: %w", err)
 	}
 	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
@@ -338,18 +358,16 @@ func (r *deliveryReconciler) attempt(
 	if secret != nil {
 		out.Redact = redaction.New(secret.Reveal()).Redact
 	}
-	ctx, cancel := linger(ctx, r.drain)
-	defer cancel()
-	sent := r.queue.Sending(request)
-	exchange := r.sender.Send(ctx, out)
-	sent()
-
+	exchange := r.send(ctx, request, out)
 	verdict := record.Add(d, record.Attempt{
 		Cause: cause, URL: w.Spec.URL, Exchange: exchange, Policy: retry.PolicyOf(w),
 		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
 	})
 	if rejected(exchange) {
 		r.credentials.Forget(w)
+	}
+	if readiness.CircuitOpen(w, r.reports.of(w.UID)) {
+		verdict = retry.Gone // only an edit closes the circuit, not a resend that went well
 	}
 	r.reports.put(w.UID, readiness.Report{
 		Delivery: v1alpha1.LastDelivery{
@@ -360,6 +378,13 @@ func (r *deliveryReconciler) attempt(
 	r.router.WebhookChanged(client.ObjectKeyFromObject(w))
 	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
 	return nil
+}
+
+func (r *deliveryReconciler) send(ctx context.Context, request fairqueue.Request, out sending.Request) sending.Exchange {
+	ctx, cancel := linger(ctx, r.drain)
+	defer cancel()
+	defer r.queue.Sending(request)()
+	return r.sender.Send(ctx, out)
 }
 
 // rejected tells whether the receiver did not accept the secret: it may have been

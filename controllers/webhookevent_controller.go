@@ -40,14 +40,13 @@ type eventReconciler struct {
 	client          client.Client
 	ledger          *ledger.Ledger
 	router          *router
-	storage         *storage
 	clock           clock.PassiveClock
 	systemNamespace string
 	maxAge          time.Duration
 	ttl             time.Duration
 
 	late   lateWebhooks
-	latest latest[*v1alpha1.WebhookEvent]
+	writes ownWrites[*v1alpha1.WebhookEvent]
 	// counted is when the counts of a waiting event were last written.
 	counted sync.Map
 }
@@ -58,7 +57,13 @@ func (r *eventReconciler) setup(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.WebhookEvent{}, r.followEvents()).
 		Watches(&v1alpha1.Webhook{}, handler.Funcs{CreateFunc: r.webhookAppeared}).
 		WatchesRawSource(r.router.events.source(r.begin)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 32}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 32,
+			RateLimiter:             failureBackoff[reconcile.Request](),
+			// First come, first served: a priority queue would put what a start
+			// finds behind all that happens since.
+			UsePriorityQueue: new(false),
+		}).
 		Complete(r)
 }
 
@@ -79,43 +84,31 @@ func (r *eventReconciler) followEvents() handler.EventHandler {
 			uid := e.Object.GetUID()
 			r.router.keys.Delete(uid)
 			r.counted.Delete(uid)
-			r.latest.forget(uid)
+			r.writes.forget(uid)
 			r.late.forget(uid)
 		},
 	}
 }
 
-// begin waits until the deliveries in store are known. Webhooks that are young
-// when the operator starts are held against past events once more: the process
-// before may have dispatched those without having seen the Webhook.
+// begin waits until the deliveries in store are known.
 func (r *eventReconciler) begin(ctx context.Context) error {
 	select {
 	case <-r.ledger.Synced():
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var webhooks v1alpha1.WebhookList
-	if err := r.client.List(ctx, &webhooks); err != nil {
-		return fmt.Errorf("listing webhooks: %w", err)
-	}
-	for i := range webhooks.Items {
-		w := &webhooks.Items[i]
-		if r.clock.Since(w.CreationTimestamp.Time) < lateWindow {
-			if err := r.holdAgainstPast(ctx, w); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // webhookAppeared holds a new Webhook against the events that may have overtaken
-// it: watches of different kinds are not ordered.
+// it: watches of different kinds are not ordered. So does a start for Webhooks
+// that are young: the process before may have dispatched events without having
+// seen them.
 func (r *eventReconciler) webhookAppeared(
 	ctx context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
 ) {
-	if e.IsInInitialList {
-		return // begin sees to those
+	if e.IsInInitialList && r.clock.Since(e.Object.GetCreationTimestamp().Time) >= lateWindow {
+		return
 	}
 	if err := r.holdAgainstPast(ctx, e.Object.(*v1alpha1.Webhook)); err != nil {
 		log.FromContext(ctx).Error(err, "a new webhook could not be held against past events", "webhook", e.Object.GetName())
@@ -151,13 +144,15 @@ func (r *eventReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	if !e.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	e = r.latest.of(e)
+	e = r.writes.of(e)
 
+	// Read before the Webhooks are listed: one that appears in between must not
+	// count as late and yet be missing from the list.
+	late := r.late.of(e.UID)
 	webhooks, err := r.candidates(ctx, e)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	late := r.late.of(e.UID)
 	plan := dispatch.Make(dispatch.View{
 		Event: e, Webhooks: webhooks, Late: late, Entries: r.ledger.OfEvent(e.UID),
 		MaxAge: r.maxAge, Now: r.clock.Now(),
@@ -173,7 +168,7 @@ func (r *eventReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alpha1.Webhook) bool {
 	for _, w := range webhooks {
 		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, w)}
-		if !r.ledger.Add(key, r.draft(e, w)) {
+		if !r.ledger.Add(key, draftOf(e, w)) {
 			return false
 		}
 	}
@@ -197,11 +192,10 @@ func (r *eventReconciler) candidates(ctx context.Context, e *v1alpha1.WebhookEve
 	return all, nil
 }
 
-func (r *eventReconciler) draft(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Draft {
+func draftOf(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Draft {
 	return ledger.Draft{
 		Event: client.ObjectKeyFromObject(e), EventUID: e.UID,
 		Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID,
-		StoreFirst: dispatch.Refused(e) || r.storage.suspect(w.Namespace),
 	}
 }
 
@@ -221,20 +215,19 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	if err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		// A conflict means that the cache lags behind; what it lacks wakes this
-		// reconciler again.
+		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: time.Second}, nil
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of event %s: %w", e.Name, err))
 	}
-	r.latest.put(e)
+	r.writes.put(e)
 	if dispatch.Finished(e) {
 		r.counted.Delete(e.UID)
 	} else {
 		r.counted.Store(e.UID, r.clock.Now())
 	}
-	return r.expire(ctx, e, false)
+	return r.expire(ctx, e, len(plan.Missing) > 0)
 }
 
 // expire deletes an event some time after nothing more happens to it.

@@ -44,6 +44,18 @@ func (f *Fence) Update(ctx context.Context, r resourcelock.LeaderElectionRecord)
 	return f.remember(r, func() error { return f.Interface.Update(ctx, r) })
 }
 
+// Get implements resourcelock.Interface. Whoever sees another holder knows that
+// the lease is lost, long before giving up to renew it.
+func (f *Fence) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r, raw, err := f.Interface.Get(ctx)
+	if err == nil && r.HolderIdentity != "" && r.HolderIdentity != f.Identity() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.renewed = time.Time{}
+	}
+	return r, raw, err
+}
+
 // remember notes the time before the write: others count from the write itself,
 // so this process never believes for longer than they wait.
 func (f *Fence) remember(r resourcelock.LeaderElectionRecord, write func() error) error {

@@ -24,9 +24,6 @@ type Draft struct {
 	EventUID   types.UID
 	Webhook    types.NamespacedName
 	WebhookUID types.UID
-	// StoreFirst asks for the record to be stored before anything is sent,
-	// because one could not be stored earlier.
-	StoreFirst bool
 	// Refused says why the API server refuses to store the record.
 	Refused string
 }

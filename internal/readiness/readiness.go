@@ -68,6 +68,7 @@ func Status(v View) v1alpha1.WebhookStatus {
 	switch {
 	case v.Last != nil:
 		last := v.Last.Delivery
+		last.Time = metav1.NewTime(last.Time.Truncate(time.Second)) // as it is stored
 		s.LastDelivery = &last
 		switch v.Last.Verdict {
 		case retry.Accepted:
@@ -95,25 +96,28 @@ func CircuitOpen(w *v1alpha1.Webhook, last *Report) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonGone && c.ObservedGeneration == w.Generation
 }
 
-// Urgent tells whether a new status must be written at once: all but numbers and
-// the last delivery may wait for others.
-func Urgent(was, planned v1alpha1.WebhookStatus) bool {
-	was.Deliveries, was.LastDelivery = planned.Deliveries, planned.LastDelivery
-	return was.ObservedGeneration != planned.ObservedGeneration || was.WebhookID != planned.WebhookID ||
-		!sameConditions(was.Conditions, planned.Conditions)
-}
+// steadiness is how long the health of a receiver must have lasted for a change
+// to be told at once. A receiver that flaps must not cause a write each time.
+const steadiness = 10 * time.Second
 
-func sameConditions(a, b []metav1.Condition) bool {
-	if len(a) != len(b) {
-		return false
+// Urgent tells whether a new status must be written at once. Numbers and the last
+// delivery may wait for others.
+func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
+	if was.ObservedGeneration != planned.ObservedGeneration || was.WebhookID != planned.WebhookID {
+		return true
 	}
-	for _, c := range a {
-		d := meta.FindStatusCondition(b, c.Type)
-		if d == nil || d.Status != c.Status || d.Reason != c.Reason {
-			return false
+	for _, conditionType := range []string{
+		v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy,
+	} {
+		a := meta.FindStatusCondition(was.Conditions, conditionType)
+		b := meta.FindStatusCondition(planned.Conditions, conditionType)
+		same := a == b || a != nil && b != nil && a.Status == b.Status && a.Reason == b.Reason
+		steady := a == nil || conditionType != v1alpha1.ConditionHealthy || now.Sub(a.LastTransitionTime.Time) >= steadiness
+		if !same && steady {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // Equal tells whether two statuses say the same.

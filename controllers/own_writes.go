@@ -8,15 +8,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// latest remembers the answers to own writes until the cache has caught up, so
+// ownWrites remembers the answers to own writes until the cache has caught up, so
 // that a cache that lags behind does not make the same write happen again.
-type latest[T client.Object] struct {
+type ownWrites[T client.Object] struct {
 	mu      sync.Mutex
 	written map[types.UID]T
 }
 
 // put remembers the answer to a write.
-func (l *latest[T]) put(object T) {
+func (l *ownWrites[T]) put(object T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.written == nil {
@@ -26,7 +26,7 @@ func (l *latest[T]) put(object T) {
 }
 
 // of returns the newer of a cached object and the answer that is remembered.
-func (l *latest[T]) of(cached T) T {
+func (l *ownWrites[T]) of(cached T) T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	written, ok := l.written[cached.GetUID()]
@@ -42,7 +42,7 @@ func (l *latest[T]) of(cached T) T {
 }
 
 // forget drops what is remembered of an object that is gone.
-func (l *latest[T]) forget(uid types.UID) {
+func (l *ownWrites[T]) forget(uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.written, uid)
