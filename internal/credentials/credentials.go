@@ -46,6 +46,9 @@ type Reader struct {
 
 	mu   sync.Mutex
 	kept map[reference]kept
+	// forgotten counts the calls of Forget: what was being read meanwhile may be
+	// what is to be forgotten.
+	forgotten int
 }
 
 type reference struct {
@@ -79,6 +82,7 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (secret *signing.
 	now := r.Clock.Now()
 	r.mu.Lock()
 	k, ok := r.kept[ref]
+	forgotten := r.forgotten
 	r.mu.Unlock()
 	if ok && now.Before(k.until) {
 		return k.secret, k.note, k.err
@@ -97,6 +101,9 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (secret *signing.
 			delete(r.kept, other)
 		}
 	}
+	if r.forgotten != forgotten {
+		return secret, note, err
+	}
 	r.kept[ref] = kept{until: now.Add(TTL), secret: secret, note: note, err: err}
 	return secret, note, err
 }
@@ -108,6 +115,7 @@ func (r *Reader) Forget(w *v1alpha1.Webhook) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forgotten++
 	delete(r.kept, reference{w.Namespace, w.Spec.SecretRef.Name, w.Spec.SecretRef.Key})
 }
 

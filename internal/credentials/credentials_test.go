@@ -1,0 +1,420 @@
+package credentials
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/signing"
+)
+
+var (
+	now     = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	secrets = corev1.Resource("secrets")
+)
+
+// secretReader is an API server that knows Secrets and nothing else.
+type secretReader struct {
+	mu      sync.Mutex
+	secrets map[types.NamespacedName]*corev1.Secret
+	err     error
+	reads   []types.NamespacedName
+	// during, if given, is called between the read and its answer.
+	during func()
+}
+
+func (r *secretReader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	r.mu.Lock()
+	r.reads = append(r.reads, key)
+	s, ok := r.secrets[key]
+	err, during := r.err, r.during
+	r.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return apierrors.NewNotFound(secrets, key.Name)
+	}
+	s.DeepCopyInto(object.(*corev1.Secret))
+	return nil
+}
+
+func (r *secretReader) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return errors.New("nobody may list Secrets")
+}
+
+func (r *secretReader) put(namespace, name string, change func(s *corev1.Secret)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{}}
+	change(s)
+	if r.secrets == nil {
+		r.secrets = map[types.NamespacedName]*corev1.Secret{}
+	}
+	r.secrets[client.ObjectKeyFromObject(s)] = s
+}
+
+func (r *secretReader) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.reads)
+}
+
+func value(v string) func(s *corev1.Secret) {
+	return func(s *corev1.Secret) { s.Data["token"] = []byte(v) }
+}
+
+func webhook(name string) *v1alpha1.Webhook {
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: name, Key: "token"}}}
+	w.Namespace, w.Name = "music", "smoke-tests"
+	return w
+}
+
+func newReader() (*Reader, *secretReader, *clocktesting.FakeClock) {
+	api, clock := &secretReader{}, clocktesting.NewFakeClock(now)
+	return &Reader{Client: api, Clock: clock}, api, clock
+}
+
+func reveal(s *signing.Secret) string {
+	if s == nil {
+		return ""
+	}
+	return s.Reveal()
+}
+
+func TestGet(t *testing.T) {
+	// Whatever is wrong with a value, this is in it, and in nothing that is said.
+	const token = "s3cr3t-t0k3n"
+	type outcome struct {
+		Secret, Note, Reason, Message string
+	}
+	ofType := func(secretType corev1.SecretType) func(s *corev1.Secret) {
+		return func(s *corev1.Secret) { s.Type = secretType; s.Data["token"] = []byte(token) }
+	}
+	carried := func(secretType string) outcome {
+		return outcome{
+			Reason:  v1alpha1.ReasonSecretInvalid,
+			Message: `Secret "receiver" is of type ` + secretType + `, which must not be sent to receivers: use one of type Opaque`,
+		}
+	}
+	invalid := func(why string) outcome {
+		return outcome{Reason: v1alpha1.ReasonSecretInvalid, Message: `key "token" of Secret "receiver" cannot be used: ` + why}
+	}
+	const trimmed = `key "token" of Secret "receiver" ends in a line break, which is not sent`
+
+	for name, tc := range map[string]struct {
+		secret func(s *corev1.Secret)
+		err    error
+		want   outcome
+	}{
+		"usable":                {secret: value(token), want: outcome{Secret: token}},
+		"of any other type":     {secret: ofType("example.com/token"), want: outcome{Secret: token}},
+		"of no type":            {secret: ofType(""), want: outcome{Secret: token}},
+		"basic auth":            {secret: ofType(corev1.SecretTypeBasicAuth), want: outcome{Secret: token}},
+		"ends in a line feed":   {secret: value(token + "\n"), want: outcome{Secret: token, Note: trimmed}},
+		"ends in CR LF":         {secret: value(token + "\r\n"), want: outcome{Secret: token, Note: trimmed}},
+		"as long as can be":     {secret: value(token + strings.Repeat("x", 4096-len(token))), want: outcome{Secret: token + strings.Repeat("x", 4096-len(token))}},
+		"a key":                 {secret: value("whsec_" + base64.StdEncoding.EncodeToString([]byte(token))), want: outcome{Secret: "whsec_" + base64.StdEncoding.EncodeToString([]byte(token))}},
+		"does not exist":        {want: outcome{Reason: v1alpha1.ReasonSecretNotFound, Message: `Secret "receiver" does not exist in namespace "music": create it, or change spec.secretRef`}},
+		"lacks the key":         {secret: func(s *corev1.Secret) { s.Data["Token"] = []byte(token) }, want: outcome{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: `Secret "receiver" has no key "token": add it, or change spec.secretRef.key`}},
+		"has no data":           {secret: func(s *corev1.Secret) { s.Data = nil }, want: outcome{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: `Secret "receiver" has no key "token": add it, or change spec.secretRef.key`}},
+		"may not be read":       {err: apierrors.NewForbidden(secrets, "receiver", errors.New(token)), want: outcome{Reason: v1alpha1.ReasonSecretNotFound, Message: `the operator may not read Secret "receiver": it needs permission to get secrets`}},
+		"empty":                 {secret: value(""), want: invalid("the value is empty")},
+		"only line breaks":      {secret: value("\r\n\n"), want: invalid("the value is empty")},
+		"too long":              {secret: value(token + strings.Repeat("x", 4097-len(token))), want: invalid("the value has 4097 bytes, more than the 4096 that a header may have")},
+		"1 MiB":                 {secret: value(token + strings.Repeat("x", 1<<20-len(token))), want: invalid("the value has 1048576 bytes, more than the 4096 that a header may have")},
+		"begins with a space":   {secret: value(" " + token), want: invalid("the value begins or ends with a space")},
+		"CR LF inside":          {secret: value(token + "\r\nX-Evil: " + token), want: invalid("byte 13 of the value is a line break, which a header cannot carry")},
+		"NUL inside":            {secret: value(token + "\x00" + token), want: invalid("byte 13 of the value is NUL, which a header cannot carry")},
+		"a tab inside":          {secret: value(token + "\t" + token), want: invalid("byte 13 of the value is a control character, which a header cannot carry")},
+		"binary":                {secret: value(token + "\xff\xfe"), want: invalid("byte 13 of the value is not ASCII, which a header cannot carry")},
+		"beyond ASCII":          {secret: value(token + "\u97f3"), want: invalid("byte 13 of the value is not ASCII, which a header cannot carry")},
+		"a key that is none":    {secret: value("whsec_" + token + "!"), want: invalid("the value begins with whsec_, but what follows is not a base64 key")},
+		"an empty key":          {secret: value("whsec_"), want: invalid("the value begins with whsec_, but what follows is not a base64 key")},
+		"service account token": {secret: ofType(corev1.SecretTypeServiceAccountToken), want: carried("kubernetes.io/service-account-token")},
+		"bootstrap token":       {secret: ofType(corev1.SecretTypeBootstrapToken), want: carried("bootstrap.kubernetes.io/token")},
+		"dockercfg":             {secret: ofType(corev1.SecretTypeDockercfg), want: carried("kubernetes.io/dockercfg")},
+		"dockerconfigjson":      {secret: ofType(corev1.SecretTypeDockerConfigJson), want: carried("kubernetes.io/dockerconfigjson")},
+		"forbidden type, and lacks the key": {
+			secret: func(s *corev1.Secret) { s.Type = corev1.SecretTypeServiceAccountToken }, want: carried("kubernetes.io/service-account-token"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, api, _ := newReader()
+			api.err = tc.err
+			if tc.secret != nil {
+				api.put("music", "receiver", tc.secret)
+			}
+			for _, read := range []string{"read", "kept"} {
+				secret, note, err := r.Get(t.Context(), webhook("receiver"))
+				got := outcome{Secret: reveal(secret), Note: note}
+				if mistake := AsError(err); mistake != nil {
+					got.Reason, got.Message = mistake.Reason, mistake.Message
+				} else if err != nil {
+					t.Fatalf("%s: %v is no mistake of a person", read, err)
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", read, diff)
+				}
+				if said := fmt.Sprintf("%s %v %+v %#v %v", note, err, err, AsError(err), secret); strings.Contains(said, token) {
+					t.Errorf("%s: the value is told: %s", read, said)
+				}
+			}
+			if api.count() != 1 {
+				t.Errorf("read %d times", api.count())
+			}
+		})
+	}
+}
+
+func TestWithoutSecretNothingIsRead(t *testing.T) {
+	r, api, _ := newReader()
+	w := webhook("receiver")
+	w.Spec.SecretRef = nil
+	secret, note, err := r.Get(t.Context(), w)
+	r.Forget(w)
+	if secret != nil || note != "" || err != nil || api.count() != 0 {
+		t.Errorf("%v, %q, %v after %d reads", secret, note, err, api.count())
+	}
+}
+
+// Only Secrets of the Webhook's own namespace.
+func TestNamespaceOfTheWebhook(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("video", "receiver", value("theirs"))
+	if _, _, err := r.Get(t.Context(), webhook("receiver")); AsError(err) == nil {
+		t.Errorf("no mistake: %v", err)
+	}
+	theirs := webhook("receiver")
+	theirs.Namespace = "video"
+	secret, _, err := r.Get(t.Context(), theirs)
+	if err != nil || reveal(secret) != "theirs" {
+		t.Errorf("%q, %v", reveal(secret), err)
+	}
+	want := []types.NamespacedName{{Namespace: "music", Name: "receiver"}, {Namespace: "video", Name: "receiver"}}
+	if diff := cmp.Diff(want, api.reads); diff != "" {
+		t.Errorf("reads (-want +got):\n%s", diff)
+	}
+}
+
+func TestKeysAreToldApart(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", func(s *corev1.Secret) {
+		s.Data["token"], s.Data["other"] = []byte("one-one"), []byte("two-two")
+	})
+	other := webhook("receiver")
+	other.Spec.SecretRef.Key = "other"
+	for range 2 {
+		one, _, _ := r.Get(t.Context(), webhook("receiver"))
+		two, _, _ := r.Get(t.Context(), other)
+		if reveal(one) != "one-one" || reveal(two) != "two-two" {
+			t.Errorf("%q, %q", reveal(one), reveal(two))
+		}
+	}
+}
+
+// A rotation, and a mistake that was mended, are noticed after 30 s.
+func TestKeptFor30Seconds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before, after         func(s *corev1.Secret)
+		wantBefore, wantAfter string
+	}{
+		"rotated": {before: value("before"), after: value("after1"), wantBefore: "before", wantAfter: "after1"},
+		"mended":  {before: value(""), after: value("after1"), wantBefore: "SecretInvalid", wantAfter: "after1"},
+		"created": {after: value("after1"), wantBefore: "SecretNotFound", wantAfter: "after1"},
+		"spoilt":  {before: value("before"), after: value("\x00"), wantBefore: "before", wantAfter: "SecretInvalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, api, clock := newReader()
+			if tc.before != nil {
+				api.put("music", "receiver", tc.before)
+			}
+			get := func() string {
+				secret, _, err := r.Get(t.Context(), webhook("receiver"))
+				if mistake := AsError(err); mistake != nil {
+					return mistake.Reason
+				}
+				return reveal(secret)
+			}
+			var got []string
+			got = append(got, get())
+			api.put("music", "receiver", tc.after)
+			clock.Step(TTL - 1)
+			got = append(got, get())
+			clock.Step(1)
+			got = append(got, get())
+			if diff := cmp.Diff([]string{tc.wantBefore, tc.wantBefore, tc.wantAfter}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if api.count() != 2 {
+				t.Errorf("read %d times", api.count())
+			}
+		})
+	}
+}
+
+func TestForget(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", value("before"))
+	api.put("music", "another", value("another"))
+	get := func(name string) string {
+		secret, _, _ := r.Get(t.Context(), webhook(name))
+		return reveal(secret)
+	}
+	get("receiver")
+	get("another")
+	api.put("music", "receiver", value("after1"))
+	r.Forget(webhook("receiver"))
+	if got := get("receiver"); got != "after1" {
+		t.Errorf("%q after it was forgotten", got)
+	}
+	get("another")
+	if api.count() != 3 {
+		t.Errorf("read %d times: another one was forgotten too", api.count())
+	}
+	r.Forget(webhook("unknown"))
+}
+
+// What was read before a rotation is not kept by whoever was slow, once a 401
+// has made it known that it is old.
+func TestForgetWhileItIsRead(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", value("before"))
+	api.during = func() {
+		api.put("music", "receiver", value("after1"))
+		r.Forget(webhook("receiver"))
+	}
+	if _, _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
+		t.Fatal(err)
+	}
+	api.mu.Lock()
+	api.during = nil
+	api.mu.Unlock()
+	secret, _, err := r.Get(t.Context(), webhook("receiver"))
+	if err != nil || reveal(secret) != "after1" {
+		t.Errorf("%q, %v", reveal(secret), err)
+	}
+}
+
+// An API server that does not answer is nobody's mistake, and not remembered.
+func TestErrorsAreNotKept(t *testing.T) {
+	for name, err := range map[string]error{
+		"timeout":      apierrors.NewTimeoutError("later", 1),
+		"unavailable":  apierrors.NewServiceUnavailable("etcd"),
+		"unauthorized": apierrors.NewUnauthorized("who are you"),
+		"canceled":     context.Canceled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, api, _ := newReader()
+			api.put("music", "receiver", value("token"))
+			api.err = err
+			if _, _, got := r.Get(t.Context(), webhook("receiver")); !errors.Is(got, err) || AsError(got) != nil {
+				t.Errorf("error %v", got)
+			}
+			api.err = nil
+			secret, _, got := r.Get(t.Context(), webhook("receiver"))
+			if got != nil || reveal(secret) != "token" {
+				t.Errorf("%q, %v", reveal(secret), got)
+			}
+		})
+	}
+}
+
+// Values of webhooks that are gone do not stay in memory.
+func TestWhatIsKeptExpires(t *testing.T) {
+	r, api, clock := newReader()
+	for n := range 100 {
+		name := fmt.Sprint("receiver-", n)
+		api.put("music", name, value("token"))
+		if _, _, err := r.Get(t.Context(), webhook(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.kept) != 100 {
+		t.Fatalf("%d are kept", len(r.kept))
+	}
+	clock.Step(TTL + 1)
+	if _, _, err := r.Get(t.Context(), webhook("receiver-0")); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.kept) != 1 {
+		t.Errorf("%d are kept", len(r.kept))
+	}
+}
+
+func TestAsError(t *testing.T) {
+	mistake := &Error{Reason: v1alpha1.ReasonSecretInvalid, Message: "message"}
+	for name, tc := range map[string]struct {
+		err  error
+		want *Error
+	}{
+		"none":     {},
+		"itself":   {err: mistake, want: mistake},
+		"wrapped":  {err: fmt.Errorf("sending: %w", mistake), want: mistake},
+		"another":  {err: errors.New("message")},
+		"a joined": {err: errors.Join(errors.New("message"), mistake), want: mistake},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := AsError(tc.err); got != tc.want {
+				t.Errorf("%v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestConcurrently(t *testing.T) {
+	r, api, clock := newReader()
+	api.put("music", "receiver", value("token"))
+	var workers sync.WaitGroup
+	for worker := range 8 {
+		workers.Go(func() {
+			for n := range 200 {
+				secret, _, err := r.Get(t.Context(), webhook("receiver"))
+				if err != nil || reveal(secret) != "token" {
+					t.Errorf("%q, %v", reveal(secret), err)
+				}
+				switch (worker + n) % 5 {
+				case 0:
+					r.Forget(webhook("receiver"))
+				case 1:
+					clock.Step(time.Second)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// The value is in memory of the Reader, and in no text that it makes.
+func TestPrintingTheReaderTellsNothing(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", value("s3cr3t-t0k3n"))
+	if _, _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&out, verb+"\n", r.kept)
+	}
+	if strings.Contains(out.String(), "s3cr3t") || strings.Contains(out.String(), fmt.Sprintf("%x", "s3cr3t")) {
+		t.Errorf("the value is told: %s", out.String())
+	}
+}
