@@ -73,7 +73,7 @@ func parseFlags() flags {
 	flag.IntVar(&f.workers, "workers", 512, "How many deliveries are worked on at once.")
 	flag.IntVar(&f.drain, "drain-seconds", 10, "How long requests under way may go on after SIGTERM.")
 	flag.DurationVar(&f.maxEventAge, "max-event-age", 72*time.Hour, "Age beyond which an event that nobody worked on is not sent.")
-	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age at which finished events are deleted; 0 keeps them for ever.")
+	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age, at least 15m, at which finished events are deleted; 0 keeps them for ever.")
 	f.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return f

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -22,11 +24,11 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-// The tests below show, each, one guard against sending twice or losing
-// something. Each fails without its guard.
+// The tests below show guards against sending twice or losing something.
 
 var errAnswerLost = errors.New("the answer was lost")
 
@@ -52,7 +54,10 @@ func TestLostAnswerOfACreateIsSettled(t *testing.T) {
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(1))
-	b.Expect(b.delivery(v1alpha1.DeliverySucceeded).Status.Attempts).To(Equal(int32(1)))
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.Expect(d.Status.Attempts).To(Equal(int32(1)))
+	b.resend(d, "again") // the worker is free, and knows what is in store
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(2))
 }
 
 func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
@@ -72,7 +77,10 @@ func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(2))
-	b.Expect(b.delivery(v1alpha1.DeliverySucceeded).Status.Attempts).To(Equal(int32(2)))
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.Expect(d.Status.Attempts).To(Equal(int32(2)))
+	b.resend(d, "again") // the worker is free, and knows what is in store
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(3))
 }
 
 func TestRecordIsKeptWhileTheAPIServerFails(t *testing.T) {
@@ -187,6 +195,37 @@ func TestManyReconcilesSendOnce(t *testing.T) {
 	b.event("later")
 	b.settled("later", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(2), "one for each event")
+}
+
+// What was stored is known at once: until the watch shows it, the delivery must not
+// pass for a draft.
+func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
+	b := newBench(t)
+	w, e := b.webhook("w"), b.event("e")
+	d := record.New(e, w, []byte("{}"))
+	record.Hold(d, v1alpha1.ReasonPaused, "", time.Now())
+	routes := &router{clock: clock.RealClock{}}
+	known := ledger.New(routes, 10) // that no watch feeds
+	key := client.ObjectKeyFromObject(d)
+	known.Add(key, ledger.Draft{EventUID: e.UID, Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID})
+	writer := &recordWriter{
+		client: b.client, live: b.client, ledger: known, refusals: &refusals{}, notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{},
+	}
+	_, err := writer.create(b.ctx, d)
+	b.Expect(err).NotTo(HaveOccurred())
+	entry, ok := known.Get(key)
+	b.Expect(ok).To(BeTrue())
+	b.Expect(entry.Draft).To(BeNil())
+	b.Expect(entry.State.Result).To(Equal(v1alpha1.DeliveryWaiting))
+
+	base := &v1alpha1.WebhookDelivery{}
+	b.Expect(b.client.Get(b.ctx, key, base)).To(Succeed())
+	next := base.DeepCopy()
+	record.GiveUp(next, v1alpha1.ReasonWaitedTooLong, "", time.Now())
+	_, err = writer.update(b.ctx, base, next)
+	b.Expect(err).NotTo(HaveOccurred())
+	entry, _ = known.Get(key)
+	b.Expect(entry.State.Result).To(Equal(v1alpha1.DeliveryFailed))
 }
 
 // A record that another process has stored, and that the watch does not show yet,

@@ -29,8 +29,6 @@ const (
 	// ReasonSecretInvalid: the value cannot be sent in a header, or the type of
 	// the Secret is one that must not leave the cluster.
 	ReasonSecretInvalid = "SecretInvalid"
-	// ReasonURLInvalid: spec.url cannot be used.
-	ReasonURLInvalid = "URLInvalid"
 )
 
 // Reasons of a Webhook's Healthy condition.

@@ -16,12 +16,16 @@ type lock struct {
 	clock *clocktesting.FakeClock
 	takes time.Duration
 	err   error
+	seen  string
 }
 
 func (l *lock) Identity() string { return "me" }
 func (l *lock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
 	l.clock.Step(l.takes)
 	return l.err
+}
+func (l *lock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	return &resourcelock.LeaderElectionRecord{HolderIdentity: l.seen}, nil, nil
 }
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	return l.Update(ctx, r)
@@ -78,6 +82,21 @@ func TestFence(t *testing.T) {
 				l.clock.Step(2 * time.Second)
 			},
 			want: ErrExpired,
+		},
+		"somebody else was seen to hold it": {
+			do: func(f *Fence, l *lock) {
+				_ = f.Update(context.Background(), mine)
+				l.seen = "another"
+				_, _, _ = f.Get(context.Background())
+			},
+			want: ErrExpired,
+		},
+		"seen to be held": {
+			do: func(f *Fence, l *lock) {
+				_ = f.Update(context.Background(), mine)
+				l.seen = "me"
+				_, _, _ = f.Get(context.Background())
+			},
 		},
 		"given back": {
 			do: func(f *Fence, _ *lock) {
