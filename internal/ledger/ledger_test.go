@@ -279,13 +279,14 @@ func TestWhatIsTold(t *testing.T) {
 		before, do func(l *Ledger)
 		want       []string
 	}{
-		"a draft":                {do: func(l *Ledger) { l.Add(key("d"), draft("e")) }, want: []string{delivery}},
-		"a draft once more":      {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Add(key("d"), draft("e")) }},
-		"a draft is stored":      {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
-		"a draft is to wait":     {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
-		"a draft is withdrawn":   {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
-		"a draft is refused":     {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }, want: []string{event}},
-		"the same refusal again": {before: func(l *Ledger) { d := draft("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }},
+		"a draft":                         {do: func(l *Ledger) { l.Add(key("d"), draft("e")) }, want: []string{delivery}},
+		"a draft once more":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Add(key("d"), draft("e")) }},
+		"a draft is stored":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
+		"a draft is stored, of no result": {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, "")) }, want: []string{event, webhook}},
+		"a draft is to wait":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
+		"a draft is withdrawn":            {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
+		"a draft is refused":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }, want: []string{event}},
+		"the same refusal again":          {before: func(l *Ledger) { d := draft("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }},
 		"what is stored cannot be amended": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) },
 			do:     func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) },

@@ -65,8 +65,7 @@ func Status(v View) v1alpha1.WebhookStatus {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
 	}
 
-	switch {
-	case v.Last != nil:
+	if v.Last != nil {
 		last := v.Last.Delivery
 		last.Time = metav1.NewTime(last.Time.Truncate(time.Second)) // as it is stored
 		s.LastDelivery = &last
@@ -78,9 +77,10 @@ func Status(v View) v1alpha1.WebhookStatus {
 				"the receiver answered 410 Gone: nothing is sent until the webhook is edited", v.Last.Generation)
 		case retry.Failed:
 			set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: "+v.Last.Explanation, v.Last.Generation)
-		case retry.Interrupted:
+		case retry.Interrupted: // tells nothing of the receiver
 		}
-	case meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy) == nil:
+	}
+	if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy) == nil {
 		set(v1alpha1.ConditionHealthy, metav1.ConditionUnknown, v1alpha1.ReasonNothingSent, "nothing was sent yet", v.Webhook.Generation)
 	}
 	return s

@@ -1,0 +1,308 @@
+package readiness
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+)
+
+var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+func webhook(changes ...func(w *v1alpha1.Webhook)) *v1alpha1.Webhook {
+	w := &v1alpha1.Webhook{
+		Spec:   v1alpha1.WebhookSpec{WebhookID: 7},
+		Status: v1alpha1.WebhookStatus{ObservedGeneration: -1},
+	}
+	w.Namespace, w.Name, w.UID, w.Generation = "music", "smoke-tests", "uid", 3
+	for _, change := range changes {
+		change(w)
+	}
+	return w
+}
+
+// written is a Webhook with a status, as the API server would have it.
+func written(t testing.TB, w *v1alpha1.Webhook, s v1alpha1.WebhookStatus) *v1alpha1.Webhook {
+	t.Helper()
+	w = w.DeepCopy()
+	w.Status = s
+	data, err := json.Marshal(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := &v1alpha1.Webhook{}
+	if err := json.Unmarshal(data, read); err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+func kstatusOf(t testing.TB, w *v1alpha1.Webhook) status.Status {
+	t.Helper()
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := status.Compute(&unstructured.Unstructured{Object: object})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Status
+}
+
+func report(verdict retry.Verdict, explanation string) *Report {
+	return &Report{
+		Delivery: v1alpha1.LastDelivery{
+			Name: "smoke-tests-1", Time: metav1.NewTime(now.Add(123 * time.Millisecond)), Result: v1alpha1.DeliverySucceeded, StatusCode: 200,
+		},
+		Verdict: verdict, Explanation: explanation, Generation: 3,
+	}
+}
+
+var missing = &credentials.Error{Reason: v1alpha1.ReasonSecretNotFound, Message: `Secret "receiver" does not exist`}
+
+func TestStatus(t *testing.T) {
+	const usable, unsent = "True Usable: the webhook can be sent to", "Unknown NothingSent: nothing was sent yet"
+	const noSecret = `SecretNotFound: Secret "receiver" does not exist`
+	for name, tc := range map[string]struct {
+		view View
+		// want are the conditions: status, reason, message.
+		want        map[string]string
+		wantKstatus status.Status
+	}{
+		"new":       {want: map[string]string{"Ready": usable, "Healthy": unsent}, wantKstatus: status.CurrentStatus},
+		"with note": {view: View{Note: "a line break is not sent"}, want: map[string]string{"Ready": usable + "; a line break is not sent", "Healthy": unsent}, wantKstatus: status.CurrentStatus},
+		"without its Secret": {
+			view:        View{Problem: missing},
+			want:        map[string]string{"Ready": "False " + noSecret, "Stalled": "True " + noSecret, "Healthy": unsent},
+			wantKstatus: status.FailedStatus,
+		},
+		"accepted": {
+			view:        View{Last: report(retry.Accepted, "answered 200 OK")},
+			want:        map[string]string{"Ready": usable, "Healthy": "True Accepted: the receiver answered 200 OK"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"failing": {
+			view:        View{Last: report(retry.Failed, "timeout after 30s while connecting")},
+			want:        map[string]string{"Ready": usable, "Healthy": "False Failing: the last attempt failed: timeout after 30s while connecting"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"gone": {
+			view:        View{Last: report(retry.Gone, "answered 410 Gone")},
+			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"interrupted before anything else": {
+			view:        View{Last: report(retry.Interrupted, "interrupted while connecting")},
+			want:        map[string]string{"Ready": usable, "Healthy": unsent},
+			wantKstatus: status.CurrentStatus,
+		},
+		"failing, without its Secret": {
+			view: View{Last: report(retry.Failed, "answered 401 Unauthorized"), Problem: missing},
+			want: map[string]string{
+				"Ready": "False " + noSecret, "Stalled": "True " + noSecret,
+				"Healthy": "False Failing: the last attempt failed: answered 401 Unauthorized",
+			},
+			wantKstatus: status.FailedStatus,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := tc.view
+			v.Webhook, v.Now = webhook(), now.Add(500*time.Millisecond)
+			v.Counts = ledger.Counts{Waiting: 1, Succeeded: 2, Failed: 3}
+			before := v.Webhook.DeepCopy()
+			got := Status(v)
+			if diff := cmp.Diff(tc.want, conditions(got)); diff != "" {
+				t.Errorf("conditions (-want +got):\n%s", diff)
+			}
+			want := v1alpha1.WebhookStatus{
+				Conditions: got.Conditions, ObservedGeneration: 3, WebhookID: 7,
+				Deliveries: v1alpha1.DeliveryCounts{Waiting: 1, Succeeded: 2, Failed: 3},
+			}
+			if v.Last != nil {
+				last := v.Last.Delivery
+				last.Time = metav1.NewTime(now)
+				want.LastDelivery = &last
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the rest (-want +got):\n%s", diff)
+			}
+			for _, c := range got.Conditions {
+				if c.ObservedGeneration != 3 || !c.LastTransitionTime.Time.Equal(now) {
+					t.Errorf("%s is of generation %d and of %s", c.Type, c.ObservedGeneration, c.LastTransitionTime)
+				}
+			}
+			if diff := cmp.Diff(before, v.Webhook); diff != "" {
+				t.Errorf("the webhook was changed:\n%s", diff)
+			}
+			if kstatus := kstatusOf(t, written(t, v.Webhook, got)); kstatus != tc.wantKstatus {
+				t.Errorf("kstatus %s, want %s", kstatus, tc.wantKstatus)
+			}
+
+			// Looked at again, later, there is nothing to write.
+			v.Webhook, v.Now = written(t, v.Webhook, got), v.Now.Add(time.Hour)
+			if again := Status(v); !Equal(v.Webhook.Status, again) || Urgent(v.Webhook.Status, again, v.Now) {
+				t.Errorf("it does not settle (-stored +planned):\n%s", cmp.Diff(v.Webhook.Status, again))
+			}
+		})
+	}
+}
+
+func conditions(s v1alpha1.WebhookStatus) map[string]string {
+	all := map[string]string{}
+	for _, c := range s.Conditions {
+		all[c.Type] = string(c.Status) + " " + c.Reason + ": " + c.Message
+	}
+	return all
+}
+
+func TestUnseenWebhook(t *testing.T) {
+	if got := kstatusOf(t, webhook()); got != status.InProgressStatus {
+		t.Errorf("kstatus %s", got)
+	}
+}
+
+// What becomes of a webhook whose Secret is mended, and whose receiver is.
+func TestStatusFollows(t *testing.T) {
+	w := webhook()
+	look := func(change func(v *View), later time.Duration) {
+		v := View{Webhook: w, Now: now.Add(later)}
+		change(&v)
+		w = written(t, w, Status(v))
+	}
+	look(func(v *View) { v.Problem = missing }, 0)
+	look(func(v *View) {}, time.Minute)
+	if meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionStalled) != nil {
+		t.Error("it is still stalled")
+	}
+	ready := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+	if ready.Status != metav1.ConditionTrue || !ready.LastTransitionTime.Time.Equal(now.Add(time.Minute)) {
+		t.Errorf("Ready %+v", ready)
+	}
+
+	look(func(v *View) { v.Last = report(retry.Failed, "answered 500 Internal Server Error") }, 2*time.Minute)
+	look(func(v *View) { v.Last = report(retry.Failed, "answered 503 Service Unavailable") }, 3*time.Minute)
+	healthy := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+	if !healthy.LastTransitionTime.Time.Equal(now.Add(2 * time.Minute)) {
+		t.Errorf("it fails since %s", healthy.LastTransitionTime)
+	}
+
+	// A process that has just started has sent nothing: what is known stays.
+	before := w.Status
+	look(func(v *View) {}, 4*time.Minute)
+	if diff := cmp.Diff(before, w.Status); diff != "" {
+		t.Errorf("after a start (-before +after):\n%s", diff)
+	}
+	// So does what an interrupted attempt cannot tell.
+	look(func(v *View) { v.Last = report(retry.Interrupted, "interrupted") }, 5*time.Minute)
+	if diff := cmp.Diff(conditions(before), conditions(w.Status)); diff != "" {
+		t.Errorf("interrupted (-before +after):\n%s", diff)
+	}
+}
+
+func TestCircuitOpen(t *testing.T) {
+	gone := func(generation int64) func(w *v1alpha1.Webhook) {
+		return func(w *v1alpha1.Webhook) {
+			w.Status.Conditions = []metav1.Condition{{
+				Type: v1alpha1.ConditionHealthy, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonGone, ObservedGeneration: generation,
+			}}
+		}
+	}
+	older := report(retry.Gone, "")
+	older.Generation = 2
+	for name, tc := range map[string]struct {
+		webhook *v1alpha1.Webhook
+		last    *Report
+		want    bool
+	}{
+		"nothing is known":          {webhook: webhook()},
+		"gone":                      {webhook: webhook(), last: report(retry.Gone, ""), want: true},
+		"gone, and edited since":    {webhook: webhook(), last: older},
+		"accepted":                  {webhook: webhook(), last: report(retry.Accepted, "")},
+		"failed":                    {webhook: webhook(), last: report(retry.Failed, "")},
+		"gone before a start":       {webhook: webhook(gone(3)), want: true},
+		"gone, edited, and a start": {webhook: webhook(gone(2))},
+		"gone, then accepted":       {webhook: webhook(gone(3)), last: report(retry.Accepted, "")},
+		"failing before a start": {webhook: webhook(gone(3), func(w *v1alpha1.Webhook) {
+			w.Status.Conditions[0].Reason = v1alpha1.ReasonFailing
+		})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := CircuitOpen(tc.webhook, tc.last); got != tc.want {
+				t.Errorf("CircuitOpen = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestUrgent(t *testing.T) {
+	was := func(changes ...func(s *v1alpha1.WebhookStatus)) v1alpha1.WebhookStatus {
+		s := Status(View{Webhook: webhook(), Last: report(retry.Accepted, "answered 200 OK"), Now: now})
+		for _, change := range changes {
+			change(&s)
+		}
+		return s
+	}
+	set := func(conditionType string, status metav1.ConditionStatus, reason string) func(s *v1alpha1.WebhookStatus) {
+		return func(s *v1alpha1.WebhookStatus) {
+			meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: conditionType, Status: status, Reason: reason})
+		}
+	}
+	message := func(s *v1alpha1.WebhookStatus) {
+		for i := range s.Conditions {
+			s.Conditions[i].Message = "another"
+		}
+	}
+	for name, tc := range map[string]struct {
+		was, planned v1alpha1.WebhookStatus
+		later        time.Duration
+		want         bool
+	}{
+		"the same":          {was: was(), planned: was(), later: time.Hour},
+		"counts":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.Deliveries.Failed = 9 }), later: time.Hour},
+		"the last delivery": {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery.Name = "another" }), later: time.Hour},
+		"the first one":     {was: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery = nil }), planned: was(), later: time.Hour},
+		"messages":          {was: was(), planned: was(message), later: time.Hour},
+		"never seen":        {was: v1alpha1.WebhookStatus{ObservedGeneration: -1}, planned: was(), want: true},
+		"edited":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.ObservedGeneration = 4 }), want: true},
+		"another number":    {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.WebhookID = 8 }), want: true},
+		"no longer ready": {
+			was: was(), planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)), want: true,
+		},
+		"not ready for another reason": {
+			was:     was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
+			planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretInvalid)), want: true,
+		},
+		"stalled":           {was: was(), planned: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), want: true},
+		"no longer stalled": {was: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), planned: was(), want: true},
+		"failing after a while": {
+			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness, want: true,
+		},
+		"failing at once": {
+			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness - 1,
+		},
+		"flapping, and no longer ready": {
+			was: was(),
+			planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing),
+				set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
+			want: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Urgent(tc.was, tc.planned, now.Add(tc.later)); got != tc.want {
+				t.Errorf("Urgent = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
