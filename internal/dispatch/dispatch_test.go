@@ -541,7 +541,7 @@ func TestUnmatchedNamesAtMost50NearMissesFirst(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
-	scope = add(60, "scope-b", otherScope)
+	add(60, "scope-b", otherScope)
 	named := 0
 	for _, u := range Make(v).Status.Unmatched {
 		named += len(u.Webhooks)

@@ -146,7 +146,7 @@ func Add(d *v1alpha1.WebhookDelivery, a Attempt) retry.Verdict {
 	entry := v1alpha1.Attempt{
 		Time:         metav1.NewTime(x.Start),
 		Cause:        a.Cause,
-		Milliseconds: int32(min(max(x.Duration.Milliseconds(), 0), 1<<30)), //nolint:gosec // bounded
+		Milliseconds: int32(min(max(x.Duration.Milliseconds(), 0), 1<<30)),
 	}
 	if r := x.Response; r != nil {
 		entry.StatusCode = int32(r.StatusCode) //nolint:gosec // three digits
