@@ -88,6 +88,12 @@ func TestReadme(t *testing.T) {
 		s.Expect(report(s.ctx, suite.client)).To(Succeed())
 		s.Expect(apply(s.ctx, suite.client)).To(Succeed())
 	}
+	// Nothing may be under way when the receiver ends.
+	s.Eventually(func() []v1alpha1.DeliveryResult {
+		var list v1alpha1.WebhookDeliveryList
+		s.Expect(suite.client.List(s.ctx, &list, client.InNamespace("music"))).To(Succeed())
+		return results(list.Items)
+	}).Should(And(HaveLen(3), HaveEach(v1alpha1.DeliverySucceeded)))
 	bodies := map[string]int{}
 	for _, a := range s.arrive("/hooks/horizon", 4) {
 		bodies[regexp.MustCompile(`"eventID":\d+`).FindString(string(a.Body))]++

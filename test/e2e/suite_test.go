@@ -124,7 +124,8 @@ type scene struct {
 }
 
 // newScene makes a namespace and a receiver, and shows the operator's log
-// where the test fails.
+// where the test fails. A test ends when its deliveries have: one cut off with
+// the receiver would be tried again while others count writes.
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	if state := suite.operator.State(); state != "" {
