@@ -81,9 +81,6 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 	delays := retryDelays()
 	for {
 		err := w.try(ctx, p)
-		if errors.Is(err, errAgain) {
-			continue
-		}
 		switch outcome := classify(err); {
 		case outcome == stored:
 			w.done(p)
@@ -95,7 +92,9 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 		case outcome == refused || outcome == tooLarge:
 			return w.postpone(ctx, p, err), nil
 		}
-		w.refusals.refused(p.record.Namespace)
+		if !errors.Is(err, errAgain) {
+			w.refusals.refused(p.record.Namespace)
+		}
 		timer := w.clock.NewTimer(delays.Step())
 		select {
 		case <-ctx.Done():
@@ -168,16 +167,15 @@ func (w *recordWriter) compare(ctx context.Context, p *pending) error {
 	}
 }
 
-// errAgain makes store try again at once with what compare has found.
+// errAgain makes store try again with what compare has found. Not at once: a
+// server that always finds a conflict must not be asked without end.
 var errAgain = errors.New("the record has changed meanwhile")
 
 func (w *recordWriter) done(p *pending) {
 	key := client.ObjectKeyFromObject(p.record)
 	w.refused.Delete(key)
 	w.refusals.taken(p.record.Namespace)
-	if _, known := w.ledger.Get(key); known {
-		w.ledger.Observe(p.record)
-	}
+	w.ledger.Confirm(p.record)
 	w.notify.delivery(p.record)
 }
 

@@ -280,10 +280,11 @@ func Compare(e *v1alpha1.WebhookEvent, planned v1alpha1.WebhookEventStatus) Chan
 	return Minor
 }
 
-// nearest lists the reasons by how near they are to a match.
+// nearest lists the reasons by how near they are to a match: the reverse of the
+// order in which matching asks.
 var nearest = []v1alpha1.UnmatchedReason{
-	v1alpha1.UnmatchedScope, v1alpha1.UnmatchedCreatedLater, v1alpha1.UnmatchedDisabled,
-	v1alpha1.UnmatchedDeleting, v1alpha1.UnmatchedTrigger,
+	v1alpha1.UnmatchedDisabled, v1alpha1.UnmatchedDeleting, v1alpha1.UnmatchedCreatedLater,
+	v1alpha1.UnmatchedScope, v1alpha1.UnmatchedTrigger,
 }
 
 func nameUnmatched(names map[v1alpha1.UnmatchedReason][]string) []v1alpha1.Unmatched {

@@ -531,10 +531,10 @@ func TestUnmatchedNamesAtMost50NearMissesFirst(t *testing.T) {
 	add(5, "system", otherTrigger, ofSystem)
 	slices.Reverse(v.Webhooks) // whatever the order of the list
 	want := []v1alpha1.Unmatched{
-		{Reason: v1alpha1.UnmatchedScope, Count: 4, Webhooks: scope},
-		{Reason: v1alpha1.UnmatchedCreatedLater, Count: 3, Webhooks: later},
 		{Reason: v1alpha1.UnmatchedDisabled, Count: 2, Webhooks: off},
 		{Reason: v1alpha1.UnmatchedDeleting, Count: 1, Webhooks: deletes},
+		{Reason: v1alpha1.UnmatchedCreatedLater, Count: 3, Webhooks: later},
+		{Reason: v1alpha1.UnmatchedScope, Count: 4, Webhooks: scope},
 		{Reason: v1alpha1.UnmatchedTrigger, Count: 100, Webhooks: trigger[:40]},
 	}
 	if diff := cmp.Diff(want, Make(v).Status.Unmatched); diff != "" {

@@ -67,8 +67,8 @@ type Ledger struct {
 	capacity int
 
 	mu       sync.RWMutex
-	entries  map[types.NamespacedName]*entry
-	events   map[types.UID]map[types.NamespacedName]*entry
+	entries  map[types.NamespacedName]*item
+	events   map[types.UID]*event
 	webhooks map[types.NamespacedName]*webhook
 	drafts   int
 	// short are the events that found no room for all their drafts.
@@ -77,23 +77,13 @@ type Ledger struct {
 	once   sync.Once
 }
 
-type entry struct {
-	Entry
-	version uint64
-}
-
-type webhook struct {
-	counts  Counts
-	entries map[types.NamespacedName]*entry
-}
-
 // New returns an empty ledger with room for so many drafts.
 func New(listener Listener, capacity int) *Ledger {
 	return &Ledger{
 		listener: listener,
 		capacity: capacity,
-		entries:  map[types.NamespacedName]*entry{},
-		events:   map[types.UID]map[types.NamespacedName]*entry{},
+		entries:  map[types.NamespacedName]*item{},
+		events:   map[types.UID]*event{},
 		webhooks: map[types.NamespacedName]*webhook{},
 		short:    map[types.UID]struct{}{},
 		synced:   make(chan struct{}),
@@ -107,8 +97,8 @@ func (l *Ledger) Synced() <-chan struct{} { return l.synced }
 func (l *Ledger) Get(key types.NamespacedName) (Entry, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if e, ok := l.entries[key]; ok {
-		return e.Entry, true
+	if i, ok := l.entries[key]; ok {
+		return i.entry(), true
 	}
 	return Entry{}, false
 }
@@ -117,7 +107,10 @@ func (l *Ledger) Get(key types.NamespacedName) (Entry, bool) {
 func (l *Ledger) OfEvent(event types.UID) []Entry {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return collect(l.events[event])
+	if e, ok := l.events[event]; ok {
+		return collect(e.items)
+	}
+	return nil
 }
 
 // OfWebhook returns what is known of the deliveries of a webhook, of all that
@@ -126,15 +119,15 @@ func (l *Ledger) OfWebhook(name types.NamespacedName) []Entry {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if w, ok := l.webhooks[name]; ok {
-		return collect(w.entries)
+		return collect(w.items)
 	}
 	return nil
 }
 
-func collect(entries map[types.NamespacedName]*entry) []Entry {
-	all := make([]Entry, 0, len(entries))
-	for _, e := range entries {
-		all = append(all, e.Entry)
+func collect(items []*item) []Entry {
+	all := make([]Entry, 0, len(items))
+	for _, i := range items {
+		all = append(all, i.entry())
 	}
 	return all
 }
@@ -173,11 +166,8 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 		l.mu.Unlock()
 		return false
 	}
-	e := &entry{Entry: Entry{
-		Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, Draft: &d,
-	}}
-	l.insert(e)
-	snapshot := e.Entry
+	snapshot := Entry{Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, Draft: &d}
+	l.insert(snapshot, 0)
 	l.mu.Unlock()
 	l.listener.DeliveryChanged(snapshot)
 	return true
@@ -186,41 +176,50 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 // Withdraw forgets a draft whose delivery is not to be made.
 func (l *Ledger) Withdraw(key types.NamespacedName) {
 	l.mu.Lock()
-	e, ok := l.entries[key]
-	if !ok || e.Draft == nil {
+	i, ok := l.entries[key]
+	if !ok || i.draft == nil {
 		l.mu.Unlock()
 		return
 	}
-	l.remove(e)
+	l.remove(i)
 	room := l.room()
 	l.mu.Unlock()
-	l.listener.EventChanged(e.EventUID)
+	l.listener.EventChanged(i.event.uid)
 	l.tellRoom(room)
 }
 
 // Amend replaces what is known of a draft.
 func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
 	l.mu.Lock()
-	e, ok := l.entries[key]
-	if !ok || e.Draft == nil {
+	i, ok := l.entries[key]
+	if !ok || i.draft == nil {
 		l.mu.Unlock()
 		return
 	}
-	draft := *e.Draft
+	draft := *i.draft // the one before was handed out
 	change(&draft)
-	told := draft.Refused != e.Draft.Refused
-	e.Draft = &draft
+	told := draft.Refused != i.draft.Refused
+	i.draft = &draft
 	l.mu.Unlock()
 	if told {
-		l.listener.EventChanged(e.EventUID)
+		l.listener.EventChanged(i.event.uid)
 	}
 }
 
 // Observe takes in a delivery as the API server has it: from the watch, or from
 // the answer to a read or a write of the operator's own. What is older than what
 // is known already changes nothing.
-func (l *Ledger) Observe(m metav1.Object) {
+func (l *Ledger) Observe(m metav1.Object) { l.take(m, false) }
+
+// Confirm takes in the answer to a write, unless the delivery was deleted since.
+func (l *Ledger) Confirm(m metav1.Object) { l.take(m, true) }
+
+func (l *Ledger) take(m metav1.Object, onlyKnown bool) {
 	l.mu.Lock()
+	if _, known := l.entries[keyOf(m)]; onlyKnown && !known {
+		l.mu.Unlock()
+		return
+	}
 	snapshot, was, room, changed := l.observe(m)
 	l.mu.Unlock()
 	if changed {
@@ -230,34 +229,34 @@ func (l *Ledger) Observe(m metav1.Object) {
 }
 
 func (l *Ledger) observe(m metav1.Object) (now, was Entry, room []types.UID, changed bool) {
-	key := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
+	key := keyOf(m)
 	version := parseVersion(m.GetResourceVersion())
 	old, known := l.entries[key]
-	if known && old.Draft == nil && old.version >= version {
+	if known && old.draft == nil && old.version >= version {
 		return Entry{}, Entry{}, nil, false
 	}
-	e := &entry{Entry: entryOf(key, m), version: version}
 	if known {
-		was = old.Entry
+		was = old.entry()
 		l.remove(old)
 	}
-	l.insert(e)
-	return e.Entry, was, l.room(), true
+	now = entryOf(key, m)
+	l.insert(now, version)
+	return now, was, l.room(), true
 }
 
 // Remove takes in that a delivery was deleted, at the given resource version, or,
 // where that is empty, for certain.
 func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 	l.mu.Lock()
-	e, ok := l.entries[key]
-	if !ok || e.Draft != nil || (resourceVersion != "" && parseVersion(resourceVersion) < e.version) {
+	i, ok := l.entries[key]
+	if !ok || i.draft != nil || (resourceVersion != "" && parseVersion(resourceVersion) < i.version) {
 		l.mu.Unlock()
 		return
 	}
-	l.remove(e)
+	l.remove(i)
 	l.mu.Unlock()
-	l.listener.EventChanged(e.EventUID)
-	l.listener.WebhookChanged(e.Webhook)
+	l.listener.EventChanged(i.event.uid)
+	l.listener.WebhookChanged(i.webhook.name)
 }
 
 // Replace takes in a list of all deliveries. What it lacks is gone, unless it was
@@ -265,7 +264,7 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
 	listed := make(map[types.NamespacedName]struct{}, len(all))
 	for _, m := range all {
-		listed[types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}] = struct{}{}
+		listed[keyOf(m)] = struct{}{}
 	}
 	l.mu.RLock()
 	var gone []types.NamespacedName
@@ -319,46 +318,8 @@ func (l *Ledger) tellRoom(events []types.UID) {
 	}
 }
 
-func (l *Ledger) insert(e *entry) {
-	l.entries[e.Key] = e
-	if l.events[e.EventUID] == nil {
-		l.events[e.EventUID] = map[types.NamespacedName]*entry{}
-	}
-	l.events[e.EventUID][e.Key] = e
-	w, ok := l.webhooks[e.Webhook]
-	if !ok {
-		w = &webhook{entries: map[types.NamespacedName]*entry{}}
-		l.webhooks[e.Webhook] = w
-	}
-	w.entries[e.Key] = e
-	l.count(w, e, 1)
-}
-
-func (l *Ledger) remove(e *entry) {
-	delete(l.entries, e.Key)
-	delete(l.events[e.EventUID], e.Key)
-	if len(l.events[e.EventUID]) == 0 {
-		delete(l.events, e.EventUID)
-	}
-	w := l.webhooks[e.Webhook]
-	l.count(w, e, -1)
-	delete(w.entries, e.Key)
-	if len(w.entries) == 0 {
-		delete(l.webhooks, e.Webhook)
-	}
-}
-
-func (l *Ledger) count(w *webhook, e *entry, n int) {
-	switch {
-	case e.Draft != nil:
-		l.drafts += n
-	case e.State.Result == v1alpha1.DeliverySucceeded:
-		w.counts.Succeeded += n
-	case e.State.Result == v1alpha1.DeliveryFailed:
-		w.counts.Failed += n
-	default:
-		w.counts.Waiting += n
-	}
+func keyOf(m metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
 }
 
 // entryOf reads a delivery's metadata, which mirrors what the ledger needs of its
