@@ -118,6 +118,11 @@ test: build control-plane $(TOOLS)/gotestsum ## Run all tests, those against the
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' $(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
 		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: bench
+bench: build control-plane ## Measure throughput, latency, isolation and sizes against yardsticks (SHORT=1: in three minutes)
+	@go build -o $(BIN)/build/bench ./test/bench
+	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/bench $(if $(SHORT),--short) $(ARGS)
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts
 	@echo 'golangci-lint' && $(TOOLS)/golangci-lint run

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// figures is all that was measured, pair by pair.
+type figures struct {
+	few, slow, many struct{ ours, bare bursts }
+	latency         struct{ ours, bare distributions }
+	isolation       struct{ ours, bare isolation }    // bare: while all behave
+	full            struct{ ours, bare bursts }       // bare: with an empty store
+	starts          []float64                         // seconds to the first delivery
+	heap            struct{ ours, bare []float64 }    // of the operator, in bytes; bare: with an empty store
+	size            struct{ etcd, apiServer float64 } // of a record, in bytes
+}
+
+// bursts are the throughputs of one kind.
+type bursts []throughput
+
+func (b *bursts) add(t throughput) { *b = append(*b, t) }
+
+func (b bursts) rates() []float64 {
+	return mapped(b, throughput.perSecond)
+}
+
+// distributions are latencies in milliseconds, one list for each pair.
+type distributions [][]float64
+
+func (d *distributions) add(times []float64) { *d = append(*d, times) }
+
+func (d distributions) quantiles(q float64) []float64 {
+	return mapped(d, func(times []float64) float64 { return quantile(times, q) })
+}
+
+// mapped maps a list.
+func mapped[T, U any](all []T, f func(T) U) []U {
+	results := make([]U, 0, len(all))
+	for _, t := range all {
+		results = append(results, f(t))
+	}
+	return results
+}
+
+func describe(times []float64) string {
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", quantile(times, 0.5), quantile(times, 0.99))
+}
+
+// rows are the figures against their goals, in the order of the design.
+func (b *bench) rows() []row {
+	var all []row
+	f := &b.figures
+	if b.wants(rowFast) {
+		all = append(all, b.throughputRow(rowFast, fmt.Sprintf("deliveries/s, %d webhooks, answers at once", b.webhooks),
+			f.few.ours, f.few.bare, "Horizon's own service: 910"))
+	}
+	if b.wants(rowSlow) {
+		all = append(all,
+			b.throughputRow(rowSlow, fmt.Sprintf("deliveries/s, %d webhooks, answers after %v", b.webhooks, b.delay),
+				f.slow.ours, f.few.bare, "Horizon's own service: 171"),
+			b.throughputRow(rowSlow+"-many", fmt.Sprintf("deliveries/s, %d webhooks, answers after %v", manyWebhooks, b.delay),
+				f.many.ours, f.many.bare, "Horizon's own service: 851"))
+	}
+	if b.wants(rowLatency) {
+		for _, q := range []struct {
+			name string
+			q    float64
+			goal float64
+		}{{"p50", 0.5, 3}, {"p99", 0.99, 15}} {
+			ours, bare := f.latency.ours.quantiles(q.q), f.latency.bare.quantiles(q.q)
+			all = append(all, row{
+				ID: rowLatency + "-" + q.name, Name: fmt.Sprintf("event created → request, %s beyond a bare watch", q.name),
+				Unit: "ms", Goal: q.goal, values: of(ours, bare, difference),
+				Note: fmt.Sprintf("%.1f ms against %.1f ms; Horizon's own service: 750 to 1900 ms", median(ours), median(bare)),
+			})
+		}
+	}
+	if b.wants(rowWrites) {
+		all = append(all, writeRows(f.few.ours)...)
+	}
+	if b.wants(rowIsolation) {
+		all = append(all, isolationRows(f.isolation.ours, f.isolation.bare)...)
+	}
+	return append(all, b.recordRows()...)
+}
+
+func (b *bench) throughputRow(id, name string, ours, bare bursts, note string) row {
+	return row{
+		ID: id, Name: name, Unit: "%", AtLeast: true, Goal: 85, values: of(ours.rates(), bare.rates(), percent),
+		Note: fmt.Sprintf("%.0f/s, a bare client's writes %.0f/s; %s", median(ours.rates()), median(bare.rates()), note),
+	}
+}
+
+func writeRows(all bursts) []row {
+	var perDelivery, perWebhook []float64
+	detail := map[string][]float64{}
+	webhooks := 0
+	for _, t := range all {
+		webhooks = t.webhooks
+		n := float64(t.deliveries)
+		sum := 0.0
+		for request, made := range t.writes {
+			detail[request] = append(detail[request], made/n)
+			if strings.Contains(request, " webhookdeliveries") || strings.HasSuffix(request, " webhookevents/status") {
+				sum += made
+			}
+		}
+		perDelivery = append(perDelivery, sum/n)
+		// The first write needs not wait for anything.
+		perWebhook = append(perWebhook, t.writes["PATCH webhooks/status"]/float64(t.webhooks)/(1+t.length.Seconds()/10))
+	}
+	var parts []string
+	for request, values := range detail {
+		parts = append(parts, fmt.Sprintf("%s %.3f", request, median(values)))
+	}
+	return []row{{
+		ID: rowWrites, Name: "API writes on deliveries and event status, per delivery",
+		Goal: 1 + 1/float64(max(webhooks, 1)), values: perDelivery, Note: sorted(parts),
+	}, {
+		ID: rowWrites + "-webhooks", Name: "writes of each Webhook's status, per 10 s begun", Goal: 1, values: perWebhook,
+		Note: "the API server's own counters",
+	}}
+}
+
+func isolationRows(with, without isolation) []row {
+	at := func(q float64) (ours, bare []float64) {
+		return distributions(with.times).quantiles(q), distributions(without.times).quantiles(q)
+	}
+	ours50, bare50 := at(0.5)
+	ours99, bare99 := at(0.99)
+	// Ten milliseconds more are as good as half as much again.
+	tolerant := func(ours, bare float64) float64 {
+		if ours <= bare+10 {
+			return min(ours/bare, 1.5)
+		}
+		return ours / bare
+	}
+	return []row{{
+		ID: rowIsolation + "-p50", Name: "1 of 20 receivers hangs, 1 fails: the others' p50", Unit: "×", Goal: 1.2,
+		values: of(ours50, bare50, ratio), Note: fmt.Sprintf("%.1f ms, while all behave %.1f ms", median(ours50), median(bare50)),
+	}, {
+		ID: rowIsolation + "-p99", Name: "the others' p99", Unit: "×", Goal: 1.5, values: of(ours99, bare99, tolerant),
+		Note: fmt.Sprintf("%.1f ms, while all behave %.1f ms; up to 10 ms more count as 1.5 at most", median(ours99), median(bare99)),
+	}, {
+		ID: rowIsolation + "-throughput", Name: "the others' deliveries/s in a burst", Unit: "%", AtLeast: true, Goal: 90,
+		values: of(with.rates, without.rates, percent),
+		Note:   fmt.Sprintf("%.0f/s, while all behave %.0f/s", median(with.rates), median(without.rates)),
+	}}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+// eventsPerSecond is the pace at which latencies are taken.
+const eventsPerSecond = 20
+
+// watchLatency takes the time from the request that creates an event until a
+// bare watch shows it.
+func (b *bench) watchLatency(ctx context.Context, s *store) error {
+	c, err := b.newScene(ctx, s, 0)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	seen, err := sight(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	all, err := b.paced(ctx, c, eventsPerSecond, b.length)
+	if err != nil {
+		return err
+	}
+	if err := seen.wait(ctx, len(all)); err != nil {
+		return err
+	}
+	var times []float64
+	for _, e := range all {
+		times = append(times, milliseconds(seen.at[e.event.UID].Sub(e.posted)))
+	}
+	b.figures.latency.bare.add(times)
+	b.say("bare watch   event created → seen: %s", describe(times))
+	return nil
+}
+
+// requestLatency takes the time from the request that creates an event until the
+// first bytes of the operator's request have come to each receiver.
+func (b *bench) requestLatency(ctx context.Context, s *store) error {
+	c, err := b.newScene(ctx, s, b.webhooks)
+	if err != nil {
+		return err
+	}
+	if err := b.receivers.answerIn(0); err != nil {
+		return err
+	}
+	if err := b.warmUp(ctx, c); err != nil {
+		return err
+	}
+	all, err := b.paced(ctx, c, eventsPerSecond, b.length)
+	if err != nil {
+		return err
+	}
+	arrivals, err := b.awaitArrivals(ctx, len(all), b.webhooks)
+	if err != nil {
+		return err
+	}
+	times := latencies(c, all, arrivals)
+	b.figures.latency.ours.add(times)
+	b.say("operator     event created → request: %s", describe(times))
+	return nil
+}
+
+// warmUp lets the operator deliver a few events of a scene first.
+func (b *bench) warmUp(ctx context.Context, c *scene) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended, err := sight(ctx, c, v1alpha1.EventSucceeded)
+	if err != nil {
+		return err
+	}
+	if err := b.burst(ctx, c, warmUps, nil); err != nil {
+		return err
+	}
+	if err := ended.wait(ctx, warmUps); err != nil {
+		return err
+	}
+	b.receivers.forget()
+	return sleep(ctx, time.Second)
+}
+
+// latencies are the times from each event's creation to each arrival, in
+// milliseconds.
+func latencies(c *scene, all []created, arrivals []arrival) []float64 {
+	posted := map[string]time.Time{}
+	for _, e := range all {
+		for _, w := range c.webhooks {
+			posted[record.MessageID(e.event.UID, w.UID)] = e.posted
+		}
+	}
+	var times []float64
+	for _, a := range arrivals {
+		if at, ok := posted[a.id]; ok {
+			times = append(times, milliseconds(a.at.Sub(at)))
+		}
+	}
+	return times
+}

@@ -1,0 +1,139 @@
+// Bench measures the operator against its yardsticks: a real API server, an
+// etcd that waits for the disk, the operator as a process of its own, receivers
+// as another. Each figure is the median of pairs, the operator's run beside its
+// yardstick's. It prints a table, and writes that as JSON and what it has seen
+// as charts.
+//
+// One machine runs everything at once, so ratios mean something and absolute
+// numbers only beside each other.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	binary, root, out string
+
+	short    bool
+	pairs    int           // of a yardstick and the operator
+	length   time.Duration // of one phase, roughly
+	budget   time.Duration // of all
+	events   int           // of one phase; 0: as many as fit into length
+	webhooks int           // that follow each event
+	delay    time.Duration // that a slow receiver takes to answer
+	records  int           // in the store that is not empty
+	rows     string
+	args     string // of the operator
+}
+
+// Rows that can be chosen.
+const (
+	rowFast      = "fast"
+	rowSlow      = "slow"
+	rowLatency   = "latency"
+	rowWrites    = "writes"
+	rowIsolation = "isolation"
+	rowMemory    = "memory"
+	rowFull      = "full"
+	rowStart     = "start"
+	rowSize      = "size"
+)
+
+var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowIsolation, rowMemory, rowFull, rowStart, rowSize}
+
+// manyWebhooks is how many follow an event where there are to be many.
+const manyWebhooks = 20
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == receiversCommand {
+		if err := playReceivers(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "receivers:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	o, err := parseOptions()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	// The first Ctrl-C ends everything in order; a second one ends this process
+	// at once, and its children with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, o); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
+			os.Exit(130)
+		}
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parseOptions() (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	flags.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
+	flags.StringVar(&o.out, "out", "bin", "the directory for bench.json and the charts")
+	flags.BoolVar(&o.short, "short", false, "end within three minutes: fewer pairs, shorter phases, nothing that needs a full store")
+	flags.IntVar(&o.pairs, "pairs", 5, "how many pairs of operator and yardstick")
+	flags.DurationVar(&o.length, "length", 8*time.Second, "how long a phase is to take, roughly")
+	flags.DurationVar(&o.budget, "budget", time.Hour, "how long all may take; what does not fit is left out")
+	flags.IntVar(&o.events, "events", 0, "events of a phase; 0: as many as the bare client manages in --length")
+	flags.IntVar(&o.webhooks, "webhooks", 4, "webhooks that follow each event")
+	flags.DurationVar(&o.delay, "delay", 20*time.Millisecond, "how long slow receivers take to answer")
+	flags.IntVar(&o.records, "records", 50000, "records in the store that is not empty")
+	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ","))
+	flags.StringVar(&o.args, "operator-args", "", "further flags of the operator, separated by spaces")
+	_ = flags.Parse(os.Args[1:]) // exits by itself
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.short {
+		setUnless(given["pairs"], &o.pairs, 2)
+		setUnless(given["length"], &o.length, 2500*time.Millisecond)
+		setUnless(given["budget"], &o.budget, 170*time.Second)
+		setUnless(given["records"], &o.records, 5000)
+		setUnless(given["rows"], &o.rows, strings.Join(allRows[:5], ","))
+	}
+	if o.rows == "" {
+		o.rows = strings.Join(allRows, ",")
+	}
+	for row := range strings.SplitSeq(o.rows, ",") {
+		if !slices.Contains(allRows, row) {
+			return o, fmt.Errorf("there is no row %q; rows are %s", row, strings.Join(allRows, ","))
+		}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.pairs < 1 || o.events < 0 || o.records < 1 || o.length <= 0 || o.delay < 0:
+		return o, errors.New("--pairs, --records and --length must be positive, --events and --delay not negative")
+	case o.webhooks < 1 || o.webhooks > manyWebhooks:
+		return o, fmt.Errorf("--webhooks must be from 1 to %d", manyWebhooks)
+	}
+	return o, nil
+}
+
+func setUnless[T any](given bool, value *T, to T) {
+	if !given {
+		*value = to
+	}
+}
+
+func (o options) wants(rows ...string) bool {
+	chosen := strings.Split(o.rows, ",")
+	return slices.ContainsFunc(rows, func(row string) bool { return slices.Contains(chosen, row) })
+}

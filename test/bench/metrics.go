@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// samples are what a process tells under /metrics.
+type samples model.Vector
+
+func parseMetrics(text []byte) (samples, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	all, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{}, slices.Collect(maps.Values(families))...)
+	return samples(all), err
+}
+
+// value is that of a metric without labels.
+func (s samples) value(name string) (float64, error) {
+	for _, sample := range s {
+		if string(sample.Metric[model.MetricNameLabel]) == name {
+			return float64(sample.Value), nil
+		}
+	}
+	return 0, fmt.Errorf("there is no metric %s", name)
+}
+
+// apiServerMetrics are the API server's own.
+func (s *store) apiServerMetrics(ctx context.Context) (samples, error) {
+	text, err := s.rest.Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the API server for its metrics: %w", err)
+	}
+	return parseMetrics(text)
+}
+
+func (s *store) etcdMetrics(ctx context.Context) (samples, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.etcd, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking etcd for its metrics: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	return parseMetrics(text)
+}
+
+func (s *store) operatorMetrics(ctx context.Context) (samples, error) {
+	text, err := s.op.Metrics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the operator for its metrics: %w", err)
+	}
+	return parseMetrics([]byte(text))
+}
+
+// writes are requests that change objects of the project's group, by verb,
+// resource and subresource, whatever their outcome.
+type writes map[string]float64
+
+var writeVerbs = []string{"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
+
+func countWrites(s samples) writes {
+	count := writes{}
+	for _, sample := range s {
+		label := func(name string) string { return string(sample.Metric[model.LabelName(name)]) }
+		if label(model.MetricNameLabel) == "apiserver_request_total" && label("group") == v1alpha1.GroupVersion.Group &&
+			slices.Contains(writeVerbs, label("verb")) {
+			count[label("verb")+" "+path.Join(label("resource"), label("subresource"))] += float64(sample.Value)
+		}
+	}
+	return count
+}
+
+// since is what has been written after an earlier count.
+func (w writes) since(before writes) writes {
+	made := writes{}
+	for request, n := range w {
+		if n -= before[request]; n > 0 {
+			made[request] = n
+		}
+	}
+	return made
+}
+
+// meters are the CPU seconds that each process has used.
+type meters struct{ apiServer, etcd, operator, receivers, bench float64 }
+
+// read reads the meters and the API server's count of writes.
+func (b *bench) read(ctx context.Context, s *store) (m meters, w writes, err error) {
+	const cpu = "process_cpu_seconds_total"
+	f, err := s.apiServerMetrics(ctx)
+	if err != nil {
+		return m, nil, err
+	}
+	w = countWrites(f)
+	if m.apiServer, err = f.value(cpu); err != nil {
+		return m, nil, err
+	}
+	if f, err = s.etcdMetrics(ctx); err != nil {
+		return m, nil, err
+	}
+	if m.etcd, err = f.value(cpu); err != nil {
+		return m, nil, err
+	}
+	if s.op != nil {
+		if f, err = s.operatorMetrics(ctx); err != nil {
+			return m, nil, err
+		}
+		if m.operator, err = f.value(cpu); err != nil {
+			return m, nil, err
+		}
+	}
+	m.receivers, err = b.receivers.cpu()
+	m.bench = ownCPU()
+	return m, w, err
+}
+
+// per tells the CPU milliseconds per delivery since an earlier reading.
+func (m meters) per(deliveries int, before meters) string {
+	ms := func(now, before float64) float64 { return 1000 * (now - before) / float64(deliveries) }
+	return fmt.Sprintf("CPU ms per delivery: API server %.2f, etcd %.2f, operator %.2f, receivers %.2f, load and bare client %.2f",
+		ms(m.apiServer, before.apiServer), ms(m.etcd, before.etcd), ms(m.operator, before.operator),
+		ms(m.receivers, before.receivers), ms(m.bench, before.bench))
+}
+
+var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
+
+// apiServerHeap is the API server's heap after a collection, in bytes.
+func (s *store) apiServerHeap(ctx context.Context) (float64, error) {
+	text, err := s.rest.Get().AbsPath("/debug/pprof/heap").Param("gc", "1").Param("debug", "1").DoRaw(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("asking the API server for its heap: %w", err)
+	}
+	found := heapAlloc.FindSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("the API server does not tell its heap")
+	}
+	return strconv.ParseFloat(string(found[1]), 64)
+}
+
+// operatorHeap is what the operator's collector found alive, in bytes. Reading
+// its metrics makes garbage enough for one collection after another, if it was
+// started with a low GOGC; three of them see to finalizers and pools.
+func (s *store) operatorHeap(ctx context.Context) (float64, error) {
+	const cycles = "go_gc_cycles_total_gc_cycles_total"
+	f, err := s.operatorMetrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	first, err := f.value(cycles)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		if f, err = s.operatorMetrics(ctx); err != nil {
+			return 0, err
+		}
+		now, err := f.value(cycles)
+		if err != nil {
+			return 0, err
+		}
+		if now >= first+3 {
+			return f.value("go_gc_heap_live_bytes")
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
