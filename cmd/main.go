@@ -132,8 +132,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
-		return fmt.Errorf("adding probes: %w", err)
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
 	}
 	log.Info("starting", "version", version, "systemNamespace", f.systemNamespace)
 	return mgr.Start(ctx)

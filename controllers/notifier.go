@@ -26,7 +26,7 @@ func (n *notifier) delivery(d *v1alpha1.WebhookDelivery) {
 	if d.Status.Result != v1alpha1.DeliveryFailed || !n.limit.TryAccept() {
 		return
 	}
-	note := fmt.Sprintf("event %s was not delivered after %d attempts; annotate %s to send it again",
+	note := fmt.Sprintf("event %s was not delivered (attempts: %d); annotate %s to send it again",
 		d.Spec.EventRef.Name, d.Status.Attempts, v1alpha1.AnnotationResend)
 	n.recorder.Eventf(d, nil, corev1.EventTypeWarning, "DeliveryFailed", "Deliver", "%s", note)
 }

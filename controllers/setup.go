@@ -9,7 +9,9 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -84,7 +86,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	now := clock.RealClock{}
 	routes := &router{clock: now}
 	known := ledger.New(routes, draftCapacity)
-	limit := &limits{}
+	limit := &limits{cache: mgr.GetCache()}
 	queue := fairqueue.New(fairqueue.Options{
 		Limit: limit.of,
 		Unstored: func(r fairqueue.Request) bool {
@@ -105,6 +107,16 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	}
 	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
 		return nil, err
+	}
+	if err := mgr.AddReadyzCheck("deliveries", func(*http.Request) error {
+		select {
+		case <-known.Synced():
+			return nil
+		default:
+			return errors.New("the deliveries in store are not known yet")
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("adding the readiness check: %w", err)
 	}
 	writer := &recordWriter{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, refusals: room, notify: notify,

@@ -28,8 +28,9 @@ const (
 	// statusInterval is how far apart writes of numbers are.
 	statusInterval = 10 * time.Second
 	// secretInterval is how often a Secret that cannot be used is looked at
-	// again while somebody may be mending it.
-	secretInterval = 30 * time.Second
+	// again while somebody may be mending it. Together with the time for which
+	// a mistake is kept, it takes less than 30 s to notice.
+	secretInterval = 20 * time.Second
 	// mendingTime is how long after a Webhook became unusable its Secret is
 	// looked at even though nothing waits for it: a Secret that is applied just
 	// after its Webhook, say.
@@ -211,7 +212,10 @@ func (r *webhookReconciler) remember(name types.NamespacedName, now acted) {
 
 // limits are the numbers of requests that may be under way to each Webhook. The
 // queue asks for them often, so they are kept beside the cache.
-type limits struct{ byName sync.Map }
+type limits struct {
+	cache  client.Reader
+	byName sync.Map
+}
 
 // defaultLimit is the default of spec.maxInFlight.
 const defaultLimit = 10
@@ -227,7 +231,13 @@ func (l *limits) of(webhook types.NamespacedName) int {
 	if limit, ok := l.byName.Load(webhook); ok {
 		return limit.(int)
 	}
-	return defaultLimit
+	// Its deliveries may come to the queue before it comes to its controller.
+	w := &v1alpha1.Webhook{}
+	if err := l.cache.Get(context.Background(), webhook, w); err != nil {
+		return defaultLimit
+	}
+	l.set(webhook, int(w.Spec.MaxInFlight))
+	return l.of(webhook)
 }
 
 func (l *limits) forget(webhook types.NamespacedName) { l.byName.Delete(webhook) }

@@ -22,6 +22,9 @@ import (
 // TTL is how long a value is kept: what a rotation takes to be noticed.
 const TTL = 30 * time.Second
 
+// mistakeTTL is how long a mistake is kept: whoever mends it waits for more.
+const mistakeTTL = 5 * time.Second
+
 // Error is a mistake that a person has to mend. Reason is one of the reasons of a
 // Webhook's Ready condition; the text never contains a value.
 type Error struct {
@@ -104,7 +107,11 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (secret *signing.
 	if r.forgotten != forgotten {
 		return secret, note, err
 	}
-	r.kept[ref] = kept{until: now.Add(TTL), secret: secret, note: note, err: err}
+	ttl := TTL
+	if err != nil {
+		ttl = mistakeTTL
+	}
+	r.kept[ref] = kept{until: now.Add(ttl), secret: secret, note: note, err: err}
 	return secret, note, err
 }
 

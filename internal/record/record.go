@@ -235,20 +235,26 @@ func settle(
 		v1alpha1.DeliveryFailed:    metav1.ConditionFalse,
 		v1alpha1.DeliveryWaiting:   metav1.ConditionUnknown,
 	}[result]
-	set := func(conditionType string, status metav1.ConditionStatus) {
+	set := func(conditionType string, status metav1.ConditionStatus, reason, message string) {
 		// SetStatusCondition leaves the time alone where the status stays.
 		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
 			Type: conditionType, Status: status, Reason: reason, Message: message,
 			LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)),
 		})
 	}
-	set(v1alpha1.ConditionDelivered, status)
+	if result == v1alpha1.DeliverySucceeded && reason != v1alpha1.ReasonAccepted {
+		// What went wrong since is told by Reconciling while it is tried again,
+		// and by the history.
+		set(v1alpha1.ConditionDelivered, status, v1alpha1.ReasonAccepted, "it was delivered before; the last resend failed: "+message)
+	} else {
+		set(v1alpha1.ConditionDelivered, status, reason, message)
+	}
 	for conditionType, present := range map[string]bool{
 		v1alpha1.ConditionReconciling: !finished,
 		v1alpha1.ConditionStalled:     finished && result == v1alpha1.DeliveryFailed,
 	} {
 		if present {
-			set(conditionType, metav1.ConditionTrue)
+			set(conditionType, metav1.ConditionTrue, reason, message)
 		} else {
 			meta.RemoveStatusCondition(&s.Conditions, conditionType)
 		}

@@ -436,7 +436,7 @@ func TestSequences(t *testing.T) {
 		"a delivered one is resent and fails": {
 			steps: steps{initial(200), resent("1", 500, time.Minute)},
 			want: summary{
-				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonRetrying, Delivered: metav1.ConditionTrue,
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
 				Kstatus: status.InProgressStatus, Attempts: 2, Resend: 1, Next: 71 * time.Second,
 			},
 		},
@@ -445,21 +445,21 @@ func TestSequences(t *testing.T) {
 				initial(200), resent("1", 500, time.Minute), retried(500, 72*time.Second), retried(500, 93*time.Second),
 			},
 			want: summary{
-				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonRetriesExhausted, Delivered: metav1.ConditionTrue,
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
 				Kstatus: status.CurrentStatus, Attempts: 4, Resend: 3, Finished: "2026-11-23T09:01:33Z",
 			},
 		},
 		"a delivered one is resent and gone": {
 			steps: steps{initial(200), resent("1", 410, time.Minute)},
 			want: summary{
-				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonGone, Delivered: metav1.ConditionTrue,
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
 				Kstatus: status.CurrentStatus, Attempts: 2, Resend: 1, Finished: "2026-11-23T09:01:00Z",
 			},
 		},
 		"a delivered one is given up in its resend": {
 			steps: steps{initial(200), resent("1", 500, time.Minute), giveUp(v1alpha1.ReasonWebhookGone)},
 			want: summary{
-				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonWebhookGone, Delivered: metav1.ConditionTrue,
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
 				Kstatus: status.CurrentStatus, Attempts: 2, Resend: 1, Finished: "2026-11-23T10:00:00Z",
 			},
 		},
@@ -523,7 +523,7 @@ func TestInterruptedDoesNotCount(t *testing.T) {
 		d = stored(t, d)
 		resend(d, "1", interrupted(now.Add(time.Minute)))
 		want := summary{
-			Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonRetrying, Delivered: metav1.ConditionTrue,
+			Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
 			Kstatus: status.InProgressStatus, Attempts: 1, Resend: 0, Next: 90 * time.Second,
 		}
 		if diff := cmp.Diff(want, summarise(t, d)); diff != "" {
