@@ -9,7 +9,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"time"
+)
+
+const (
+	// logName is the file that collects the operator's output.
+	logName = "bench-operator.log"
+	// pause lets etcd and the API server come to rest after a clean-up.
+	pause = 2 * time.Second
 )
 
 // bench is one run of the program.
@@ -26,57 +34,87 @@ type bench struct {
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.budget+time.Minute, errors.New("the time for all of it is over"))
-	defer cancel()
 	b := &bench{options: o, out: out, began: time.Now()}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(o.out, "bench-operator.log")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(o.out, logName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	dir, err := os.MkdirTemp(o.out, "bench-store-")
+	dir := filepath.Join(o.out, "bench-store")
+	unlock, err := lock(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)); unlock() }()
 	b.say("%d cores, load average %s", runtime.NumCPU(), load())
 	if b.receivers, err = startReceivers(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.receivers.close()) }()
-	b.say("starting a control plane: etcd with fsync, kube-apiserver")
-	s, err := openStore(ctx, o, filepath.Join(dir, "empty"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
 
-	if err := b.calibrate(ctx, s); err != nil {
-		return err
-	}
-	if o.wants(rowFast, rowSlow, rowLatency, rowWrites, rowIsolation) {
-		if err := b.repeat(ctx, s, func() error { return b.round(ctx, s) }); err != nil {
+	bounded, cancel := context.WithTimeoutCause(ctx, o.budget, errors.New("the time is over"))
+	defer cancel()
+	if err := b.measureAll(bounded, dir); err != nil {
+		if bounded.Err() == nil || ctx.Err() != nil {
 			return err
 		}
-	}
-	if o.wants(rowMemory, rowFull, rowStart, rowSize) {
-		if err := b.withRecords(ctx, s, filepath.Join(dir, "full")); err != nil {
-			return err
-		}
+		b.say("%v; this is what was measured until then: %v", context.Cause(bounded), err)
 	}
 	b.say("load average %s", load())
 	return b.report()
 }
 
+// lock makes a directory that only one process uses at a time, empty of what one
+// that was killed has left. The kernel releases it when this one ends in whatever
+// way.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another one may run already: locking %s: %w", dir, err)
+	}
+	entries, err := f.ReadDir(-1)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	}
+	return func() { _ = f.Close() }, err
+}
+
+// measureAll takes all figures that are wanted, and leaves nothing running.
+func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
+	b.say("starting a control plane: etcd with fsync, kube-apiserver")
+	s, err := openStore(ctx, b.options, filepath.Join(dir, "empty"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := b.calibrate(ctx, s); err != nil {
+		return err
+	}
+	if b.wants(rowFast, rowSlow, rowLatency, rowWrites, rowIsolation) {
+		if err := b.repeat(ctx, s, func(pair int) error { return b.round(ctx, s, pair%2 == 0) }); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowMemory, rowFull, rowStart, rowSize) {
+		return b.withRecords(ctx, s, filepath.Join(dir, "full"))
+	}
+	return nil
+}
+
 // repeat does something as often as there are to be pairs, or as the time
 // allows, but once at least, and cleans up between.
-func (b *bench) repeat(ctx context.Context, s *store, do func() error) error {
+func (b *bench) repeat(ctx context.Context, s *store, do func(pair int) error) error {
 	var longest time.Duration
 	for i := range b.pairs {
-		left := b.budget - time.Since(b.began)
-		if left < longest*11/10 {
+		if left := b.budget - time.Since(b.began); left < longest*11/10 {
 			b.say("no time for more: %d of %d", i, b.pairs)
 			return nil
 		}
@@ -87,11 +125,8 @@ func (b *bench) repeat(ctx context.Context, s *store, do func() error) error {
 				return err
 			}
 		}
-		if err := do(); err != nil {
+		if err := do(i); err != nil {
 			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
 		}
 		longest = max(longest, time.Since(began))
 	}
@@ -123,20 +158,36 @@ func (b *bench) count(webhooks int) int {
 	return max(int(b.rate*b.length.Seconds()/float64(webhooks)), 10)
 }
 
-// round is one pair of each figure that needs no full store: first what the bare
-// client does, then what the operator does.
-func (b *bench) round(ctx context.Context, s *store) error {
-	if err := errors.Join(b.bareRound(ctx, s), s.clean(ctx)); err != nil {
+// round is one pair of each figure that needs no full store: what the bare
+// client does and what the operator does. Who goes first takes turns, so that
+// what drifts does not favour either.
+func (b *bench) round(ctx context.Context, s *store, bareFirst bool) error {
+	bare := func() error { return b.bareRound(ctx, s) }
+	ours := func() error {
+		if err := b.startOperator(ctx, s); err != nil {
+			return err
+		}
+		return errors.Join(b.operatorRound(ctx, s), s.stop())
+	}
+	halves := []func() error{ours, bare}
+	if bareFirst {
+		halves = []func() error{bare, ours}
+	}
+	if err := halves[0](); err != nil {
 		return err
 	}
-	if err := b.startOperator(ctx, s); err != nil {
+	if err := s.clean(ctx); err != nil {
 		return err
 	}
-	return errors.Join(b.operatorRound(ctx, s), s.stop())
+	return halves[1]()
 }
 
 func (b *bench) bareRound(ctx context.Context, s *store) error {
 	f := &b.figures
+	// The operator's half has a rest before it too.
+	if err := sleep(ctx, pause); err != nil {
+		return err
+	}
 	if b.wants(rowFast, rowSlow, rowWrites) {
 		r, err := b.bare(ctx, s, b.webhooks, b.count(b.webhooks))
 		if err != nil {
@@ -177,7 +228,7 @@ func (b *bench) operatorRound(ctx context.Context, s *store) error {
 		}
 		f.many.ours.add(r)
 	}
-	if b.wants(rowLatency) {
+	if b.wants(rowLatency, rowWrites) {
 		if err := b.requestLatency(ctx, s); err != nil {
 			return err
 		}

@@ -131,9 +131,11 @@ func distribution(name string, pairs [][]float64) line {
 // overTime is how many deliveries a second ended, half a second at a time.
 func overTime(name string, t throughput) line {
 	const width = 500 * time.Millisecond
-	counts := make([]int, int(t.length/width)+1)
+	counts := make([]int, t.length/width) // what is left is not half a second
 	for _, end := range t.ends {
-		counts[int(end/width)] += t.webhooks
+		if i := int(end / width); i < len(counts) {
+			counts[i] += t.webhooks
+		}
 	}
 	l := line{name: name}
 	for i, n := range counts {

@@ -103,7 +103,7 @@ func parseOptions() (options, error) {
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	if o.short {
 		setUnless(given["pairs"], &o.pairs, 2)
-		setUnless(given["length"], &o.length, 2500*time.Millisecond)
+		setUnless(given["length"], &o.length, 2*time.Second)
 		setUnless(given["budget"], &o.budget, 170*time.Second)
 		setUnless(given["records"], &o.records, 5000)
 		setUnless(given["rows"], &o.rows, strings.Join(allRows[:5], ","))

@@ -49,14 +49,14 @@ func (b *bench) withRecords(ctx context.Context, empty *store, dir string) (err 
 		}
 	}
 	if b.wants(rowStart) {
-		if err := b.repeat(ctx, s, func() error { return b.start(ctx, s) }); err != nil {
+		if err := b.repeat(ctx, s, func(int) error { return b.start(ctx, s) }); err != nil {
 			return err
 		}
 	}
 	if !b.wants(rowFull) {
 		return nil
 	}
-	return b.repeat(ctx, s, func() error {
+	return b.repeat(ctx, s, func(int) error {
 		for _, k := range []struct {
 			store *store
 			into  *bursts
@@ -191,7 +191,7 @@ func (b *bench) recordRows() []row {
 			values: f.starts, Note: "from the process's start to the first byte at a receiver",
 		})
 	}
-	if b.wants(rowSize) {
+	if b.wants(rowSize) && f.size.etcd > 0 {
 		all = append(all, row{
 			ID: rowSize + "-etcd", Name: "bytes of a record in etcd", Unit: "B", Goal: 4100, values: []float64{f.size.etcd},
 			Note: "of the database in use; the goal is what is known to be possible",

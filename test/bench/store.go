@@ -91,7 +91,7 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 		return nil, err
 	}
 	s.options = operator.Options{
-		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: filepath.Join(o.out, "bench-operator.log"),
+		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: filepath.Join(o.out, logName),
 		// As config/manager has it, but without ten seconds for what hangs.
 		Args: append([]string{"--leader-elect", "--drain-seconds=1"}, strings.Fields(o.args)...),
 	}
