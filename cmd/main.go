@@ -16,6 +16,7 @@ import (
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -89,6 +90,7 @@ func systemNamespace() string {
 func run(ctx context.Context) error {
 	f := parseFlags()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.zap)))
+	klog.SetLogger(ctrl.Log) // what client-go logs
 	log := ctrl.Log.WithName("setup")
 	if f.workers < 1 || f.drain < 0 || f.maxEventAge <= 0 {
 		return errors.New("--workers and --max-event-age must be positive, --drain-seconds not negative")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 
@@ -26,8 +27,9 @@ func (n *notifier) delivery(d *v1alpha1.WebhookDelivery) {
 	if d.Status.Result != v1alpha1.DeliveryFailed || !n.limit.TryAccept() {
 		return
 	}
-	note := fmt.Sprintf("event %s was not delivered (attempts: %d); annotate %s to send it again",
-		d.Spec.EventRef.Name, d.Status.Attempts, v1alpha1.AnnotationResend)
+	why := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered).Message
+	note := fmt.Sprintf("event %s was not delivered: %s (attempts: %d); a new value of the annotation %s sends it again",
+		d.Spec.EventRef.Name, why, d.Status.Attempts, v1alpha1.AnnotationResend)
 	n.recorder.Eventf(d, nil, corev1.EventTypeWarning, "DeliveryFailed", "Deliver", "%s", note)
 }
 

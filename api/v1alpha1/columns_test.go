@@ -64,6 +64,10 @@ func TestColumns(t *testing.T) {
 			"result":          "Waiting",
 			"attempts":        int64(2),
 			"nextAttemptTime": "2026-11-23T09:00:40Z",
+			"conditions": []any{map[string]any{
+				"type": "Delivered", "status": "Unknown", "reason": "Retrying", "message": "answered 503 Service Unavailable",
+				"lastTransitionTime": ago,
+			}},
 			"history": []any{
 				map[string]any{"time": ago, "cause": "Retry", "statusCode": int64(503), "milliseconds": int64(1250), "error": "the receiver answered 503 Service Unavailable"},
 				map[string]any{"time": ago, "cause": "Initial", "milliseconds": int64(30000), "error": "no answer within 30 s"},
@@ -106,8 +110,8 @@ smoke-tests-6741f2a0-4f0c9a1be7d2c3f4   smoke-tests   web-prod   clusters_buildd
 smoke-tests-6741f2a0-7d1e2b3c4d5e6f70   smoke-tests              clusters_deployed        Waiting                            now
 `,
 			wide: `
-NAME                                    WEBHOOK       RESOURCE   EVENT TYPE               RESULT    CODE   ATTEMPTS   MS     AGE   NEXT                   EVENT           ERROR
-smoke-tests-6741f2a0-4f0c9a1be7d2c3f4   smoke-tests   web-prod   clusters_builddeployed   Waiting   503    2          1250   now   2026-11-23T09:00:40Z   horizon-78402   the receiver answered 503 Service Unavailable
+NAME                                    WEBHOOK       RESOURCE   EVENT TYPE               RESULT    CODE   ATTEMPTS   MS     AGE   NEXT                   EVENT           REASON     MESSAGE
+smoke-tests-6741f2a0-4f0c9a1be7d2c3f4   smoke-tests   web-prod   clusters_builddeployed   Waiting   503    2          1250   now   2026-11-23T09:00:40Z   horizon-78402   Retrying   answered 503 Service Unavailable
 smoke-tests-6741f2a0-7d1e2b3c4d5e6f70   smoke-tests              clusters_deployed        Waiting                            now                          horizon-1
 `,
 		},

@@ -268,7 +268,8 @@ type Attempt struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Next",type=string,JSONPath=`.status.nextAttemptTime`,priority=1
 // +kubebuilder:printcolumn:name="Event",type=string,JSONPath=`.spec.eventRef.name`,priority=1
-// +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.history[0].error`,priority=1
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Delivered")].reason`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Delivered")].message`,priority=1
 type WebhookDelivery struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -196,12 +196,15 @@ func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
 		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonDispatching, message)
 	case total(c) == 0:
 		s.Result = v1alpha1.EventUnmatched
-		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonNothingToDeliver,
-			"no webhook of this namespace matches; status.unmatched tells why")
+		why := "no webhook of this namespace matches; status.unmatched tells why"
+		if len(s.Unmatched) == 0 {
+			why = "this namespace has no webhooks"
+		}
+		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonNothingToDeliver, why)
 	case c.Failed > 0:
 		s.Result = v1alpha1.EventFailed
 		set(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonFailed,
-			fmt.Sprintf("%s, %d failed", message, c.Failed))
+			fmt.Sprintf("%s, %d failed, %d waiting", message, c.Failed, c.Waiting))
 	case c.Waiting > 0:
 		s.Result = v1alpha1.EventWaiting
 		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, message)

@@ -112,7 +112,10 @@ func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
 		a := meta.FindStatusCondition(was.Conditions, conditionType)
 		b := meta.FindStatusCondition(planned.Conditions, conditionType)
 		same := a == b || a != nil && b != nil && a.Status == b.Status && a.Reason == b.Reason
-		steady := a == nil || conditionType != v1alpha1.ConditionHealthy || now.Sub(a.LastTransitionTime.Time) >= steadiness
+		// The first answer, and the last one that a receiver wants to give, are told
+		// at once: neither can come again and again.
+		steady := a == nil || conditionType != v1alpha1.ConditionHealthy || a.Reason == v1alpha1.ReasonNothingSent ||
+			b != nil && b.Reason == v1alpha1.ReasonGone || now.Sub(a.LastTransitionTime.Time) >= steadiness
 		if !same && steady {
 			return true
 		}

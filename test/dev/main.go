@@ -229,5 +229,14 @@ kubectl annotate webhookdelivery -l horizoncd.io/webhook=notify horizoncd.io/res
 
 # A receiver that fails, and its repair:
 kubectl patch webhook notify --type=merge -p '{"spec":{"url":"FAIL","retry":{"limit":0}}}'
+kubectl create -f - <<'EOF'
+apiVersion: horizoncd.io/v1alpha1
+kind: WebhookEvent
+metadata: {name: horizon-2}
+spec: {eventID: 2, eventType: applications_created, application: {id: 2, name: other}}
+EOF
+kubectl wait --for=condition=Delivered=false webhookevent/horizon-2
+kubectl get webhookdeliveries,events
 kubectl patch webhook notify --type=merge -p '{"spec":{"url":"URL"}}'
+kubectl annotate webhookdelivery -l horizoncd.io/result=Failed horizoncd.io/resend="$(date +%s)" --overwrite
 `
