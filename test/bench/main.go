@@ -90,7 +90,7 @@ func parseOptions() (options, error) {
 	flags.StringVar(&o.out, "out", "bin", "the directory for bench.json and the charts")
 	flags.BoolVar(&o.short, "short", false, "end within three minutes: fewer pairs, shorter phases, nothing that needs a full store")
 	flags.IntVar(&o.pairs, "pairs", 5, "how many pairs of operator and yardstick")
-	flags.DurationVar(&o.length, "length", 8*time.Second, "how long a phase is to take, roughly")
+	flags.DurationVar(&o.length, "length", 6*time.Second, "how long a phase is to take, roughly")
 	flags.DurationVar(&o.budget, "budget", time.Hour, "how long all may take; what does not fit is left out")
 	flags.IntVar(&o.events, "events", 0, "events of a phase; 0: as many as the bare client manages in --length")
 	flags.IntVar(&o.webhooks, "webhooks", 4, "webhooks that follow each event")

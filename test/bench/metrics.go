@@ -138,12 +138,20 @@ func (b *bench) read(ctx context.Context, s *store) (m meters, w writes, err err
 	return m, w, err
 }
 
-// per tells the CPU milliseconds per delivery since an earlier reading.
-func (m meters) per(deliveries int, before meters) string {
+// per is the CPU time per delivery since an earlier reading, in milliseconds.
+func (m meters) per(deliveries int, before meters) meters {
 	ms := func(now, before float64) float64 { return 1000 * (now - before) / float64(deliveries) }
-	return fmt.Sprintf("CPU ms per delivery: API server %.2f, etcd %.2f, operator %.2f, receivers %.2f, load and bare client %.2f",
-		ms(m.apiServer, before.apiServer), ms(m.etcd, before.etcd), ms(m.operator, before.operator),
-		ms(m.receivers, before.receivers), ms(m.bench, before.bench))
+	return meters{
+		apiServer: ms(m.apiServer, before.apiServer), etcd: ms(m.etcd, before.etcd), operator: ms(m.operator, before.operator),
+		receivers: ms(m.receivers, before.receivers), bench: ms(m.bench, before.bench),
+	}
+}
+
+func (m meters) sum() float64 { return m.apiServer + m.etcd + m.operator + m.receivers + m.bench }
+
+func (m meters) String() string {
+	return fmt.Sprintf("API server %.2f, etcd %.2f, operator %.2f, receivers %.2f, load and bare client %.2f",
+		m.apiServer, m.etcd, m.operator, m.receivers, m.bench)
 }
 
 var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)

@@ -24,6 +24,7 @@ type throughput struct {
 	length     time.Duration   // from the first event's creation to the last event's end
 	ends       []time.Duration // of each event, when it was seen to be dispatched and delivered
 	writes     writes
+	cpu        meters // per delivery, in milliseconds
 }
 
 func (t throughput) perSecond() float64 { return float64(t.deliveries) / t.length.Seconds() }
@@ -100,6 +101,7 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 	}
 	t.webhooks, t.deliveries = len(c.webhooks), events*len(c.webhooks)
 	t.length, t.writes = ended.last.Sub(began), writesAfter.since(writesBefore)
+	t.cpu = after.per(t.deliveries, before)
 	for _, at := range ended.at {
 		if at.After(began) {
 			t.ends = append(t.ends, at.Sub(began))
@@ -110,7 +112,7 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 	if next == nil {
 		who = "operator"
 	}
-	b.say("%-11s  %2d webhooks: %4.0f deliveries/s; %s", who, t.webhooks, t.perSecond(), after.per(t.deliveries, before))
+	b.say("%-11s  %2d webhooks: %4.0f deliveries/s; CPU ms per delivery: %v", who, t.webhooks, t.perSecond(), t.cpu)
 	return t, nil
 }
 

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestQuantiles(t *testing.T) {
+	values := []float64{4, 1, 3, 2}
+	if got := median(values); got != 2.5 {
+		t.Errorf("median %g, want 2.5", got)
+	}
+	if got := median(append(values, 9)); got != 3 {
+		t.Errorf("median %g, want 3", got)
+	}
+	for q, want := range map[float64]float64{0: 1, 0.25: 1, 0.5: 2, 0.51: 3, 0.99: 4, 1: 4} {
+		if got := quantile(values, q); got != want {
+			t.Errorf("quantile %g is %g, want %g", q, got, want)
+		}
+	}
+	if got := quantile(nil, 0.5); !math.IsNaN(got) {
+		t.Errorf("of nothing: %g", got)
+	}
+}
+
+func TestRowIsMet(t *testing.T) {
+	for name, tt := range map[string]struct {
+		row  row
+		want bool
+	}{
+		"enough":      {row{AtLeast: true, Goal: 85, values: []float64{10, 85, 90}}, true},
+		"not enough":  {row{AtLeast: true, Goal: 85, values: []float64{84, 80, 90}}, false},
+		"little":      {row{Goal: 3, values: []float64{9, 3, -1}}, true},
+		"not so much": {row{Goal: 3, values: []float64{4, 1}}, true},
+		"too much":    {row{Goal: 3, values: []float64{4, 4, 1}}, false},
+	} {
+		tt.row.settle()
+		if tt.row.Met != tt.want {
+			t.Errorf("%s: met is %v", name, tt.row.Met)
+		}
+	}
+}
+
+// Ten milliseconds more may be many times as much.
+func TestIsolationToleratesMilliseconds(t *testing.T) {
+	rows := func(with, without float64) (met bool) {
+		all := isolationRows(
+			isolation{times: [][]float64{{with}}, rates: []float64{1}},
+			isolation{times: [][]float64{{without}}, rates: []float64{1}})
+		all[1].settle()
+		return all[1].Met
+	}
+	if !rows(12, 2) || !rows(149, 100) || rows(13, 2) || rows(151, 100) {
+		t.Error("want the others' p99 to be met up to 10 ms or half as much more, and not beyond")
+	}
+}
+
+func TestWritesOfDeliveriesAndEventStatusCount(t *testing.T) {
+	rows := writeRows(bursts{{deliveries: 8, webhooks: 4, writes: writes{
+		"POST webhookdeliveries": 8, "PATCH webhookevents/status": 2, "POST webhookevents": 2, "PATCH webhooks/status": 4,
+	}}})
+	rows[0].settle()
+	if rows[0].Value != 1.25 || !rows[0].Met {
+		t.Errorf("value %g, met %v; want 1.25, which is met", rows[0].Value, rows[0].Met)
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for to, want := range map[float64][]float64{
+		1:   {0, 0.2, 0.4, 0.6, 0.8, 1},
+		4:   {0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4},
+		330: {0, 50, 100, 150, 200, 250, 300},
+		0:   nil,
+	} {
+		if diff := cmp.Diff(want, ticks(to), cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })); diff != "" {
+			t.Errorf("up to %g (-want +got):\n%s", to, diff)
+		}
+	}
+}
+
+func TestOverTimeCountsDeliveries(t *testing.T) {
+	l := overTime("x", throughput{
+		webhooks: 4, length: 1200 * time.Millisecond,
+		ends: []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 600 * time.Millisecond, 1100 * time.Millisecond},
+	})
+	want := []point{{0.25, 16}, {0.75, 8}}
+	if diff := cmp.Diff(want, l.points, cmp.AllowUnexported(point{})); diff != "" {
+		t.Errorf("points (-want +got):\n%s", diff)
+	}
+}
