@@ -27,6 +27,7 @@ type bench struct {
 	began     time.Time
 	receivers *receivers
 	figures   figures
+	giveUp    context.CancelCauseFunc // ends the measurement
 
 	number int          // of the latest scene
 	event  atomic.Int64 // number of the latest event
@@ -55,7 +56,10 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 
 	bounded, cancel := context.WithTimeoutCause(ctx, o.budget, errors.New("the time is over"))
 	defer cancel()
-	if err := b.measureAll(bounded, dir); err != nil {
+	measuring, giveUp := context.WithCancelCause(bounded)
+	defer giveUp(nil)
+	b.giveUp = giveUp
+	if err := b.measureAll(measuring, dir); err != nil {
 		if bounded.Err() == nil || ctx.Err() != nil {
 			return err
 		}

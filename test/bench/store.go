@@ -43,6 +43,7 @@ type store struct {
 	rest    rest.Interface     // the administrator's
 	etcd    string             // URL of etcd's metrics
 	options operator.Options   // of the operator
+	stopped chan struct{}      // closed when the operator is about to be stopped
 	op      *operator.Operator // nil while none runs
 	scenes  []*scene           // not cleaned away yet
 }
@@ -118,6 +119,7 @@ func (s *store) stop() error {
 	}
 	op := s.op
 	s.op = nil
+	close(s.stopped)
 	if state := op.State(); state != "" {
 		return fmt.Errorf("the operator has ended by itself: %s", state)
 	}

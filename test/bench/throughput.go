@@ -49,12 +49,17 @@ func (b *bench) bare(ctx context.Context, s *store, webhooks, events int) (throu
 	return t, nil
 }
 
-// deliver lets the operator deliver so many events.
+// deliver lets the operator deliver so many events in a scene of their own.
 func (b *bench) deliver(ctx context.Context, s *store, webhooks, events int, delay time.Duration) (throughput, error) {
 	c, err := b.newScene(ctx, s, webhooks)
 	if err != nil {
 		return throughput{}, err
 	}
+	return b.deliverTo(ctx, c, events, delay)
+}
+
+// deliverTo lets the operator deliver so many events of a scene.
+func (b *bench) deliverTo(ctx context.Context, c *scene, events int, delay time.Duration) (throughput, error) {
 	if err := b.receivers.answerIn(delay); err != nil {
 		return throughput{}, err
 	}
@@ -62,7 +67,7 @@ func (b *bench) deliver(ctx context.Context, s *store, webhooks, events int, del
 	if err != nil {
 		return throughput{}, err
 	}
-	arrivals, err := b.awaitArrivals(ctx, events, webhooks)
+	arrivals, err := b.awaitArrivals(ctx, events, len(c.webhooks))
 	if err != nil {
 		return throughput{}, err
 	}
@@ -76,6 +81,9 @@ func (b *bench) deliver(ctx context.Context, s *store, webhooks, events int, del
 func (b *bench) measure(ctx context.Context, c *scene, events int, next func(created)) (t throughput, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("a phase takes too long"))
 	defer cancel()
+	if err := c.store.deleteAll(ctx, c.namespace, "WebhookEvent"); err != nil { // of an earlier burst
+		return t, err
+	}
 	ended, err := sight(ctx, c, v1alpha1.EventSucceeded)
 	if err != nil {
 		return t, err
@@ -139,6 +147,8 @@ func (b *bench) launch(ctx context.Context, s *store, env ...string) (time.Durat
 	if s.op, err = operator.Launch(o); err != nil {
 		return 0, err
 	}
+	s.stopped = make(chan struct{})
+	go b.lookAfter(s.op, s.stopped)
 	if err := errors.Join(s.op.WaitReady(ctx), ended.wait(ctx, 1)); err != nil {
 		return 0, err
 	}
@@ -147,6 +157,19 @@ func (b *bench) launch(ctx context.Context, s *store, env ...string) (time.Durat
 		return 0, err
 	}
 	return arrivals[0].at.Sub(began), nil
+}
+
+// lookAfter ends the measurement when the operator ends by itself.
+func (b *bench) lookAfter(op *operator.Operator, stopped <-chan struct{}) {
+	select {
+	case <-stopped:
+	case <-op.Done():
+		select {
+		case <-stopped:
+		default:
+			b.giveUp(fmt.Errorf("the operator has ended by itself: %s; see %s", op.State(), logName))
+		}
+	}
 }
 
 // startOperator starts the operator and lets it settle.
