@@ -112,7 +112,10 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return result, err
 	}
 	r.remember(request.NamespacedName, now)
-	if again := r.lookAgain(w); problem != nil && again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
+	if problem == nil {
+		return result, nil
+	}
+	if again := r.lookAgain(w); again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
 		result.RequeueAfter = again
 	}
 	return result, nil
