@@ -51,10 +51,8 @@ func (r *retentionReconciler) setup(mgr ctrl.Manager) error {
 // gone. The names of all events must be known before: an event without one counts
 // as gone.
 func (r *retentionReconciler) begin(ctx context.Context) error {
-	select {
-	case <-r.ledger.Synced():
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := r.ledger.WaitSynced(ctx); err != nil {
+		return err
 	}
 	var events v1alpha1.WebhookEventList
 	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {

@@ -101,10 +101,8 @@ func (r *deliveryReconciler) setup(mgr ctrl.Manager, workers int) error {
 // begin waits until the deliveries in store are known, and then looks at all that
 // need something.
 func (r *deliveryReconciler) begin(ctx context.Context) error {
-	select {
-	case <-r.ledger.Synced():
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := r.ledger.WaitSynced(ctx); err != nil {
+		return err
 	}
 	r.leadsSince = r.clock.Now()
 	for _, webhook := range r.ledger.Webhooks() {

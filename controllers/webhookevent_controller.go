@@ -56,7 +56,7 @@ func (r *eventReconciler) setup(mgr ctrl.Manager) error {
 		Named("webhookevent").
 		Watches(&v1alpha1.WebhookEvent{}, r.followEvents()).
 		Watches(&v1alpha1.Webhook{}, handler.Funcs{CreateFunc: r.webhookAppeared}).
-		WatchesRawSource(r.router.events.source(r.begin)).
+		WatchesRawSource(r.router.events.source(r.ledger.WaitSynced)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 32,
 			RateLimiter:             failureBackoff[reconcile.Request](),
@@ -87,16 +87,6 @@ func (r *eventReconciler) followEvents() handler.EventHandler {
 			r.writes.forget(uid)
 			r.late.forget(uid)
 		},
-	}
-}
-
-// begin waits until the deliveries in store are known.
-func (r *eventReconciler) begin(ctx context.Context) error {
-	select {
-	case <-r.ledger.Synced():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

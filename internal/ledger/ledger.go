@@ -5,6 +5,7 @@
 package ledger
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -92,6 +93,16 @@ func New(listener Listener, capacity int) *Ledger {
 
 // Synced is closed when the deliveries in store are known.
 func (l *Ledger) Synced() <-chan struct{} { return l.synced }
+
+// WaitSynced waits for Synced, or returns the error of a context that ends first.
+func (l *Ledger) WaitSynced(ctx context.Context) error {
+	select {
+	case <-l.synced:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Get returns what is known of a delivery.
 func (l *Ledger) Get(key types.NamespacedName) (Entry, bool) {
