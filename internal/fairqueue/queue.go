@@ -30,6 +30,11 @@ type Options struct {
 	// asked again each time, outside any lock but the queue's own, and must not
 	// call back. Less than 1 counts as 1.
 	Limit func(webhook types.NamespacedName) int
+	// Workers is how many there are. One webhook may have a quarter of those
+	// that are free, whatever its limit: however many receivers hang, there is
+	// a worker for the others as long as they are not as many as the workers.
+	// 0 stands for more than are ever needed.
+	Workers int
 	// Unstored tells of a request whose delivery is not stored yet.
 	Unstored func(Request) bool
 	// Patience is how long unstored deliveries wait behind a webhook whose slots
@@ -42,6 +47,9 @@ type Options struct {
 // maxSpilling bounds how many requests of one webhook are handed out without a
 // slot at once.
 const maxSpilling = 4
+
+// share is the part of the free workers that one webhook may have.
+const share = 4
 
 // Queue implements workqueue.TypedInterface, so that the delaying and
 // rate-limiting layers of client-go fit on top of it.
@@ -63,6 +71,8 @@ type Queue struct {
 	queued map[Request]struct{}
 	handed map[Request]*hold
 	ready  int
+	// crowded are the lines that lack a slot only because few workers are free.
+	crowded []*line
 }
 
 // tenant is a namespace.
@@ -77,6 +87,7 @@ type line struct {
 	webhook  types.NamespacedName
 	tenant   *tenant
 	inTurn   bool
+	crowded  bool
 	unstored fifo[Request]
 	stored   fifo[Request]
 	// storedNext alternates between the two, so that neither new events nor a
@@ -87,8 +98,8 @@ type line struct {
 	slots    int
 	sending  int
 	spilling int
-	// timer runs while all slots are inside exchanges; silent is set when no
-	// exchange has ended in that time.
+	// timer runs while all slots that are taken are inside exchanges; silent is
+	// set when no exchange has ended in that time.
 	timer  clock.Timer
 	silent bool
 }
@@ -167,6 +178,13 @@ func (q *Queue) Done(r Request) {
 	}
 	q.takeTurn(l)
 	q.forget(l)
+	crowded := q.crowded
+	q.crowded = nil
+	for _, l := range crowded {
+		l.crowded = false
+		q.takeTurn(l)
+		q.forget(l)
+	}
 }
 
 // HasSlot tells whether a request that a worker has may be sent. One without a
@@ -185,7 +203,7 @@ func (q *Queue) Sending(r Request) (sent func()) {
 	defer q.mu.Unlock()
 	l := q.line(r.Webhook)
 	l.sending++
-	if l.sending >= q.limit(l) && l.timer == nil {
+	if l.sending >= l.slots && l.timer == nil {
 		l.timer = q.opts.Clock.AfterFunc(q.opts.Patience, func() { q.losePatience(l) })
 	}
 	return func() {
@@ -203,7 +221,7 @@ func (q *Queue) Sending(r Request) (sent func()) {
 func (q *Queue) losePatience(l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.timer != nil && l.sending >= q.limit(l) {
+	if l.timer != nil && l.sending >= l.slots {
 		l.silent = true
 		q.takeTurn(l)
 	}
@@ -303,7 +321,17 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 }
 
 func (q *Queue) hasSlot(l *line) bool {
-	return l.stored.len()+l.unstored.len() > 0 && l.slots < q.limit(l)
+	if l.stored.len()+l.unstored.len() == 0 || l.slots >= q.limit(l) {
+		return false
+	}
+	if q.opts.Workers == 0 || l.slots < max((q.opts.Workers-len(q.handed))/share, 1) {
+		return true
+	}
+	if !l.crowded {
+		l.crowded = true
+		q.crowded = append(q.crowded, l)
+	}
+	return false
 }
 
 func (q *Queue) spills(l *line) bool {
@@ -352,7 +380,7 @@ func (q *Queue) line(webhook types.NamespacedName) *line {
 // forget drops a line that nothing waits in, so that webhooks that are gone do
 // not stay in memory.
 func (q *Queue) forget(l *line) {
-	if l.slots+l.spilling+l.sending+l.stored.len()+l.unstored.len() > 0 || l.inTurn {
+	if l.slots+l.spilling+l.sending+l.stored.len()+l.unstored.len() > 0 || l.inTurn || l.crowded {
 		return
 	}
 	delete(q.lines, l.webhook)

@@ -207,6 +207,60 @@ func TestAnswersKeepDraftsInLine(t *testing.T) {
 	}
 }
 
+// However many receivers hang, what is free is shared with those that come later.
+func TestHangingWebhooksLeaveWorkers(t *testing.T) {
+	const workers, webhooks = 64, 20
+	f := newFixture()
+	f.opts.Workers = workers
+	for w := range webhooks {
+		f.limits[types.NamespacedName{Namespace: "n", Name: fmt.Sprintf("w%d", w)}] = 10
+		for i := range 20 {
+			f.Add(request("n", fmt.Sprintf("w%d", w), fmt.Sprintf("s%d", i)))
+		}
+	}
+	taken := f.take(workers)
+	if len(taken) >= workers {
+		t.Fatalf("%d webhooks that hang took all of %d workers", webhooks, workers)
+	}
+	f.Add(request("n", "other", "s"))
+	if got := names(f.take(1)); !slices.Equal(got, []string{"n/other/s"}) {
+		t.Fatalf("handed out %v, want the webhook that has none", got)
+	}
+	f.Done(request("n", "other", "s"))
+	// Those who lacked a slot only for want of workers get it once there are some.
+	for _, r := range taken {
+		if r.Webhook.Name != "w0" {
+			f.Done(r)
+		}
+	}
+	before := f.lines[types.NamespacedName{Namespace: "n", Name: "w0"}].slots
+	f.take(workers)
+	if after := f.lines[types.NamespacedName{Namespace: "n", Name: "w0"}].slots; after <= before {
+		t.Errorf("w0 has %d slots, as before, although workers are free", after)
+	}
+}
+
+func TestCrowdedWebhookSpillsToo(t *testing.T) {
+	f := newFixture()
+	f.opts.Workers = 8
+	f.limits[types.NamespacedName{Namespace: "n", Name: "w"}] = 8
+	for i := range 8 {
+		f.Add(request("n", "w", fmt.Sprintf("d%d", i)))
+	}
+	sending := f.take(9)
+	if len(sending) == 0 || len(sending) == 8 {
+		t.Fatalf("handed out %v, want some of 8", names(sending))
+	}
+	for _, r := range sending {
+		f.Sending(r)
+	}
+	f.clock.Step(2100 * time.Millisecond)
+	spilled := f.take(1)
+	if len(spilled) != 1 || f.HasSlot(spilled[0]) {
+		t.Errorf("handed out %v, want one without a slot", names(spilled))
+	}
+}
+
 func TestShutDownReturnsAtOnce(t *testing.T) {
 	f := newFixture()
 	f.Add(request("n", "w", "s"))

@@ -149,8 +149,10 @@ func (w *webhook) share(owner types.UID) types.UID {
 func (l *Ledger) count(i *item, n int) {
 	counts := &i.webhook.counts
 	switch {
+	case i.draft != nil && n > 0:
+		l.budget.take(i.webhook.name)
 	case i.draft != nil:
-		l.drafts += n
+		l.budget.giveBack(i.webhook.name)
 	case resultCodes[i.result] == v1alpha1.DeliverySucceeded:
 		counts.Succeeded += n
 	case resultCodes[i.result] == v1alpha1.DeliveryFailed:

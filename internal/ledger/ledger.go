@@ -65,28 +65,24 @@ type Listener interface {
 // Ledger is safe for concurrent use.
 type Ledger struct {
 	listener Listener
-	capacity int
 
 	mu       sync.RWMutex
 	entries  map[types.NamespacedName]*item
 	events   map[types.UID]*event
 	webhooks map[types.NamespacedName]*webhook
-	drafts   int
-	// short are the events that found no room for all their drafts.
-	short  map[types.UID]struct{}
-	synced chan struct{}
-	once   sync.Once
+	budget   *budget
+	synced   chan struct{}
+	once     sync.Once
 }
 
 // New returns an empty ledger with room for so many drafts.
 func New(listener Listener, capacity int) *Ledger {
 	return &Ledger{
 		listener: listener,
-		capacity: capacity,
 		entries:  map[types.NamespacedName]*item{},
 		events:   map[types.UID]*event{},
 		webhooks: map[types.NamespacedName]*webhook{},
-		short:    map[types.UID]struct{}{},
+		budget:   newBudget(capacity),
 		synced:   make(chan struct{}),
 	}
 }
@@ -164,16 +160,16 @@ func (l *Ledger) Webhooks() []types.NamespacedName {
 	return all
 }
 
-// Add takes in a draft. It returns false when there is no room; the event is
-// told when there is some. A delivery that is known already is left alone.
+// Add takes in a draft. It returns false when there is no room for one more of
+// the webhook; the event is told when there is some. A delivery that is known already is left alone.
 func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 	l.mu.Lock()
 	if _, ok := l.entries[key]; ok {
 		l.mu.Unlock()
 		return true
 	}
-	if l.drafts >= l.capacity {
-		l.short[d.EventUID] = struct{}{}
+	if l.budget.room(d.Webhook) < 1 {
+		l.budget.lacked(d.Webhook, d.EventUID)
 		l.mu.Unlock()
 		return false
 	}
@@ -193,7 +189,7 @@ func (l *Ledger) Withdraw(key types.NamespacedName) {
 		return
 	}
 	l.remove(i)
-	room := l.room()
+	room := l.budget.called()
 	l.mu.Unlock()
 	l.listener.EventChanged(i.event.uid)
 	l.tellRoom(room)
@@ -252,7 +248,7 @@ func (l *Ledger) observe(m metav1.Object) (now, was Entry, room []types.UID, cha
 	}
 	now = entryOf(key, m)
 	l.insert(now, version)
-	return now, was, l.room(), true
+	return now, was, l.budget.called(), true
 }
 
 // Remove takes in that a delivery was deleted, at the given resource version, or,
@@ -307,20 +303,6 @@ func (l *Ledger) tell(now, was Entry) {
 // NeedsAttention is false for what is finished: the great majority.
 func (e Entry) NeedsAttention() bool {
 	return e.Draft != nil || e.State.Result == v1alpha1.DeliveryWaiting || e.State.Resend || !e.State.NextAttempt.IsZero()
-}
-
-// room returns the events that can go on adding drafts, once there is enough
-// room to be worth it.
-func (l *Ledger) room() []types.UID {
-	if len(l.short) == 0 || l.drafts > l.capacity*3/4 {
-		return nil
-	}
-	events := make([]types.UID, 0, len(l.short))
-	for uid := range l.short {
-		events = append(events, uid)
-	}
-	clear(l.short)
-	return events
 }
 
 func (l *Ledger) tellRoom(events []types.UID) {

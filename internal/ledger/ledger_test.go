@@ -357,8 +357,8 @@ func TestSynced(t *testing.T) {
 	}
 }
 
-// An event that finds no room is told once there is some, and a quarter is free
-// by then: less would not be worth the work.
+// An event that finds no room is told once there is as much as its webhook has
+// taken: less would not be worth the work.
 func TestRoom(t *testing.T) {
 	for name, free := range map[string]func(l *Ledger, name string){
 		"stored":    func(l *Ledger, name string) { l.Observe(object(name, 1, succeeded)) },
@@ -366,7 +366,7 @@ func TestRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			listener := &told{}
-			l := New(listener, 8)
+			l := New(listener, 24) // a third for one webhook alone
 			for n := range 8 {
 				if !l.Add(key(fmt.Sprint("d", n)), draft("e")) {
 					t.Fatalf("no room for %d", n)
@@ -429,8 +429,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	l.Withdraw(key("b"))
 	l.Remove(key("a"), "5")
 	l.Remove(key("c"), "")
-	if len(l.entries)+len(l.events)+len(l.webhooks)+len(l.short)+l.drafts != 0 {
-		t.Errorf("entries %v, events %v, webhooks %v, short %v, drafts %d", l.entries, l.events, l.webhooks, l.short, l.drafts)
+	if len(l.entries)+len(l.events)+len(l.webhooks)+len(l.budget.short)+l.budget.drafts != 0 {
+		t.Errorf("entries %v, events %v, webhooks %v, short %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.short, l.budget.drafts)
 	}
 	if len(l.OfEvent("e")) != 0 || len(l.OfWebhook(key("w"))) != 0 || l.CountsOf(key("w")) != (Counts{}) {
 		t.Error("something is known of what is gone")
@@ -518,7 +518,7 @@ func TestLikeTheModel(t *testing.T) {
 	chance := rand.New(rand.NewPCG(3, 4))
 	pick := func(of ...string) string { return of[chance.IntN(len(of))] }
 	for range 100 {
-		l := New(&told{}, 4)
+		l := New(&told{}, 12) // a third for one webhook alone
 		m := &model{capacity: 4, stored: map[string]modelled{}, drafts: map[string]string{}}
 		for step := range 200 {
 			name, version := fmt.Sprint("d", chance.IntN(10)), chance.IntN(step+1)+1
@@ -575,8 +575,8 @@ func compare(t *testing.T, l *Ledger, m *model) {
 	if diff := cmp.Diff(m.results(), results(l)); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if l.drafts != len(m.drafts) {
-		t.Fatalf("%d drafts, want %d", l.drafts, len(m.drafts))
+	if l.budget.drafts != len(m.drafts) {
+		t.Fatalf("%d drafts, want %d", l.budget.drafts, len(m.drafts))
 	}
 	for _, w := range []string{"w", "v"} {
 		if diff := cmp.Diff(m.counts(w), l.CountsOf(key(w))); diff != "" {
@@ -600,7 +600,7 @@ func compare(t *testing.T, l *Ledger, m *model) {
 func TestConcurrently(t *testing.T) {
 	const capacity = 5
 	listener := &told{}
-	l := New(listener, capacity)
+	l := New(listener, 3*capacity) // a third for one webhook alone
 	var workers sync.WaitGroup
 	for worker := range 8 {
 		workers.Go(func() {
@@ -660,7 +660,7 @@ func TestConcurrently(t *testing.T) {
 		l.Withdraw(key(fmt.Sprint("d", n)))
 		l.Remove(key(fmt.Sprint("d", n)), "")
 	}
-	if len(l.entries)+len(l.events)+len(l.webhooks)+l.drafts != 0 {
-		t.Errorf("left: entries %v, events %v, webhooks %v, drafts %d", l.entries, l.events, l.webhooks, l.drafts)
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.drafts != 0 {
+		t.Errorf("left: entries %v, events %v, webhooks %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.drafts)
 	}
 }
