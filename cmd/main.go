@@ -56,6 +56,7 @@ type flags struct {
 	systemNamespace string
 	metricsAddress  string
 	probeAddress    string
+	pprofAddress    string
 	leaderElect     bool
 	workers         int
 	drain           int
@@ -70,6 +71,7 @@ func parseFlags() flags {
 		"Namespace whose Webhooks follow the events of every namespace. Defaults to $POD_NAMESPACE.")
 	flag.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
 	flag.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flag.StringVar(&f.pprofAddress, "pprof-bind-address", "0", "Address of profiles under /debug/pprof/, for everyone who can reach it; 0 turns them off.")
 	flag.BoolVar(&f.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
 	flag.IntVar(&f.workers, "workers", 512, "How many deliveries are worked on at once.")
 	flag.IntVar(&f.drain, "drain-seconds", 10, "How long requests under way may go on after SIGTERM.")
@@ -157,6 +159,7 @@ func managerOptions(f flags, drain time.Duration) ctrl.Options {
 		},
 		Metrics:                       server.Options{BindAddress: f.metricsAddress},
 		HealthProbeBindAddress:        f.probeAddress,
+		PprofBindAddress:              f.pprofAddress,
 		LeaseDuration:                 new(leaseDuration),
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       new(drain + drainMargin),

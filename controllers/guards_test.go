@@ -268,20 +268,30 @@ func TestRestartSendsNothingTwice(t *testing.T) {
 	b.receiver.Script("/failing", receiver.MustParseScript("500")...)
 	b.start()
 	b.webhook("fine")
-	b.webhook("failing", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3600 })
+	b.webhook("failing", func(w *v1alpha1.Webhook) {
+		w.Spec.Retry.MinBackoffSeconds = 3600
+		w.Spec.Scope = "/failing" // so few that its circuit stays closed
+	})
+	failing := func(e *v1alpha1.WebhookEvent) { e.Spec.ResourcePath = "/failing/web" }
 	for i := range 20 {
-		b.event(fmt.Sprintf("e%d", i))
+		b.event(fmt.Sprintf("fine%d", i))
+	}
+	for i := range 3 {
+		b.event(fmt.Sprintf("failing%d", i), failing)
 	}
 	for i := range 20 {
-		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventWaiting)
+		b.settled(fmt.Sprintf("fine%d", i), v1alpha1.EventSucceeded)
+	}
+	for i := range 3 {
+		b.settled(fmt.Sprintf("failing%d", i), v1alpha1.EventWaiting)
 	}
 	b.stop()
 	b.start()
-	b.event("last")
+	b.event("last", failing)
 	b.settled("last", v1alpha1.EventWaiting)
-	b.Expect(b.requests("fine")).To(Equal(21))
-	b.Expect(b.requests("failing")).To(Equal(21))
-	b.Expect(b.deliveries()).To(HaveLen(42))
+	b.Expect(b.requests("fine")).To(Equal(24))
+	b.Expect(b.requests("failing")).To(Equal(4))
+	b.Expect(b.deliveries()).To(HaveLen(28))
 }
 
 func TestUndisturbedDeliveryIsOneWriteAndItsEventAnother(t *testing.T) {
@@ -473,9 +483,101 @@ func TestHangingReceiverHoldsUpNobody(t *testing.T) {
 	b.Expect(b.receiver.Down()).To(Succeed()) // lets the two go
 }
 
+// A receiver that is down is asked now and then, not for each delivery that waits
+// for it, and nothing is written meanwhile. Once it is back it gets them all.
+func TestCircuit(t *testing.T) {
+	const events = 30
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	var writes atomic.Int32
+	count := func() { writes.Add(1) }
+	b.start(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			count()
+			return c.Create(ctx, o, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			count()
+			return c.Patch(ctx, o, p, opts...)
+		},
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
+		) error {
+			count()
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	})
+	w := b.webhook("w")
+	for i := range events {
+		b.event(fmt.Sprintf("e%02d", i))
+	}
+	health := func(g Gomega) string {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+		g.Expect(c).NotTo(BeNil())
+		return c.Reason
+	}
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.deliveries()).To(HaveLen(events))
+		g.Expect(health(g)).To(Equal(v1alpha1.ReasonCircuitOpen))
+	}).Should(Succeed())
+	tried := b.requests("w")
+	b.Expect(tried).To(BeNumerically("<", events/2), "the circuit opens after some")
+
+	for i := range events {
+		b.settled(fmt.Sprintf("e%02d", i), v1alpha1.EventWaiting)
+	}
+
+	before := writes.Load()
+	b.Consistently(func() int { return b.requests("w") - tried }, "2s").Should(BeNumerically("<=", 1), "a probe")
+	b.Expect(writes.Load()-before).To(BeNumerically("<=", 3), "the record of a probe, and numbers of the Webhook")
+
+	b.receiver.Script("/w")
+	b.Eventually(func() int { return b.receiver.Tally("/w").Accepted }).Should(Equal(events))
+	for i := range events {
+		b.settled(fmt.Sprintf("e%02d", i), v1alpha1.EventSucceeded)
+	}
+	b.Expect(b.receiver.Tally("/w").Duplicates).To(BeZero())
+	b.Eventually(func(g Gomega) { g.Expect(health(g)).To(Equal(v1alpha1.ReasonAccepted)) }).Should(Succeed())
+}
+
+// Whoever mends a receiver need not wait for the next probe.
+func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	b.tune = func(r *deliveryReconciler) {
+		// A wait that no test has the time for.
+		e := r.endpoints
+		e.clock = stopped{e.clock.Now()}
+	}
+	b.start()
+	w := b.webhook("w")
+	for i := range 10 {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
+	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
+	tried := b.requests("w")
+	d := b.deliveries()[0]
+	b.resend(&d, "once")
+	b.Eventually(func() int { return b.requests("w") - tried }).Should(Equal(1), "a resend is sent")
+	b.Consistently(func() int { return b.requests("w") - tried }, "500ms").Should(Equal(1), "and leaves the circuit open")
+	b.edit(w, map[string]any{"spec": map[string]any{"description": "mended"}})
+	for i := range 10 {
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventSucceeded)
+	}
+}
+
+// stopped is a clock that stands still.
+type stopped struct{ now time.Time }
+
+func (s stopped) Now() time.Time                  { return s.now }
+func (s stopped) Since(t time.Time) time.Duration { return s.now.Sub(t) }
+
 func TestTooManyWaitingOverflow(t *testing.T) {
 	b := newBench(t)
-	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 2 }
+	b.maxWaiting = 2
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 	for i := range 2 {
@@ -484,6 +586,11 @@ func TestTooManyWaitingOverflow(t *testing.T) {
 	}
 	b.event("overflow")
 	b.settled("overflow", v1alpha1.EventFailed)
+	w := &v1alpha1.Webhook{}
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "w"}, w)).To(Succeed())
+		g.Expect(meta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionOverflowing)).To(BeTrue())
+	}).Should(Succeed())
 	for _, d := range b.deliveries() {
 		if d.Spec.EventRef.Name != "overflow" {
 			continue
@@ -493,6 +600,21 @@ func TestTooManyWaitingOverflow(t *testing.T) {
 		b.resend(&d, "please") // a person may still send it
 	}
 	b.settled("overflow", v1alpha1.EventSucceeded)
+}
+
+// Deliveries that were attempted and are to be tried again count as much as those
+// that wait for their first attempt.
+func TestTooManyRetriesOverflow(t *testing.T) {
+	b := newBench(t)
+	b.maxWaiting = 1
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	b.start()
+	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3600 })
+	b.event("first")
+	b.settled("first", v1alpha1.EventWaiting)
+	b.event("second")
+	b.settled("second", v1alpha1.EventFailed)
+	b.Expect(b.requests("w")).To(Equal(2))
 }
 
 func TestInterruptedAttemptDoesNotCount(t *testing.T) {

@@ -48,6 +48,9 @@ type Options struct {
 	Sender Sender
 	// MayLead returns an error when this process may no longer be the leader.
 	MayLead func() error
+
+	// maxWaiting is for tests to make smaller.
+	maxWaiting int
 }
 
 const (
@@ -69,6 +72,17 @@ func failureBackoff[T comparable]() workqueue.TypedRateLimiter[T] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[T](50*time.Millisecond, 30*time.Second)
 }
 
+// queueOn puts the delaying and rate-limiting layers of client-go on a queue that
+// has an order of its own.
+func queueOn[T comparable](
+	name string, base workqueue.TypedInterface[T], limiter workqueue.TypedRateLimiter[T],
+) workqueue.TypedRateLimitingInterface[T] {
+	return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[T]{
+		Name:          name,
+		DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[T]{Name: name, Queue: base}),
+	})
+}
+
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
 	_, err := setup(mgr, o)
@@ -83,12 +97,16 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 			return nil, fmt.Errorf("watching %T: %w", kind, err)
 		}
 	}
+	if o.maxWaiting == 0 {
+		o.maxWaiting = maxWaiting
+	}
 	now := clock.RealClock{}
 	routes := &router{clock: now}
 	known := ledger.New(routes, draftCapacity)
-	limit := &limits{cache: mgr.GetCache()}
+	targets := &endpoints{cache: mgr.GetCache(), clock: now}
 	queue := fairqueue.New(fairqueue.Options{
-		Limit: limit.of,
+		Limit:   targets.limit,
+		Workers: o.Workers,
 		Unstored: func(r fairqueue.Request) bool {
 			e, ok := known.Get(r.Key())
 			return ok && e.Draft != nil
@@ -97,7 +115,6 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	})
 	secrets := &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now}
 	notify := newNotifier(mgr.GetEventRecorder("webhook-operator"))
-	receivers := &reports{}
 	room := &refusals{}
 	unready := &sync.Map{}
 
@@ -124,8 +141,8 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	}
 	deliveries := &deliveryReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, queue: queue,
-		writer: writer, credentials: secrets, reports: receivers, refusals: room, unready: unready, sender: o.Sender, mayLead: o.MayLead,
-		clock: now, drain: o.Drain, maxWaiting: maxWaiting,
+		writer: writer, credentials: secrets, endpoints: targets, refusals: room, unready: unready, sender: o.Sender, mayLead: o.MayLead,
+		clock: now, drain: o.Drain, maxWaiting: o.maxWaiting,
 	}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
@@ -138,8 +155,8 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 		return nil, fmt.Errorf("setting up the event controller: %w", err)
 	}
 	webhooks := &webhookReconciler{
-		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, limits: limit,
-		credentials: secrets, reports: receivers, unready: unready, notify: notify, clock: now,
+		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, endpoints: targets,
+		credentials: secrets, maxWaiting: o.maxWaiting, unready: unready, notify: notify, clock: now,
 		known: map[types.NamespacedName]acted{},
 	}
 	if err := webhooks.setup(mgr); err != nil {

@@ -84,6 +84,9 @@ type bench struct {
 	engine    *deliveryReconciler
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
+	// maxWaiting is the bound for what a Webhook may keep waiting, if it is not
+	// the usual one.
+	maxWaiting int
 
 	stop func()
 }
@@ -146,7 +149,7 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	sender := sending.New(sending.Options{})
 	b.engine, err = setup(mgr, Options{
 		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
-		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
+		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil }, maxWaiting: b.maxWaiting,
 	})
 	b.Expect(err).NotTo(HaveOccurred())
 	b.tune(b.engine)

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
@@ -44,11 +45,11 @@ type webhookReconciler struct {
 	ledger      *ledger.Ledger
 	router      *router
 	queue       *fairqueue.Queue
-	limits      *limits
+	endpoints   *endpoints
 	credentials *credentials.Reader
-	reports     *reports
 	notify      *notifier
 	clock       clock.PassiveClock
+	maxWaiting  int
 
 	// unready has the UIDs of Webhooks that deliveries could not be sent to.
 	unready *sync.Map
@@ -87,7 +88,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	}
 	w = r.writes.of(w)
 	before := r.acted(request.NamespacedName)
-	r.limits.set(request.NamespacedName, int(w.Spec.MaxInFlight))
+	endpoint := r.endpoints.of(w)
 	if before.generation != w.Generation {
 		r.credentials.Forget(w) // whoever edits it wants to see what comes of it
 	}
@@ -102,31 +103,53 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		ready: problem == nil, written: before.written,
 	}
 	// Before anything is written, and whether or not that works.
-	r.act(request.NamespacedName, before, now)
+	r.act(request.NamespacedName, before, now, endpoint)
 	planned := readiness.Status(readiness.View{
 		Webhook: w, Problem: problem, Note: note, Counts: r.ledger.CountsOf(request.NamespacedName),
-		Last: r.reports.of(w.UID), Now: r.clock.Now(),
+		Last: endpoint.report(), Open: endpoint.isOpen(), MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
 	})
 	result, err := r.write(ctx, w, planned, &now)
 	if err != nil {
 		return result, err
 	}
 	r.remember(request.NamespacedName, now)
-	if problem == nil {
-		return result, nil
+	if problem != nil {
+		result = sooner(result, r.lookAgain(w))
 	}
-	if again := r.lookAgain(w); again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
-		result.RequeueAfter = again
+	return sooner(result, r.probe(request.NamespacedName, endpoint)), nil
+}
+
+// sooner returns a result that comes after a time, unless it does before. Zero is
+// never.
+func sooner(result reconcile.Result, after time.Duration) reconcile.Result {
+	if after > 0 && (result.RequeueAfter == 0 || after < result.RequeueAfter) {
+		result.RequeueAfter = after
 	}
-	return result, nil
+	return result
+}
+
+// probe offers the oldest delivery to a circuit that lets one through, and returns
+// when to look again. What becomes due or comes new meanwhile offers itself.
+func (r *webhookReconciler) probe(name types.NamespacedName, endpoint *endpoint) time.Duration {
+	wait, ok := endpoint.untilProbe()
+	if !ok || wait > 0 {
+		return wait
+	}
+	oldest, ok := r.ledger.OldestDue(name, r.clock.Now())
+	if !ok {
+		return 0
+	}
+	r.router.DeliveryChanged(oldest)
+	return circuit.MinWait // it may turn out that there is nothing to send
 }
 
 // act wakes what waits for a Webhook when something about it has changed.
-func (r *webhookReconciler) act(name types.NamespacedName, before, now acted) {
+func (r *webhookReconciler) act(name types.NamespacedName, before, now acted, endpoint *endpoint) {
 	r.remember(name, now)
-	turned := false
+	turned := endpoint.takeClosed()
 	if now.ready {
-		_, turned = r.unready.LoadAndDelete(now.uid)
+		_, mended := r.unready.LoadAndDelete(now.uid)
+		turned = turned || mended
 	}
 	now.written = before.written
 	if turned || now != before {
@@ -191,11 +214,10 @@ func (r *webhookReconciler) gone(name types.NamespacedName) {
 	delete(r.known, name)
 	r.mu.Unlock()
 	if ok {
-		r.reports.forget(before.uid)
 		r.unready.Delete(before.uid)
 		r.writes.forget(before.uid)
 	}
-	r.limits.forget(name)
+	r.endpoints.forget(name)
 	wake(r.router, r.ledger, name)
 	// Not at once: where the deliveries are to be orphaned, their watch may lag.
 	r.router.retention.addAfter(reconcile.Request{NamespacedName: name}, retentionDelay)
@@ -212,35 +234,3 @@ func (r *webhookReconciler) remember(name types.NamespacedName, now acted) {
 	defer r.mu.Unlock()
 	r.known[name] = now
 }
-
-// limits are the numbers of requests that may be under way to each Webhook. The
-// queue asks for them often, so they are kept beside the cache.
-type limits struct {
-	cache  client.Reader
-	byName sync.Map
-}
-
-// defaultLimit is the default of spec.maxInFlight.
-const defaultLimit = 10
-
-func (l *limits) set(webhook types.NamespacedName, limit int) {
-	if limit <= 0 {
-		limit = defaultLimit
-	}
-	l.byName.Store(webhook, limit)
-}
-
-func (l *limits) of(webhook types.NamespacedName) int {
-	if limit, ok := l.byName.Load(webhook); ok {
-		return limit.(int)
-	}
-	// Its deliveries may come to the queue before it comes to its controller.
-	w := &v1alpha1.Webhook{}
-	if err := l.cache.Get(context.Background(), webhook, w); err != nil {
-		return defaultLimit
-	}
-	l.set(webhook, int(w.Spec.MaxInFlight))
-	return l.of(webhook)
-}
-
-func (l *limits) forget(webhook types.NamespacedName) { l.byName.Delete(webhook) }

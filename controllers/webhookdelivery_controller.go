@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
@@ -60,7 +62,7 @@ type deliveryReconciler struct {
 	queue       *fairqueue.Queue
 	writer      *recordWriter
 	credentials *credentials.Reader
-	reports     *reports
+	endpoints   *endpoints
 	refusals    *refusals
 	// unready has the UIDs of Webhooks that a delivery could not be sent to,
 	// until the webhook controller finds them usable.
@@ -84,12 +86,7 @@ func (r *deliveryReconciler) setup(mgr ctrl.Manager, workers int) error {
 		NewQueue: func(
 			name string, limiter workqueue.TypedRateLimiter[fairqueue.Request],
 		) workqueue.TypedRateLimitingInterface[fairqueue.Request] {
-			return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[fairqueue.Request]{
-				Name: name,
-				DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[fairqueue.Request]{
-					Name: name, Queue: r.queue,
-				}),
-			})
+			return queueOn(name, r.queue, limiter)
 		},
 	})
 	if err != nil {
@@ -111,12 +108,13 @@ func (r *deliveryReconciler) begin(ctx context.Context) error {
 	return nil
 }
 
-// wake looks again at the deliveries of a webhook that need something.
+// wake looks again at the deliveries of a webhook that need something, the oldest
+// first.
 func wake(to *router, from *ledger.Ledger, webhook types.NamespacedName) {
-	for _, e := range from.OfWebhook(webhook) {
-		if e.NeedsAttention() {
-			to.DeliveryChanged(e)
-		}
+	needy := slices.DeleteFunc(from.OfWebhook(webhook), func(e ledger.Entry) bool { return !e.NeedsAttention() })
+	slices.SortFunc(needy, ledger.ByAge)
+	for _, e := range needy {
+		to.DeliveryChanged(e)
 	}
 }
 
@@ -200,24 +198,25 @@ func (r *deliveryReconciler) first(
 	case !r.queue.HasSlot(request):
 		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
 	}
-	if hold != nil {
-		r.hold(d, request.Webhook, *hold)
-		return r.writer.create(ctx, d)
+	if hold == nil {
+		hold, err = r.attempt(ctx, request, d, w, secret, v1alpha1.CauseInitial)
 	}
-	if err := r.attempt(ctx, request, d, w, secret, v1alpha1.CauseInitial); err != nil {
+	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if hold != nil {
+		record.Hold(d, hold.reason, hold.message, r.clock.Now())
+	}
+	r.bound(d, request.Webhook)
 	return r.writer.create(ctx, d)
 }
 
-// hold writes down that a delivery waits, or, where too many do already, that it
-// has failed: a person can resend it.
-func (r *deliveryReconciler) hold(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName, why reason) {
-	if r.ledger.CountsOf(webhook).Waiting >= r.maxWaiting {
+// bound makes a delivery that would wait a failed one, where too many do already:
+// a person can resend it.
+func (r *deliveryReconciler) bound(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName) {
+	if d.Status.Result == v1alpha1.DeliveryWaiting && r.ledger.CountsOf(webhook).Waiting >= r.maxWaiting {
 		record.GiveUp(d, v1alpha1.ReasonOverflow, fmt.Sprintf("%d deliveries of the webhook are waiting already", r.maxWaiting), r.clock.Now())
-		return
 	}
-	record.Hold(d, why.reason, why.message, r.clock.Now())
 }
 
 // storedBefore reads whether a process before this one has stored a delivery that
@@ -283,8 +282,12 @@ func (r *deliveryReconciler) again(
 		r.queue.Add(request) // it was a draft when it was handed out
 		return reconcile.Result{}, nil
 	}
-	if err := r.attempt(ctx, request, d, w, secret, step.Cause); err != nil {
+	hold, err := r.attempt(ctx, request, d, w, secret, step.Cause)
+	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if hold != nil {
+		return r.rest(retry.Next(record.StateOf(d), w, true, r.clock.Now())), nil
 	}
 	return r.writer.update(ctx, base, d)
 }
@@ -315,11 +318,17 @@ func (r *deliveryReconciler) holds(w *v1alpha1.Webhook) *reason {
 	switch {
 	case w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled:
 		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
-	case readiness.CircuitOpen(w, r.reports.of(w.UID)):
+	}
+	switch endpoint := r.endpoints.of(w); {
+	case readiness.Gone(w, endpoint.report()):
 		return &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
+	case endpoint.blocked():
+		return circuitOpen
 	}
 	return nil
 }
+
+var circuitOpen = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
 
 // secret returns the secret to send, or why there is none that can be sent.
 func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*signing.Secret, *reason, error) {
@@ -335,19 +344,16 @@ func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*
 	return secret, nil, err
 }
 
-// attempt sends a delivery and writes the outcome into its log. It returns an
-// error if nothing was sent.
+// attempt sends a delivery and writes the outcome into its log. It sends nothing,
+// and returns a reason, where the circuit of the receiver is open, or an error.
 func (r *deliveryReconciler) attempt(
 	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, secret *signing.Secret, cause v1alpha1.AttemptCause,
-) error {
-	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
-		return fmt.Errorf("not sending: %w", err)
-	}
+) (*reason, error) {
 	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
 	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), secret)
 	if err != nil {
-		return fmt.Errorf("signing delivery %s: %w", d.Name, err)
+		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
 	}
 	out := sending.Request{
 		URL: w.Spec.URL, Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
@@ -355,6 +361,17 @@ func (r *deliveryReconciler) attempt(
 	}
 	if secret != nil {
 		out.Redact = redaction.New(secret.Reveal()).Redact
+	}
+	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
+		return nil, fmt.Errorf("not sending: %w", err)
+	}
+	endpoint := r.endpoints.of(w)
+	pass, ok := circuit.Pass{}, true
+	if cause != v1alpha1.CauseResend { // which a person asked for
+		pass, ok = endpoint.begin()
+	}
+	if !ok {
+		return circuitOpen, nil
 	}
 	exchange := r.send(ctx, request, out)
 	verdict := record.Add(d, record.Attempt{
@@ -364,10 +381,10 @@ func (r *deliveryReconciler) attempt(
 	if rejected(exchange) {
 		r.credentials.Forget(w)
 	}
-	if readiness.CircuitOpen(w, r.reports.of(w.UID)) {
-		verdict = retry.Gone // only an edit closes the circuit, not a resend that went well
+	if readiness.Gone(w, endpoint.report()) {
+		verdict = retry.Gone // only an edit ends that, not a resend that went well
 	}
-	r.reports.put(w.UID, readiness.Report{
+	endpoint.end(pass, &readiness.Report{
 		Delivery: v1alpha1.LastDelivery{
 			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
 		},
@@ -375,7 +392,7 @@ func (r *deliveryReconciler) attempt(
 	})
 	r.router.WebhookChanged(client.ObjectKeyFromObject(w))
 	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
-	return nil
+	return nil, nil
 }
 
 func (r *deliveryReconciler) send(ctx context.Context, request fairqueue.Request, out sending.Request) sending.Exchange {

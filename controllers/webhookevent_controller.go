@@ -21,6 +21,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -60,11 +61,20 @@ func (r *eventReconciler) setup(mgr ctrl.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 32,
 			RateLimiter:             failureBackoff[reconcile.Request](),
-			// First come, first served: a priority queue would put what a start
-			// finds behind all that happens since.
-			UsePriorityQueue: new(false),
+			NewQueue:                namespacesTakeTurns,
 		}).
 		Complete(r)
+}
+
+// namespacesTakeTurns makes a queue in which a namespace with many events does not
+// hold up the others. In a namespace, first come is first served: a priority queue
+// would put what a start finds behind all that happens since.
+func namespacesTakeTurns(
+	name string, limiter workqueue.TypedRateLimiter[reconcile.Request],
+) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+	turns := &fairqueue.Turns[reconcile.Request]{NamespaceOf: func(r reconcile.Request) string { return r.Namespace }}
+	base := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[reconcile.Request]{Name: name, Queue: turns})
+	return queueOn(name, base, limiter)
 }
 
 // followEvents enqueues events, and keeps their names for the ledger.
@@ -153,16 +163,15 @@ func (r *eventReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	return r.write(ctx, e, plan)
 }
 
-// addDrafts returns false when there was no room for all; the ledger tells when
+// addDrafts returns false when there was no room for some; the ledger tells when
 // there is.
 func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alpha1.Webhook) bool {
+	all := true
 	for _, w := range webhooks {
 		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, w)}
-		if !r.ledger.Add(key, draftOf(e, w)) {
-			return false
-		}
+		all = r.ledger.Add(key, draftOf(e, w)) && all
 	}
-	return true
+	return all
 }
 
 // candidates are the Webhooks of the event's namespace and of the system's.

@@ -81,13 +81,13 @@ func TestColumns(t *testing.T) {
 	tests := map[string]struct{ narrow, wide string }{
 		webhooks: {
 			narrow: `
-NAME          STATE     READY   HEALTHY   LAST   AGE   URL                                                     TRIGGERS
-smoke-tests   Enabled   True    False     15m    now   https://ci.example.com/hooks/horizon?team=music%20ops   ["clusters_builddeployed","clusters_deployed"]
+NAME          STATE     READY   HEALTH    LAST   AGE   URL                                                     TRIGGERS
+smoke-tests   Enabled   True    Failing   15m    now   https://ci.example.com/hooks/horizon?team=music%20ops   ["clusters_builddeployed","clusters_deployed"]
 unseen        Enabled                            now   https://ci.example.com/hooks/horizon                    ["clusters_deployed"]
 `,
 			wide: `
-NAME          STATE     READY   HEALTHY   WAITING   SUCCEEDED   FAILED   LAST   CODE   AGE   URL                                                     TRIGGERS                                         SCOPE    DESCRIPTION
-smoke-tests   Enabled   True    False     3         120         0        15m    503    now   https://ci.example.com/hooks/horizon?team=music%20ops   ["clusters_builddeployed","clusters_deployed"]   /music   Start the smoke tests when a deploy task starts
+NAME          STATE     READY   HEALTH    WAITING   SUCCEEDED   FAILED   LAST   CODE   AGE   URL                                                     TRIGGERS                                         SCOPE    DESCRIPTION
+smoke-tests   Enabled   True    Failing   3         120         0        15m    503    now   https://ci.example.com/hooks/horizon?team=music%20ops   ["clusters_builddeployed","clusters_deployed"]   /music   Start the smoke tests when a deploy task starts
 unseen        Enabled                                                                  now   https://ci.example.com/hooks/horizon                    ["clusters_deployed"]
 `,
 		},

@@ -37,6 +37,9 @@ const (
 	// ConditionHealthy is True when a Webhook's receiver accepted the last
 	// delivery.
 	ConditionHealthy = "Healthy"
+	// ConditionOverflowing is True while as many deliveries of a Webhook wait as
+	// may: what comes then is recorded as Failed and not sent. Absent otherwise.
+	ConditionOverflowing = "Overflowing"
 	// ConditionDispatched is True when every Webhook that matches an event
 	// has its delivery stored.
 	ConditionDispatched = "Dispatched"

@@ -37,12 +37,19 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonFailing: the last attempt failed.
 	ReasonFailing = "Failing"
+	// ReasonCircuitOpen: attempts keep failing. Deliveries wait, and one of them
+	// is tried now and then until the receiver accepts it.
+	ReasonCircuitOpen = "CircuitOpen"
 	// ReasonGone: the receiver answered 410 Gone. Nothing is sent until the
 	// Webhook is edited.
 	ReasonGone = "Gone"
 	// ReasonNothingSent: nothing was sent yet.
 	ReasonNothingSent = "NothingSent"
 )
+
+// ReasonTooManyWaiting is the reason of a Webhook's Overflowing condition: as many
+// deliveries wait as may.
+const ReasonTooManyWaiting = "TooManyWaiting"
 
 // WebhookSpec says where events are sent, and which.
 // +kubebuilder:validation:XValidation:rule="has(self.url)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon"
@@ -203,7 +210,7 @@ type RetentionPolicy struct {
 
 // WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
 type WebhookStatus struct {
-	// conditions of the webhook: Ready (it can be sent to) and Healthy (the receiver accepts).
+	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), and Overflowing while too many deliveries wait.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -272,7 +279,7 @@ type LastDelivery struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no longer than 63 characters, because its deliveries carry it as a label"
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
+// +kubebuilder:printcolumn:name="Health",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].reason`
 // +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.deliveries.waiting`,priority=1
 // +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.deliveries.succeeded`,priority=1
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.deliveries.failed`,priority=1

@@ -7,6 +7,7 @@ package ledger
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,6 +138,35 @@ func collect(items []*item) []Entry {
 		all = append(all, i.entry())
 	}
 	return all
+}
+
+// ByAge compares two deliveries by their age, the older one first.
+func ByAge(a, b Entry) int {
+	if c := a.State.Since.Compare(b.State.Since); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Key.Name, b.Key.Name) // which has the time of the event
+}
+
+// OldestDue returns the oldest delivery of a webhook that waits in store and
+// could be sent by now.
+func (l *Ledger) OldestDue(name types.NamespacedName, now time.Time) (oldest Entry, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	w, known := l.webhooks[name]
+	if !known {
+		return Entry{}, false
+	}
+	for _, i := range w.items {
+		if i.draft != nil || i.nextAttempt > now.UnixNano() ||
+			i.nextAttempt == 0 && resultCodes[i.result] != v1alpha1.DeliveryWaiting {
+			continue
+		}
+		if e := i.entry(); !ok || ByAge(e, oldest) < 0 {
+			oldest, ok = e, true
+		}
+	}
+	return oldest, ok
 }
 
 // CountsOf returns how many deliveries of a webhook are in store.

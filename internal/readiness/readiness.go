@@ -2,6 +2,7 @@
 package readiness
 
 import (
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
@@ -33,7 +35,11 @@ type View struct {
 	Counts  ledger.Counts
 	// Last is nil as long as this process has sent nothing.
 	Last *Report
-	Now  time.Time
+	// Open tells that the circuit of the receiver is open.
+	Open bool
+	// MaxWaiting is how many deliveries may wait; 0 is no bound.
+	MaxWaiting int
+	Now        time.Time
 }
 
 // Status returns what the status of a Webhook should say.
@@ -65,19 +71,20 @@ func Status(v View) v1alpha1.WebhookStatus {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
 	}
 
+	if v.MaxWaiting > 0 && v.Counts.Waiting >= v.MaxWaiting {
+		set(v1alpha1.ConditionOverflowing, metav1.ConditionTrue, v1alpha1.ReasonTooManyWaiting, fmt.Sprintf(
+			"%d deliveries wait, which is the most there may be: what comes now is recorded as Failed and can be resent", v.MaxWaiting),
+			v.Webhook.Generation)
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionOverflowing)
+	}
+
 	if v.Last != nil {
 		last := v.Last.Delivery
 		last.Time = metav1.NewTime(last.Time.Truncate(time.Second)) // as it is stored
 		s.LastDelivery = &last
-		switch v.Last.Verdict {
-		case retry.Accepted:
-			set(v1alpha1.ConditionHealthy, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver "+v.Last.Explanation, v.Last.Generation)
-		case retry.Gone:
-			set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonGone,
-				"the receiver answered 410 Gone: nothing is sent until the webhook is edited", v.Last.Generation)
-		case retry.Failed:
-			set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: "+v.Last.Explanation, v.Last.Generation)
-		case retry.Interrupted: // tells nothing of the receiver
+		if status, reason, message := health(v); reason != "" {
+			set(v1alpha1.ConditionHealthy, status, reason, message, v.Last.Generation)
 		}
 	}
 	if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy) == nil {
@@ -86,9 +93,27 @@ func Status(v View) v1alpha1.WebhookStatus {
 	return s
 }
 
-// CircuitOpen tells whether the receiver of a Webhook said that it is gone, and
-// the Webhook was not edited since.
-func CircuitOpen(w *v1alpha1.Webhook, last *Report) bool {
+// health returns what the latest attempt says of the receiver, or nothing.
+func health(v View) (status metav1.ConditionStatus, reason, message string) {
+	switch {
+	case v.Last.Verdict == retry.Accepted:
+		return metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver " + v.Last.Explanation
+	case v.Last.Verdict == retry.Gone:
+		return metav1.ConditionFalse, v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"
+	case v.Last.Verdict == retry.Failed && v.Open:
+		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen, fmt.Sprintf(
+			"%d attempts in a row failed, and so did the last: %s; deliveries wait, and one is tried now and then, %s apart at most, until the receiver accepts it",
+			circuit.Threshold, v.Last.Explanation, circuit.MaxWait)
+	case v.Last.Verdict == retry.Failed:
+		return metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: " + v.Last.Explanation
+	default: // interrupted: that tells nothing of the receiver
+		return "", "", ""
+	}
+}
+
+// Gone tells whether the receiver of a Webhook said that it is gone, and the
+// Webhook was not edited since.
+func Gone(w *v1alpha1.Webhook, last *Report) bool {
 	if last != nil {
 		return last.Verdict == retry.Gone && last.Generation == w.Generation
 	}
@@ -96,8 +121,8 @@ func CircuitOpen(w *v1alpha1.Webhook, last *Report) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonGone && c.ObservedGeneration == w.Generation
 }
 
-// steadiness is how long the health of a receiver must have lasted for a change
-// to be told at once. A receiver that flaps must not cause a write each time.
+// steadiness is how long what can flap, such as the health of a receiver, must
+// have lasted for a change to be told at once: not each time is worth a write.
 const steadiness = 10 * time.Second
 
 // Urgent tells whether a new status must be written at once. Numbers and the last
@@ -107,14 +132,15 @@ func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
 		return true
 	}
 	for _, conditionType := range []string{
-		v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy,
+		v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy, v1alpha1.ConditionOverflowing,
 	} {
 		a := meta.FindStatusCondition(was.Conditions, conditionType)
 		b := meta.FindStatusCondition(planned.Conditions, conditionType)
 		same := a == b || a != nil && b != nil && a.Status == b.Status && a.Reason == b.Reason
 		// The first answer, and the last one that a receiver wants to give, are told
 		// at once: neither can come again and again.
-		steady := a == nil || conditionType != v1alpha1.ConditionHealthy || a.Reason == v1alpha1.ReasonNothingSent ||
+		flaps := conditionType == v1alpha1.ConditionHealthy || conditionType == v1alpha1.ConditionOverflowing
+		steady := a == nil || !flaps || a.Reason == v1alpha1.ReasonNothingSent ||
 			b != nil && b.Reason == v1alpha1.ReasonGone || now.Sub(a.LastTransitionTime.Time) >= steadiness
 		if !same && steady {
 			return true

@@ -98,6 +98,23 @@ func TestStatus(t *testing.T) {
 			want:        map[string]string{"Ready": usable, "Healthy": "False Failing: the last attempt failed: timeout after 30s while connecting"},
 			wantKstatus: status.CurrentStatus,
 		},
+		"failing again and again": {
+			view: View{Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true},
+			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: 5 attempts in a row failed, and so did the last: answered 500 Internal Server Error; " +
+				"deliveries wait, and one is tried now and then, 30s apart at most, until the receiver accepts it"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"as many waiting as may": {
+			view: View{MaxWaiting: 1},
+			want: map[string]string{"Ready": usable, "Healthy": unsent,
+				"Overflowing": "True TooManyWaiting: 1 deliveries wait, which is the most there may be: what comes now is recorded as Failed and can be resent"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"one less": {
+			view:        View{MaxWaiting: 2},
+			want:        map[string]string{"Ready": usable, "Healthy": unsent},
+			wantKstatus: status.CurrentStatus,
+		},
 		"gone": {
 			view:        View{Last: report(retry.Gone, "answered 410 Gone")},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
@@ -211,7 +228,7 @@ func TestStatusFollows(t *testing.T) {
 	}
 }
 
-func TestCircuitOpen(t *testing.T) {
+func TestGone(t *testing.T) {
 	gone := func(generation int64) func(w *v1alpha1.Webhook) {
 		return func(w *v1alpha1.Webhook) {
 			w.Status.Conditions = []metav1.Condition{{
@@ -239,8 +256,8 @@ func TestCircuitOpen(t *testing.T) {
 		})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := CircuitOpen(tc.webhook, tc.last); got != tc.want {
-				t.Errorf("CircuitOpen = %t, want %t", got, tc.want)
+			if got := Gone(tc.webhook, tc.last); got != tc.want {
+				t.Errorf("Gone = %t, want %t", got, tc.want)
 			}
 		})
 	}
