@@ -507,20 +507,11 @@ func TestCircuit(t *testing.T) {
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		},
 	})
-	w := b.webhook("w")
+	b.webhook("w")
 	for i := range events {
 		b.event(fmt.Sprintf("e%02d", i))
 	}
-	health := func(g Gomega) string {
-		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
-		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
-		g.Expect(c).NotTo(BeNil())
-		return c.Reason
-	}
-	b.Eventually(func(g Gomega) {
-		g.Expect(b.deliveries()).To(HaveLen(events))
-		g.Expect(health(g)).To(Equal(v1alpha1.ReasonCircuitOpen))
-	}).Should(Succeed())
+	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(events))
 	tried := b.requests("w")
 	b.Expect(tried).To(BeNumerically("<", events/2), "the circuit opens after some")
 
@@ -538,7 +529,6 @@ func TestCircuit(t *testing.T) {
 		b.settled(fmt.Sprintf("e%02d", i), v1alpha1.EventSucceeded)
 	}
 	b.Expect(b.receiver.Tally("/w").Duplicates).To(BeZero())
-	b.Eventually(func(g Gomega) { g.Expect(health(g)).To(Equal(v1alpha1.ReasonAccepted)) }).Should(Succeed())
 }
 
 // Whoever mends a receiver need not wait for the next probe.
@@ -556,7 +546,12 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 		b.event(fmt.Sprintf("e%d", i))
 	}
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
-	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+		g.Expect(c).NotTo(BeNil())
+		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonCircuitOpen))
+	}).Should(Succeed())
 	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
 	tried := b.requests("w")
 	d := b.deliveries()[0]
