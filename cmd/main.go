@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -110,13 +111,14 @@ func run(ctx context.Context) error {
 	drain := time.Duration(f.drain) * time.Second
 	options := managerOptions(f, drain)
 	mayLead := func() error { return nil }
+	var storeFull <-chan struct{}
 	if f.leaderElect {
 		fence, err := newFence(cfg, f.systemNamespace)
 		if err != nil {
 			return fmt.Errorf("making the lease: %w", err)
 		}
 		options.LeaderElection, options.LeaderElectionResourceLockInterface = true, fence
-		mayLead = fence.Check
+		mayLead, storeFull = fence.Check, fence.Full()
 	}
 	mgr, err := ctrl.NewManager(cfg, options)
 	if err != nil {
@@ -132,6 +134,8 @@ func run(ctx context.Context) error {
 		Drain:           drain,
 		Sender:          sender,
 		MayLead:         mayLead,
+		StoreFull:       storeFull,
+		Registry:        metrics.Registry,
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -208,10 +209,13 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	known := ledger.New(routes, 10) // that no watch feeds
 	key := client.ObjectKeyFromObject(d)
 	known.Add(key, ledger.Draft{EventUID: e.UID, Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID})
-	writer := &recordWriter{
-		client: b.client, live: b.client, ledger: known, refusals: &refusals{}, notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{},
-	}
-	_, err := writer.create(b.ctx, d)
+	meters, err := newMeters(prometheus.NewRegistry())
+	b.Expect(err).NotTo(HaveOccurred())
+	writer := &recordWriter{shared: &shared{
+		client: b.client, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
+		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{},
+	}}
+	_, err = writer.create(b.ctx, d)
 	b.Expect(err).NotTo(HaveOccurred())
 	entry, ok := known.Get(key)
 	b.Expect(ok).To(BeTrue())
@@ -572,7 +576,7 @@ func (s stopped) Since(t time.Time) time.Duration { return s.now.Sub(t) }
 
 func TestTooManyWaitingOverflow(t *testing.T) {
 	b := newBench(t)
-	b.maxWaiting = 2
+	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 2 }
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 	for i := range 2 {
@@ -601,7 +605,7 @@ func TestTooManyWaitingOverflow(t *testing.T) {
 // that wait for their first attempt.
 func TestTooManyRetriesOverflow(t *testing.T) {
 	b := newBench(t)
-	b.maxWaiting = 1
+	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 1 }
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3600 })
@@ -662,16 +666,21 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 	// None is deleted in its first 15 minutes, whatever the limit says.
 	w := &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "w"}}
 	b.edit(w, map[string]any{"spec": map[string]any{"retention": map[string]any{"limit": 1}}})
-	keeper := &retentionReconciler{
-		client: b.client, live: b.client, ledger: b.engine.ledger, router: b.engine.router, clock: laterClock(14 * time.Minute),
-	}
+	keeper := &retentionReconciler{shared: b.later(14 * time.Minute)}
+	keeper.leads.Store(true)
 	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(w)}
 	result, err := keeper.Reconcile(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(result.RequeueAfter).To(BeNumerically("~", time.Minute, 30*time.Second))
 	b.Expect(b.deliveries()).To(HaveLen(3))
 
-	keeper.clock = laterClock(16 * time.Minute)
+	keeper = &retentionReconciler{shared: b.later(16 * time.Minute)}
+	_, err = keeper.Reconcile(b.ctx, request)
+	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(b.deliveries()).To(HaveLen(3), "a standby deletes nothing")
+
+	full := time.Now().Add(time.Hour)
+	keeper.fullUntil.Store(&full) // it does where no lease can be written any more
 	_, err = keeper.Reconcile(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	left := b.deliveries()
@@ -686,22 +695,33 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 	e := b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
 	keeper := &eventReconciler{
-		client: b.client, ledger: b.engine.ledger, router: b.engine.router, clock: laterClock(59 * time.Minute),
-		systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
+		shared: b.later(59 * time.Minute), systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
 	}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)}
 	_, err := keeper.Reconcile(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
-	keeper.clock = laterClock(61 * time.Minute)
+	keeper.shared = b.later(61 * time.Minute)
 	_, err = keeper.Reconcile(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e))).To(BeTrue())
 	b.Expect(b.deliveries()).To(HaveLen(1), "the record stays")
 }
 
-// laterClock is a clock that is ahead by a while.
-type laterClock time.Duration
+// later returns what the controllers share, with a clock that is ahead by a while,
+// and a client that does not lag behind.
+func (b *bench) later(while time.Duration) *shared {
+	ahead := *b.engine.shared
+	ahead.client = b.client
+	ahead.clock = laterClock{ahead: while}
+	return &ahead
+}
 
-func (c laterClock) Now() time.Time                  { return time.Now().Add(time.Duration(c)) }
+// laterClock is a clock that is ahead by a while.
+type laterClock struct {
+	clock.RealClock
+	ahead time.Duration
+}
+
+func (c laterClock) Now() time.Time                  { return time.Now().Add(c.ahead) }
 func (c laterClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }

@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -24,13 +23,8 @@ import (
 // settles lost answers instead of repeating them, tries again while the API
 // server cannot answer, and keeps what it refuses until it takes it.
 type recordWriter struct {
-	client   client.Client
-	live     client.Reader
-	ledger   *ledger.Ledger
-	refusals *refusals
-	notify   *notifier
-	clock    clock.Clock
-	drain    time.Duration
+	*shared
+	drain time.Duration
 
 	// refused are records that the API server does not take.
 	refused sync.Map
@@ -44,6 +38,8 @@ type pending struct {
 	// shrunk is set once the record was made smaller.
 	shrunk bool
 	tries  int
+	// begun is when the first try was made.
+	begun time.Time
 }
 
 // retryDelays space the tries while the API server cannot answer.
@@ -53,13 +49,13 @@ func retryDelays() wait.Backoff {
 
 // create stores a delivery for the first time.
 func (w *recordWriter) create(ctx context.Context, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
-	return w.store(ctx, &pending{record: d})
+	return w.store(ctx, &pending{record: d, begun: w.clock.Now()})
 }
 
 // update stores what was added to the log of a delivery. base is the delivery as
 // it was read.
 func (w *recordWriter) update(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
-	return w.store(ctx, &pending{base: base, record: d})
+	return w.store(ctx, &pending{base: base, record: d, begun: w.clock.Now()})
 }
 
 // resume goes on with a record that was refused. done is false where there is
@@ -177,6 +173,11 @@ func (w *recordWriter) done(p *pending) {
 	w.refusals.taken(p.record.Namespace)
 	w.ledger.Confirm(p.record)
 	w.notify.delivery(p.record)
+	operation := "update"
+	if p.base == nil {
+		operation = "create"
+	}
+	w.meters.stored(operation, p.record, w.clock.Since(p.begun))
 }
 
 // drop gives up a record that was refused and whose Webhook is gone, often with
@@ -193,6 +194,7 @@ func (w *recordWriter) postpone(ctx context.Context, p *pending, err error) reco
 	key := client.ObjectKeyFromObject(p.record)
 	w.refusals.refused(key.Namespace)
 	w.refused.Store(key, p)
+	w.meters.refused.Inc()
 	w.ledger.Amend(key, func(d *ledger.Draft) { d.Refused = refusal(err) })
 	if p.tries == 0 {
 		log.FromContext(ctx).Error(err, "a delivery cannot be stored", "delivery", key.Name, "namespace", key.Namespace)

@@ -3,15 +3,17 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -21,39 +23,79 @@ import (
 )
 
 const (
-	// retentionBatch is how many deliveries of a webhook go in one round, so that
-	// deleting does not come in bursts that slow deliveries down.
-	retentionBatch = 100
-	// retentionPause is the time between two rounds.
-	retentionPause = time.Second
+	// retentionBatch is how many deliveries of a webhook go in one round, before
+	// others have their turn.
+	retentionBatch = 500
+	// perDeleter is how many deliveries there have to be for one more delete at
+	// a time, up to maxDeleters: deleting keeps up with creating, and a few are
+	// no burst that slows deliveries.
+	perDeleter  = 1000
+	maxDeleters = 8
+	// fullFor is for how long the store counts as full after the last sign of
+	// it, which comes with each try to renew the lease.
+	fullFor = 10 * time.Second
 )
 
 // retentionReconciler deletes finished deliveries whose time is over, and helps
-// the garbage collector with those of Webhooks that are gone.
+// the garbage collector with those of Webhooks that are gone. That is the leader's
+// work, unless the store is full: then there can be no leader, since a lease
+// cannot be written, and a plain delete is all that works.
 type retentionReconciler struct {
-	client client.Client
-	live   client.Reader
-	ledger *ledger.Ledger
-	router *router
-	clock  clock.PassiveClock
+	*shared
+	storeFull <-chan struct{}
+
+	leads     atomic.Bool
+	fullUntil atomic.Pointer[time.Time]
 }
 
 func (r *retentionReconciler) setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("retention").
 		For(&v1alpha1.Webhook{}).
-		WatchesRawSource(r.router.retention.source(r.begin)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1, RateLimiter: failureBackoff[reconcile.Request]()}).
+		WatchesRawSource(r.router.retention.source(func(ctx context.Context) error { return r.begin(ctx, mgr.Elected()) })).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 2,
+			RateLimiter:             failureBackoff[reconcile.Request](),
+			NeedLeaderElection:      new(false),
+		}).
 		Complete(r)
 }
 
-// begin looks at all webhooks that deliveries are known of, also those that are
-// gone. The names of all events must be known before: an event without one counts
-// as gone.
-func (r *retentionReconciler) begin(ctx context.Context) error {
+// begin looks at all webhooks when this process becomes the leader, and whenever
+// the store is full.
+func (r *retentionReconciler) begin(ctx context.Context, elected <-chan struct{}) error {
 	if err := r.ledger.WaitSynced(ctx); err != nil {
 		return err
 	}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-elected:
+				elected = nil
+				r.leads.Store(true)
+			case <-r.storeFull:
+				r.fullUntil.Store(new(r.clock.Now().Add(fullFor)))
+			}
+			if err := r.lookAtAll(ctx); err != nil {
+				log.FromContext(ctx).Error(err, "looking for deliveries to delete")
+			}
+		}
+	}()
+	return nil
+}
+
+// mayDelete is false on a standby.
+func (r *retentionReconciler) mayDelete() bool {
+	until := r.fullUntil.Load()
+	return r.leads.Load() || until != nil && r.clock.Now().Before(*until)
+}
+
+// lookAtAll looks at all webhooks that deliveries are known of, also those that are
+// gone. The names of all events must be known before: an event without one counts
+// as gone.
+func (r *retentionReconciler) lookAtAll(ctx context.Context) error {
 	var events v1alpha1.WebhookEventList
 	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing events: %w", err)
@@ -69,6 +111,9 @@ func (r *retentionReconciler) begin(ctx context.Context) error {
 
 // Reconcile implements reconcile.Reconciler.
 func (r *retentionReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if !r.mayDelete() {
+		return reconcile.Result{}, nil
+	}
 	entries := r.ledger.OfWebhook(request.NamespacedName)
 	if len(entries) == 0 {
 		return reconcile.Result{}, nil
@@ -90,15 +135,23 @@ func (r *retentionReconciler) Reconcile(ctx context.Context, request reconcile.R
 			remove = append(remove, left...)
 		}
 	}
-	for i, e := range remove {
-		if i == retentionBatch {
-			return reconcile.Result{RequeueAfter: retentionPause}, nil
-		}
-		if err := r.delete(ctx, e); err != nil {
-			return reconcile.Result{}, err
-		}
+	if err := r.deleteAll(ctx, remove[:min(len(remove), retentionBatch)], len(remove)); err != nil {
+		return reconcile.Result{}, err
+	}
+	if len(remove) > retentionBatch {
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // behind the others
 	}
 	return reconcile.Result{RequeueAfter: r.until(again, later)}, nil
+}
+
+// deleteAll deletes deliveries, the more at a time the more there are in all.
+func (r *retentionReconciler) deleteAll(ctx context.Context, remove []ledger.Entry, inAll int) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(min(1+inAll/perDeleter, maxDeleters))
+	for _, e := range remove {
+		work.Go(func() error { return r.delete(ctx, e) })
+	}
+	return work.Wait()
 }
 
 // sortOut divides the deliveries of a name into those of its Webhook, those that
@@ -149,7 +202,11 @@ func (r *retentionReconciler) delete(ctx context.Context, e ledger.Entry) error 
 	if apierrors.IsNotFound(err) {
 		r.ledger.Remove(e.Key, "")
 	}
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	switch {
+	case err == nil:
+		r.meters.deleted.Inc()
+		return nil
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		return nil
 	}
 	return fmt.Errorf("deleting delivery %s: %w", e.Key.Name, err)
@@ -164,5 +221,5 @@ func (r *retentionReconciler) until(a, b time.Time) time.Duration {
 	if a.IsZero() {
 		return 0
 	}
-	return max(a.Sub(r.clock.Now()), retentionPause)
+	return max(a.Sub(r.clock.Now()), time.Second)
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/util/workqueue"
@@ -48,9 +49,11 @@ type Options struct {
 	Sender Sender
 	// MayLead returns an error when this process may no longer be the leader.
 	MayLead func() error
-
-	// maxWaiting is for tests to make smaller.
-	maxWaiting int
+	// StoreFull tells, each time anew, that nothing can be written any more
+	// for want of space, the lease included. Nil is never.
+	StoreFull <-chan struct{}
+	// Registry takes the operator's own metrics.
+	Registry prometheus.Registerer
 }
 
 const (
@@ -83,6 +86,63 @@ func queueOn[T comparable](
 	})
 }
 
+// shared is what the controllers have in common.
+type shared struct {
+	client client.Client
+	// live reads from the API server itself.
+	live        client.Reader
+	ledger      *ledger.Ledger
+	router      *router
+	queue       *fairqueue.Queue
+	endpoints   *endpoints
+	credentials *credentials.Reader
+	refusals    *refusals
+	notify      *notifier
+	meters      *meters
+	clock       clock.Clock
+
+	// unready has the UIDs of Webhooks that a delivery could not be sent to,
+	// until the webhook controller finds them usable.
+	unready *sync.Map
+	// maxWaiting bounds what one Webhook may keep waiting.
+	maxWaiting int
+}
+
+func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
+	now := clock.RealClock{}
+	s := &shared{
+		client:      mgr.GetClient(),
+		live:        mgr.GetAPIReader(),
+		router:      &router{clock: now},
+		endpoints:   &endpoints{cache: mgr.GetCache(), clock: now},
+		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now},
+		refusals:    &refusals{},
+		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
+		clock:       now,
+		unready:     &sync.Map{},
+		maxWaiting:  maxWaiting,
+	}
+	s.ledger = ledger.New(s.router, draftCapacity)
+	var err error
+	if s.meters, err = newMeters(o.Registry); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	s.queue = fairqueue.New(fairqueue.Options{
+		Limit:   s.endpoints.limit,
+		Workers: o.Workers,
+		Unstored: func(r fairqueue.Request) bool {
+			e, ok := s.ledger.Get(r.Key())
+			return ok && e.Draft != nil
+		},
+		Patience: patience,
+		Waited:   func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },
+	})
+	if err := o.Registry.Register(gauges{ledger: s.ledger, queue: s.queue, endpoints: s.endpoints}); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return s, nil
+}
+
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
 	_, err := setup(mgr, o)
@@ -91,82 +151,58 @@ func Setup(mgr ctrl.Manager, o Options) error {
 
 // setup is Setup, and returns what tests look into.
 func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
-	// Watched on standbys too, so that a takeover does not have to wait.
-	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
-		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
-			return nil, fmt.Errorf("watching %T: %w", kind, err)
-		}
-	}
-	if o.maxWaiting == 0 {
-		o.maxWaiting = maxWaiting
-	}
-	now := clock.RealClock{}
-	routes := &router{clock: now}
-	known := ledger.New(routes, draftCapacity)
-	targets := &endpoints{cache: mgr.GetCache(), clock: now}
-	queue := fairqueue.New(fairqueue.Options{
-		Limit:   targets.limit,
-		Workers: o.Workers,
-		Unstored: func(r fairqueue.Request) bool {
-			e, ok := known.Get(r.Key())
-			return ok && e.Draft != nil
-		},
-		Patience: patience,
-	})
-	secrets := &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now}
-	notify := newNotifier(mgr.GetEventRecorder("webhook-operator"))
-	room := &refusals{}
-	unready := &sync.Map{}
-
-	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	s, err := newShared(mgr, o)
 	if err != nil {
-		return nil, fmt.Errorf("making the metadata client: %w", err)
-	}
-	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
 		return nil, err
 	}
-	if err := mgr.AddReadyzCheck("deliveries", func(*http.Request) error {
+	if err := watchAll(mgr, s.ledger); err != nil {
+		return nil, err
+	}
+	writer := &recordWriter{shared: s, drain: o.Drain + storeMargin}
+	deliveries := &deliveryReconciler{shared: s, writer: writer, sender: o.Sender, mayLead: o.MayLead, drain: o.Drain}
+	if err := deliveries.setup(mgr, o.Workers); err != nil {
+		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
+	}
+	events := &eventReconciler{shared: s, systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL}
+	if err := events.setup(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the event controller: %w", err)
+	}
+	webhooks := &webhookReconciler{shared: s, known: map[types.NamespacedName]acted{}}
+	if err := webhooks.setup(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the webhook controller: %w", err)
+	}
+	keeper := &retentionReconciler{shared: s, storeFull: o.StoreFull}
+	if err := keeper.setup(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the retention controller: %w", err)
+	}
+	return deliveries, nil
+}
+
+// watchAll begins to watch what the controllers work on, on standbys too, so that a
+// takeover does not have to wait.
+func watchAll(mgr ctrl.Manager, known *ledger.Ledger) error {
+	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watching %T: %w", kind, err)
+		}
+	}
+	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("making the metadata client: %w", err)
+	}
+	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
+		return err
+	}
+	err = mgr.AddReadyzCheck("deliveries", func(*http.Request) error {
 		select {
 		case <-known.Synced():
 			return nil
 		default:
 			return errors.New("the deliveries in store are not known yet")
 		}
-	}); err != nil {
-		return nil, fmt.Errorf("adding the readiness check: %w", err)
+	})
+	if err != nil {
+		return fmt.Errorf("adding the readiness check: %w", err)
 	}
-	writer := &recordWriter{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, refusals: room, notify: notify,
-		clock: now, drain: o.Drain + storeMargin,
-	}
-	deliveries := &deliveryReconciler{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, queue: queue,
-		writer: writer, credentials: secrets, endpoints: targets, refusals: room, unready: unready, sender: o.Sender, mayLead: o.MayLead,
-		clock: now, drain: o.Drain, maxWaiting: o.maxWaiting,
-	}
-	if err := deliveries.setup(mgr, o.Workers); err != nil {
-		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
-	}
-	events := &eventReconciler{
-		client: mgr.GetClient(), ledger: known, router: routes, clock: now,
-		systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL,
-	}
-	if err := events.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the event controller: %w", err)
-	}
-	webhooks := &webhookReconciler{
-		client: mgr.GetClient(), ledger: known, router: routes, queue: queue, endpoints: targets,
-		credentials: secrets, maxWaiting: o.maxWaiting, unready: unready, notify: notify, clock: now,
-		known: map[types.NamespacedName]acted{},
-	}
-	if err := webhooks.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the webhook controller: %w", err)
-	}
-	keeper := &retentionReconciler{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), ledger: known, router: routes, clock: now,
-	}
-	if err := keeper.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the retention controller: %w", err)
-	}
-	return deliveries, nil
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -84,10 +85,6 @@ type bench struct {
 	engine    *deliveryReconciler
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
-	// maxWaiting is the bound for what a Webhook may keep waiting, if it is not
-	// the usual one.
-	maxWaiting int
-
 	stop func()
 }
 
@@ -149,7 +146,8 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	sender := sending.New(sending.Options{})
 	b.engine, err = setup(mgr, Options{
 		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
-		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil }, maxWaiting: b.maxWaiting,
+		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
+		Registry: prometheus.NewRegistry(),
 	})
 	b.Expect(err).NotTo(HaveOccurred())
 	b.tune(b.engine)

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -20,7 +19,6 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 )
@@ -41,18 +39,7 @@ const (
 // webhookReconciler keeps the status of Webhooks, and wakes their deliveries when
 // something about them has changed.
 type webhookReconciler struct {
-	client      client.Client
-	ledger      *ledger.Ledger
-	router      *router
-	queue       *fairqueue.Queue
-	endpoints   *endpoints
-	credentials *credentials.Reader
-	notify      *notifier
-	clock       clock.PassiveClock
-	maxWaiting  int
-
-	// unready has the UIDs of Webhooks that deliveries could not be sent to.
-	unready *sync.Map
+	*shared
 
 	writes ownWrites[*v1alpha1.Webhook]
 	mu     sync.Mutex

@@ -7,13 +7,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -54,26 +52,12 @@ type Sender interface {
 // outcome, and sends stored ones again when that is due or asked for. A worker
 // that holds a delivery's key is the only one to decide on it.
 type deliveryReconciler struct {
-	client client.Client
-	// live reads from the API server itself.
-	live        client.Reader
-	ledger      *ledger.Ledger
-	router      *router
-	queue       *fairqueue.Queue
-	writer      *recordWriter
-	credentials *credentials.Reader
-	endpoints   *endpoints
-	refusals    *refusals
-	// unready has the UIDs of Webhooks that a delivery could not be sent to,
-	// until the webhook controller finds them usable.
-	unready *sync.Map
-	sender  Sender
+	*shared
+	writer *recordWriter
+	sender Sender
 	// mayLead returns an error when this process may no longer be the leader.
 	mayLead func() error
-	clock   clock.PassiveClock
 	drain   time.Duration
-	// maxWaiting bounds what one Webhook may keep waiting.
-	maxWaiting int
 
 	leadsSince time.Time
 }
@@ -374,6 +358,7 @@ func (r *deliveryReconciler) attempt(
 		return circuitOpen, nil
 	}
 	exchange := r.send(ctx, request, out)
+	r.meters.attempt(cause, exchange)
 	verdict := record.Add(d, record.Attempt{
 		Cause: cause, URL: w.Spec.URL, Exchange: exchange, Policy: retry.PolicyOf(w),
 		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries

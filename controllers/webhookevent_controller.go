@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -38,10 +37,7 @@ const (
 // eventReconciler fans events out: it drafts a delivery for every Webhook that
 // matches, and tells in the event's status what became of them.
 type eventReconciler struct {
-	client          client.Client
-	ledger          *ledger.Ledger
-	router          *router
-	clock           clock.PassiveClock
+	*shared
 	systemNamespace string
 	maxAge          time.Duration
 	ttl             time.Duration
@@ -213,6 +209,7 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	}
 	base := e.DeepCopy()
 	e.Status = plan.Status
+	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
 	if err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
@@ -221,6 +218,9 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of event %s: %w", e.Name, err))
 	}
 	r.writes.put(e)
+	if ended {
+		r.meters.event(e)
+	}
 	if dispatch.Finished(e) {
 		r.counted.Delete(e.UID)
 	} else {

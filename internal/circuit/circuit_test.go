@@ -118,10 +118,10 @@ func TestCircuitOpensAfterFailuresInARow(t *testing.T) {
 func TestOneProbeAtATimeWithGrowingWaits(t *testing.T) {
 	r := newReceiver(t)
 	r.openIt()
-	for _, want := range []time.Duration{5, 10, 20, 30, 30} {
+	for _, want := range []time.Duration{MinWait, 2 * MinWait, 4 * MinWait, MaxWait, MaxWait} {
 		wait := r.RetryAt().Sub(r.now)
-		if wait != want*time.Second {
-			t.Errorf("the probe is due in %v, want %ds", wait, want)
+		if wait != want {
+			t.Errorf("the probe is due in %v, want %v", wait, want)
 		}
 		r.now = r.now.Add(wait - time.Millisecond)
 		r.refuses()

@@ -41,7 +41,10 @@ type Options struct {
 	// are all taken by receivers that do not answer. After that they are handed
 	// out without a slot, so that they can be stored instead of sent.
 	Patience time.Duration
-	Clock    clock.WithDelayedExecution
+	// Waited, if set, is told how long a request stood in line, under the same
+	// conditions as Limit.
+	Waited func(time.Duration)
+	Clock  clock.WithDelayedExecution
 }
 
 // maxSpilling bounds how many requests of one webhook are handed out without a
@@ -68,7 +71,7 @@ type Queue struct {
 	// queued and handed are the two sets of every work queue: what is in a line,
 	// and what a worker has. A request added while a worker has it is looked at
 	// again once it is done.
-	queued map[Request]struct{}
+	queued map[Request]time.Time
 	handed map[Request]*hold
 	ready  int
 	// crowded are the lines that lack a slot only because few workers are free.
@@ -121,7 +124,7 @@ func New(opts Options) *Queue {
 		opts:    opts,
 		lines:   map[types.NamespacedName]*line{},
 		tenants: map[string]*tenant{},
-		queued:  map[Request]struct{}{},
+		queued:  map[Request]time.Time{},
 		handed:  map[Request]*hold{},
 	}
 	q.wake = sync.NewCond(&q.mu)
@@ -243,6 +246,24 @@ func (q *Queue) Len() int {
 	return q.ready
 }
 
+// Stats are numbers of requests.
+type Stats struct {
+	// Ready stand in line, Busy are with a worker, and Sending inside an HTTP
+	// exchange.
+	Ready, Busy, Sending int
+}
+
+// Stats returns how many requests there are.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := Stats{Ready: q.ready, Busy: len(q.handed)}
+	for _, l := range q.lines {
+		s.Sending += l.sending
+	}
+	return s
+}
+
 // ShutDown makes Get return.
 func (q *Queue) ShutDown() {
 	q.mu.Lock()
@@ -266,7 +287,7 @@ func (q *Queue) push(r Request) {
 	if _, ok := q.queued[r]; ok {
 		return
 	}
-	q.queued[r] = struct{}{}
+	q.queued[r] = q.opts.Clock.Now()
 	q.ready++
 	l := q.line(r.Webhook)
 	if q.opts.Unstored(r) {
@@ -289,6 +310,9 @@ func (q *Queue) pop() (Request, bool) {
 			r, slot, ok := q.next(l)
 			if !ok {
 				continue
+			}
+			if q.opts.Waited != nil {
+				q.opts.Waited(q.opts.Clock.Since(q.queued[r]))
 			}
 			delete(q.queued, r)
 			q.ready--

@@ -6,6 +6,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,10 @@ import (
 // margin is how long before the end of the lease the last send may begin.
 const margin = 2 * time.Second
 
+// noSpace is what etcd says in the error that the API server passes on. There is no
+// code for it.
+const noSpace = "database space exceeded"
+
 // ErrExpired says that another process may lead by now.
 var ErrExpired = errors.New("the lease may have passed to another process")
 
@@ -25,14 +30,19 @@ type Fence struct {
 	duration time.Duration
 	clock    clock.PassiveClock
 
+	full chan struct{}
+
 	mu      sync.Mutex
 	renewed time.Time
 }
 
 // New puts a fence around a lock whose lease lasts for the given duration.
 func New(lock resourcelock.Interface, duration time.Duration, c clock.PassiveClock) *Fence {
-	return &Fence{Interface: lock, duration: duration, clock: c}
+	return &Fence{Interface: lock, duration: duration, clock: c, full: make(chan struct{}, 1)}
 }
+
+// Full tells, with each write that fails for it, that etcd has no space left.
+func (f *Fence) Full() <-chan struct{} { return f.full }
 
 // Create implements resourcelock.Interface.
 func (f *Fence) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
@@ -61,6 +71,12 @@ func (f *Fence) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []
 func (f *Fence) remember(r resourcelock.LeaderElectionRecord, write func() error) error {
 	began := f.clock.Now()
 	err := write()
+	if err != nil && strings.Contains(err.Error(), noSpace) {
+		select {
+		case f.full <- struct{}{}:
+		default: // it has been told and nobody has heard it yet
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {

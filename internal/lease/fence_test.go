@@ -118,3 +118,36 @@ func TestFence(t *testing.T) {
 		})
 	}
 }
+
+func TestFullStoreIsTold(t *testing.T) {
+	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me"}
+	l := &lock{clock: clocktesting.NewFakeClock(time.Now())}
+	f := New(l, 15*time.Second, l.clock)
+	told := func() bool {
+		select {
+		case <-f.Full():
+			return true
+		default:
+			return false
+		}
+	}
+	l.err = errors.New("the server is busy")
+	_ = f.Update(context.Background(), mine)
+	if told() {
+		t.Error("told of another error")
+	}
+	l.err = errors.New("Internal error occurred: etcdserver: mvcc: database space exceeded")
+	for range 3 { // although nobody listens
+		_ = f.Update(context.Background(), mine)
+	}
+	if !told() {
+		t.Error("not told")
+	}
+	if told() {
+		t.Error("told once more than tried since")
+	}
+	_ = f.Create(context.Background(), mine)
+	if !told() {
+		t.Error("not told again")
+	}
+}

@@ -147,18 +147,23 @@ func (w *webhook) share(owner types.UID) types.UID {
 }
 
 func (l *Ledger) count(i *item, n int) {
-	counts := &i.webhook.counts
-	switch {
-	case i.draft != nil && n > 0:
-		l.budget.take(i.webhook.name)
-	case i.draft != nil:
-		l.budget.giveBack(i.webhook.name)
-	case resultCodes[i.result] == v1alpha1.DeliverySucceeded:
-		counts.Succeeded += n
-	case resultCodes[i.result] == v1alpha1.DeliveryFailed:
-		counts.Failed += n
-	default:
-		counts.Waiting += n
+	if i.draft != nil {
+		if n > 0 {
+			l.budget.take(i.webhook.name)
+		} else {
+			l.budget.giveBack(i.webhook.name)
+		}
+		return
+	}
+	for _, counts := range []*Counts{&i.webhook.counts, &l.total} {
+		switch resultCodes[i.result] {
+		case v1alpha1.DeliverySucceeded:
+			counts.Succeeded += n
+		case v1alpha1.DeliveryFailed:
+			counts.Failed += n
+		case v1alpha1.DeliveryWaiting, "": // about to wait
+			counts.Waiting += n
+		}
 	}
 }
 

@@ -71,6 +71,7 @@ type Ledger struct {
 	entries  map[types.NamespacedName]*item
 	events   map[types.UID]*event
 	webhooks map[types.NamespacedName]*webhook
+	total    Counts
 	budget   *budget
 	synced   chan struct{}
 	once     sync.Once
@@ -177,6 +178,13 @@ func (l *Ledger) CountsOf(name types.NamespacedName) Counts {
 		return w.counts
 	}
 	return Counts{}
+}
+
+// Totals returns how many deliveries are in store, and how many drafts there are.
+func (l *Ledger) Totals() (stored Counts, drafts int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.total, l.budget.drafts
 }
 
 // Webhooks returns the names of all webhooks that deliveries are known of.
