@@ -83,6 +83,7 @@ type bench struct {
 	namespace string
 	receiver  *receiver.Receiver
 	engine    *deliveryReconciler
+	registry  *prometheus.Registry
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
 	stop func()
@@ -144,10 +145,11 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	mgr, err := ctrl.NewManager(rest.CopyConfig(restConfig), options)
 	b.Expect(err).NotTo(HaveOccurred())
 	sender := sending.New(sending.Options{})
+	b.registry = prometheus.NewRegistry()
 	b.engine, err = setup(mgr, Options{
 		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
-		Registry: prometheus.NewRegistry(),
+		Registry: b.registry,
 	})
 	b.Expect(err).NotTo(HaveOccurred())
 	b.tune(b.engine)
