@@ -52,6 +52,11 @@ func main() {
 // leaseDuration is how long the others wait for a leader that does not renew.
 const leaseDuration = 15 * time.Second
 
+// leaseRetry is how often the lease is renewed, and how often the others look at
+// it. They may be late by it twice, jitter included, and are to take over within
+// 20 s.
+const leaseRetry = time.Second
+
 // flags are the command line.
 type flags struct {
 	systemNamespace string
@@ -165,6 +170,7 @@ func managerOptions(f flags, drain time.Duration) ctrl.Options {
 		HealthProbeBindAddress:        f.probeAddress,
 		PprofBindAddress:              f.pprofAddress,
 		LeaseDuration:                 new(leaseDuration),
+		RetryPeriod:                   new(leaseRetry),
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       new(drain + drainMargin),
 	}

@@ -14,6 +14,10 @@ import (
 	"k8s.io/utils/clock"
 )
 
+// noticeTime is what another process gets to notice that its lease was deleted. It
+// looks at each renewal.
+const noticeTime = 5 * time.Second
+
 // margin is how long before the end of the lease the last send may begin.
 const margin = 2 * time.Second
 
@@ -28,7 +32,7 @@ var ErrExpired = errors.New("the lease may have passed to another process")
 type Fence struct {
 	resourcelock.Interface
 	duration time.Duration
-	clock    clock.PassiveClock
+	clock    clock.Clock
 
 	full chan struct{}
 
@@ -37,16 +41,29 @@ type Fence struct {
 }
 
 // New puts a fence around a lock whose lease lasts for the given duration.
-func New(lock resourcelock.Interface, duration time.Duration, c clock.PassiveClock) *Fence {
+func New(lock resourcelock.Interface, duration time.Duration, c clock.Clock) *Fence {
 	return &Fence{Interface: lock, duration: duration, clock: c, full: make(chan struct{}, 1)}
 }
 
 // Full tells, with each write that fails for it, that etcd has no space left.
 func (f *Fence) Full() <-chan struct{} { return f.full }
 
-// Create implements resourcelock.Interface.
+// Create implements resourcelock.Interface. Where somebody has deleted the lease,
+// another process may hold it in good faith: it gets the time to notice before
+// this one leads.
 func (f *Fence) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return f.remember(r, func() error { return f.Interface.Create(ctx, r) })
+	err := f.remember(r, func() error { return f.Interface.Create(ctx, r) })
+	if err != nil {
+		return err
+	}
+	timer := f.clock.NewTimer(noticeTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Update implements resourcelock.Interface.

@@ -31,6 +31,39 @@ func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 	return l.Update(ctx, r)
 }
 
+// create creates a lease, with all the time that it takes.
+func create(f *Fence, l *lock, r resourcelock.LeaderElectionRecord) {
+	done := make(chan struct{})
+	go func() { defer close(done); _ = f.Create(context.Background(), r) }()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		if l.clock.HasWaiters() {
+			l.clock.Step(noticeTime)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A lease that was deleted may still be held in good faith.
+func TestWhoeverCreatesTheLeaseWaits(t *testing.T) {
+	l := &lock{clock: clocktesting.NewFakeClock(time.Now())}
+	f := New(l, 15*time.Second, l.clock)
+	began := l.clock.Now()
+	create(f, l, resourcelock.LeaderElectionRecord{HolderIdentity: "me"})
+	if got := l.clock.Since(began); got < noticeTime {
+		t.Errorf("it leads after %v, want %v at least", got, noticeTime)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.Create(ctx, resourcelock.LeaderElectionRecord{HolderIdentity: "me"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Create = %v when it is told to stop, want %v", err, context.Canceled)
+	}
+}
+
 func TestFence(t *testing.T) {
 	const duration = 15 * time.Second
 	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me"}
@@ -43,7 +76,7 @@ func TestFence(t *testing.T) {
 			want: ErrExpired,
 		},
 		"just acquired": {
-			do: func(f *Fence, _ *lock) { _ = f.Create(context.Background(), mine) },
+			do: func(f *Fence, l *lock) { create(f, l, mine) },
 		},
 		"renewed again and again": {
 			do: func(f *Fence, l *lock) {
@@ -146,7 +179,7 @@ func TestFullStoreIsTold(t *testing.T) {
 	if told() {
 		t.Error("told once more than tried since")
 	}
-	_ = f.Create(context.Background(), mine)
+	create(f, l, mine)
 	if !told() {
 		t.Error("not told again")
 	}
