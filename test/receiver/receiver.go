@@ -53,8 +53,8 @@ type Options struct {
 	// called from several goroutines at once.
 	OnArrival func(Arrival)
 
-	// OnAnswer is called for each request when its answer has been written,
-	// under the same conditions.
+	// OnAnswer is called for each request when its answer has been written to
+	// the last byte and is on its way, under the same conditions.
 	OnAnswer func(Arrival)
 }
 
@@ -225,10 +225,16 @@ func (r *Receiver) handle(w http.ResponseWriter, req *http.Request) {
 		// Nothing at all is answered: the connection ends.
 		panic(http.ErrAbortHandler)
 	}
-	answer.write(w)
-	if r.options.OnAnswer != nil {
-		r.options.OnAnswer(a)
+	if r.options.OnAnswer == nil {
+		answer.write(w)
+		return
 	}
+	// What is small would stay in the server's buffer until this function
+	// returns, and the end of a body of unknown length longer still.
+	answer.writeLength(w)
+	answer.write(w)
+	_ = http.NewResponseController(w).Flush()
+	r.options.OnAnswer(a)
 }
 
 // hold waits as long as the answer says, and tells whether there is anything

@@ -327,6 +327,27 @@ func TestHooksSeeEachRequest(t *testing.T) {
 	}
 }
 
+// Who is told that an answer is out may end the client's process: the answer
+// must not depend on what happens then.
+func TestAnswerIsOutWhenOnAnswerIsCalled(t *testing.T) {
+	for _, answer := range []Answer{{}, {Body: "thanks"}, {Status: http.StatusNoContent}, {Status: 500, Body: "no"}} {
+		read := make(chan struct{})
+		r := start(t, Options{OnAnswer: func(Arrival) {
+			select {
+			case <-read:
+			case <-time.After(patience):
+				t.Error("the answer is not out")
+			}
+		}})
+		r.Script("/", answer)
+		status, body, err := post(patient(t), nil, r.URL("/"), "a", "")
+		close(read)
+		if err != nil || status != answer.status() || body != answer.Body {
+			t.Errorf("got %d %q, %v, want %+v", status, body, err, answer)
+		}
+	}
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	r := start(t, Options{})
 	ctx, cancel := context.WithCancel(t.Context())

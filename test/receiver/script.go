@@ -53,6 +53,13 @@ func (a Answer) write(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(a.Body))
 }
 
+// writeLength tells how long the body is going to be, where there can be one.
+func (a Answer) writeLength(w http.ResponseWriter) {
+	if status := a.status(); status != http.StatusNoContent && status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.Body)))
+	}
+}
+
 // Script sets how requests to a path are answered, in place of what was set
 // before: the first with the first answer, and so on; the last answer stays.
 // Without answers the path answers 200 again. Queries do not count.
