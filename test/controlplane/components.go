@@ -163,6 +163,11 @@ func environment() []string {
 // EtcdEndpoint is where etcd serves its gRPC API.
 func (cp *ControlPlane) EtcdEndpoint() string { return cp.ports.url(cp.ports.etcdClient) }
 
+// EtcdGateway is where etcd serves the same API as JSON over HTTP, for whoever
+// wants to compact or to disarm an alarm without a gRPC client. EtcdTLS is what
+// a client needs there too.
+func (cp *ControlPlane) EtcdGateway() string { return cp.ports.url(cp.ports.etcdHTTP) }
+
 // EtcdTLS is what a client of etcd needs, to compact or to disarm an alarm.
 func (cp *ControlPlane) EtcdTLS() *tls.Config {
 	return &tls.Config{

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -71,6 +73,8 @@ func TestControlPlane(t *testing.T) {
 		}
 	})
 
+	t.Run("etcd answers at its gateway", func(t *testing.T) { testGateway(t, cp) })
+
 	t.Run("admission policies count", func(t *testing.T) { testAdmissionPolicy(t, cp) })
 
 	t.Run("garbage is collected", func(t *testing.T) { testGarbageCollection(t, cp) })
@@ -134,6 +138,22 @@ func TestControlPlane(t *testing.T) {
 		again := start(t, Options{Dir: dir})
 		wantNote(t, dynamicClient(t, again.Config()), note)
 	})
+}
+
+func testGateway(t *testing.T, cp *ControlPlane) {
+	// "registry": any key will do.
+	body := strings.NewReader(`{"key":"cmVnaXN0cnk="}`)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, cp.EtcdGateway()+"/v3/kv/range", body)
+	must(t, err)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cp.EtcdTLS(), DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	must(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(answer), `"revision"`) {
+		t.Errorf("%s: %s", resp.Status, answer)
+	}
 }
 
 func testUsers(t *testing.T, cp *ControlPlane) {
