@@ -123,6 +123,11 @@ bench: build control-plane ## Measure throughput, latency, isolation and sizes a
 	@go build -o $(BIN)/build/bench ./test/bench
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/bench $(if $(SHORT),--short) $(ARGS)
 
+.PHONY: chaos
+chaos: build control-plane ## Kill, pause and cut off what runs, and count what is lost (SHORT=1: in five minutes; SEED=n: once more)
+	@go build -o $(BIN)/build/chaos ./test/chaos
+	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/chaos $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(ARGS)
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts
 	@echo 'golangci-lint' && $(TOOLS)/golangci-lint run

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// quota of etcd: a bit more than a control plane with the project needs.
+	quota = 24 << 20
+	// fillerSize is the size of what fills it, below what a ConfigMap may have.
+	fillerSize = 900 << 10
+	// fillers are enough to fill any quota of that size.
+	fillers = 100
+)
+
+func smallQuota(o *stageOptions) { o.quota = quota }
+
+// etcdFull is F10: etcd is filled up under load, so that the operator can store
+// nothing and renew no lease, and then freed as the runbook says.
+func etcdFull(ctx context.Context, t *trial) error {
+	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 20 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	op := t.replica("operator", t.install.Kubeconfig, "--leader-elect")
+	if err := op.start(ctx); err != nil {
+		return err
+	}
+	op.supervise(ctx)
+	if _, err := leader(ctx, op); err != nil {
+		return err
+	}
+	events := pick(t.options, 400, 150)
+	l.begin(ctx, events, 30)
+	if err := l.reach(ctx, t.moment(l, 0.1, 0.3)); err != nil {
+		return err
+	}
+	t.say("filling etcd after %d of %d deliveries", l.receiver.Total().Accepted, l.total())
+	filled, err := t.fill(ctx, l.namespace)
+	if err != nil {
+		return err
+	}
+	full, before := time.Now(), l.receiver.Total()
+	t.runs++
+	t.say("full after %d objects of %d KiB", filled, fillerSize>>10)
+	// Long enough for the lease to be lost.
+	if err := sleep(ctx, pick(t.options, 30*time.Second, 13*time.Second)); err != nil {
+		return err
+	}
+	while := l.receiver.Total().Requests - before.Requests
+	if ok, err := t.etcd().alarmed(ctx); err != nil || !ok {
+		return errors.Join(errors.New("etcd is not full"), err)
+	}
+	t.note("%d requests while etcd was full for %.0f s (bound %d)", while, time.Since(full).Seconds(), everyone)
+	if while > everyone {
+		t.fail("%d requests without room for their records", while)
+	}
+	if err := t.free(ctx, l.namespace); err != nil {
+		return err
+	}
+	freed := time.Now()
+	took, err := l.next(ctx, freed, 2*goesOnMost)
+	if err != nil {
+		t.fail("freed: %v", err)
+	} else {
+		t.note("goes on %.1f s after it was freed (ended meanwhile: %s)", took.Seconds(), strings.Join(op.ends(), ", "))
+	}
+	if took > goesOnMost {
+		t.fail("goes on %.1f s after it was freed, not %v", took.Seconds(), goesOnMost)
+	}
+	return t.judge(ctx, l, everyone)
+}
+
+// filler is an object that takes room.
+func filler(namespace string, i int) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("filler-%d", i)},
+		Data:       map[string]string{"filler": strings.Repeat("x", fillerSize)},
+	}
+}
+
+// fill creates objects until there is no more room, and returns how many fitted
+// in.
+func (t *trial) fill(ctx context.Context, namespace string) (int, error) {
+	for i := range fillers {
+		err := t.admin.Create(ctx, filler(namespace, i))
+		switch {
+		case err == nil:
+		case strings.Contains(err.Error(), "database space exceeded"):
+			return i, nil
+		default:
+			return i, fmt.Errorf("filling etcd: %w", err)
+		}
+	}
+	return 0, fmt.Errorf("%d objects of %d KiB do not fill etcd", fillers, fillerSize>>10)
+}
+
+// free does what docs/operations.md says: delete, compact, defragment, disarm.
+func (t *trial) free(ctx context.Context, namespace string) error {
+	if err := t.admin.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("deleting what fills etcd: %w", err)
+	}
+	e := t.etcd()
+	for _, step := range []func(context.Context) error{e.compact, e.defragment, e.disarm} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("freeing etcd: %w", err)
+		}
+	}
+	return nil
+}

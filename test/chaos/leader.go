@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+// beliefTime is how long a leader that was paused beyond its lease goes on to
+// believe in it, and a bit more.
+const beliefTime = 12 * time.Second
+
+// leaderPaused is F8: the leader of two is paused until the other one leads, and
+// wakes up under load; then the Lease is deleted under load.
+func leaderPaused(ctx context.Context, t *trial) error {
+	replicas, err := t.deploy(ctx, "a", "b")
+	if err != nil {
+		return err
+	}
+	for _, r := range replicas {
+		r.supervise(ctx)
+	}
+	for range pick(t.options, 2, 1) {
+		if err := pauseLeader(ctx, t, replicas); err != nil {
+			return err
+		}
+	}
+	for range pick(t.options, 3, 1) {
+		if err := deleteLease(ctx, t, replicas); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pauseLeader(ctx context.Context, t *trial, replicas []*replica) error {
+	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	old, err := leader(ctx, replicas...)
+	if err != nil {
+		return err
+	}
+	part := pick(t.options, 100, 50)
+	if err := l.burst(ctx, part); err != nil {
+		return err
+	}
+	sleeper := old.life()
+	if err := sleeper.Pause(); err != nil {
+		return err
+	}
+	paused, at := time.Now(), l.receiver.Total()
+	t.runs++
+	t.say("paused the leader, %s, after %d of %d deliveries, with %d requests under way", old.name, at.Accepted, l.total(), at.InFlight)
+	if err := sleep(ctx, settlingRequests); err != nil {
+		return err
+	}
+	took, err := l.next(ctx, paused, 2*takeoverMost)
+	if err != nil {
+		t.fail("the leader is paused: %v", err)
+		return sleeper.Resume()
+	}
+	t.note("%.1f s after the leader was paused the other one delivered", took.Seconds())
+	if took > takeoverMost {
+		t.fail("the other took over after %.1f s, not %v", took.Seconds(), takeoverMost)
+	}
+	if err := l.reachAll(ctx); err != nil {
+		t.fail("the leader is paused: %v", err)
+	}
+
+	// Awake again, amid as much as both would like to send.
+	if err := l.burst(ctx, part); err != nil {
+		return err
+	}
+	woken := time.Now()
+	if err := sleeper.Resume(); err != nil {
+		return err
+	}
+	t.say("woke %s after %.1f s", old.name, woken.Sub(paused).Seconds())
+	l.begin(ctx, part, float64(part)/beliefTime.Seconds())
+	if err := sleep(ctx, beliefTime); err != nil {
+		return err
+	}
+	if state := sleeper.State(); state == "" {
+		t.note("the woken one had not noticed after %v", beliefTime)
+	}
+	if err := t.judge(ctx, l, everyone); err != nil {
+		return err
+	}
+	if n := begunAfter(l.receiver.AllArrivals(), woken); n > 0 {
+		t.fail("%d duplicates began after the paused leader had woken up", n)
+	}
+	return nil
+}
+
+// begunAfter counts duplicates of requests that were made after a time. What
+// stood between its last check and the wire when the process was paused goes out
+// when it wakes up; it says itself that it is from before.
+func begunAfter(requests []receiver.Arrival, woken time.Time) int {
+	n := 0
+	for _, a := range requests {
+		if !a.Duplicate || a.Time.Before(woken) {
+			continue
+		}
+		seconds, err := strconv.ParseInt(a.Header.Get("webhook-timestamp"), 10, 64)
+		if err != nil || seconds >= woken.Unix() {
+			n++
+		}
+	}
+	return n
+}
+
+func deleteLease(ctx context.Context, t *trial, replicas []*replica) error {
+	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	before, err := leader(ctx, replicas...)
+	if err != nil {
+		return err
+	}
+	if err := l.burst(ctx, pick(t.options, 200, 100)); err != nil {
+		return err
+	}
+	if err := t.admin.Delete(ctx, lease()); err != nil {
+		return err
+	}
+	t.runs++
+	t.say("deleted the Lease after %d of %d deliveries", l.receiver.Total().Accepted, l.total())
+	// Long enough for a leader to be found again, and for one that is none any
+	// more to notice.
+	part := pick(t.options, 100, 50)
+	l.begin(ctx, part, float64(part)/beliefTime.Seconds())
+	if err := t.judge(ctx, l, everyone); err != nil {
+		return err
+	}
+	after, err := leader(ctx, replicas...)
+	if err != nil {
+		return err
+	}
+	if before == after {
+		t.note("Lease deleted: the leader kept it")
+	} else {
+		t.note("Lease deleted: the other one leads")
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/test/controlplane"
+)
+
+// goesOnMost is how long after an outage deliveries may take to go on.
+const goesOnMost = 30 * time.Second
+
+// apiServerAway is F4: the API server is paused, for so long that the lease is
+// lost too, and killed and restarted.
+func apiServerAway(ctx context.Context, t *trial) error {
+	pauses := pick(t.options, []time.Duration{5 * time.Second, 30 * time.Second}, []time.Duration{5 * time.Second, 12 * time.Second})
+	var outages []outage
+	for _, length := range pauses {
+		outages = append(outages, outage{fmt.Sprintf("paused for %v", length), func(ctx context.Context) error {
+			if err := t.cp.APIServer.Pause(); err != nil {
+				return err
+			}
+			if err := sleep(ctx, length); err != nil {
+				return err
+			}
+			return t.cp.APIServer.Resume()
+		}})
+	}
+	for range pick(t.options, 2, 1) {
+		outages = append(outages, outage{"killed", t.crash(t.cp.APIServer)})
+	}
+	return outlive(ctx, t, "API server", outages)
+}
+
+// etcdAway is F5: etcd is killed and restarted. What the API server acknowledged
+// is on the disk.
+func etcdAway(ctx context.Context, t *trial) error {
+	var outages []outage
+	for range pick(t.options, 4, 2) {
+		outages = append(outages, outage{"killed", t.crash(t.cp.Etcd)})
+	}
+	return outlive(ctx, t, "etcd", outages)
+}
+
+// outage is something that breaks and is whole again when break returns.
+type outage struct {
+	name  string
+	cause func(context.Context) error
+}
+
+// crash kills a process and starts it again after a while.
+func (t *trial) crash(p *controlplane.Process) func(context.Context) error {
+	down := t.between(0, 3*time.Second)
+	return func(ctx context.Context) error {
+		if err := p.Kill(); err != nil {
+			return err
+		}
+		if err := sleep(ctx, down); err != nil {
+			return err
+		}
+		if err := p.Start(ctx); err != nil {
+			return err
+		}
+		return t.cp.WaitReady(ctx)
+	}
+}
+
+// outlive lets one outage after the other happen under load, with an operator
+// that is started again where it ends because its lease is lost.
+func outlive(ctx context.Context, t *trial, what string, outages []outage) error {
+	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	op := t.replica("operator", t.install.Kubeconfig, "--leader-elect")
+	if err := op.start(ctx); err != nil {
+		return err
+	}
+	op.supervise(ctx)
+	if _, err := leader(ctx, op); err != nil {
+		return err
+	}
+	var times []string
+	for _, o := range outages {
+		if err := l.burst(ctx, pick(t.options, 100, 60)); err != nil {
+			return err
+		}
+		ended := len(op.ends())
+		t.say("%s %s after %d of %d deliveries", what, o.name, l.receiver.Total().Accepted, l.total())
+		if err := o.cause(ctx); err != nil {
+			return err
+		}
+		t.runs++
+		took, err := l.next(ctx, time.Now(), 2*goesOnMost)
+		if err != nil {
+			t.fail("%s: %v", o.name, err)
+			return t.judge(ctx, l, t.runs*everyone)
+		}
+		how := ""
+		if now := op.ends(); len(now) > ended {
+			how = fmt.Sprintf(" (it had ended: %s; a new process waits for the old lease)", strings.Join(now[ended:], ", "))
+		}
+		t.say("goes on after %.1f s%s", took.Seconds(), how)
+		times = append(times, fmt.Sprintf("%s: %.1f s%s", o.name, took.Seconds(), how))
+		if took > goesOnMost {
+			t.fail("%s: goes on after %.1f s, not %v", o.name, took.Seconds(), goesOnMost)
+		}
+		if err := l.reachAll(ctx); err != nil {
+			t.fail("%s: %v", o.name, err)
+			break
+		}
+	}
+	t.note("goes on: %s", strings.Join(times, ", "))
+	return t.judge(ctx, l, t.runs*everyone)
+}

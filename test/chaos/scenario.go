@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/test/operator"
+)
+
+// scenario is a fault and what is expected of the operator under it.
+type scenario struct {
+	id, title string
+	// options say which control plane it is played on; nil: the one that most
+	// scenarios share.
+	control func(*stageOptions)
+	play    func(context.Context, *trial) error
+}
+
+// scenarios in the order in which they run.
+var scenarios = []scenario{
+	{id: "F1", title: "kill -9 at random moments", play: killAtRandom},
+	{id: "F2", title: "kill -9 at a request and after its 200", play: killAtRequests},
+	{id: "F3", title: "SIGTERM under load", play: terminate},
+	{id: "F4", title: "API server paused, killed and restarted", play: apiServerAway},
+	{id: "F5", title: "etcd killed and restarted", play: etcdAway},
+	{id: "F6", title: "writes refused, answers dropped", play: badAnswers},
+	{id: "F7", title: "watches dropped, and expired", play: brokenWatches},
+	{id: "F8", title: "leader paused, its Lease deleted", play: leaderPaused},
+	{id: "F9", title: "one hangs, one fails, one flaps", play: badReceivers},
+	{id: "F10", title: "etcd full, then freed", control: smallQuota, play: etcdFull},
+	{id: "F11", title: "permission to write withdrawn", play: permissionWithdrawn},
+	{id: "F12", title: "webhooks and events applied together", play: appliedTogether},
+}
+
+// limit is what one scenario may take: a guard against one that never ends.
+const limit = 6 * time.Minute
+
+// verdict is what came of a scenario.
+type verdict struct {
+	scenario scenario
+
+	// runs counts faults.
+	runs            int
+	lost            int
+	duplicates      int
+	duplicatesBound int
+	notes, problems []string
+	took            time.Duration
+}
+
+func (v *verdict) failed() bool { return len(v.problems) > 0 }
+
+// row is the verdict as a row of a table.
+func (v *verdict) row() string {
+	outcome, rest := "passed", v.notes
+	if v.failed() {
+		outcome, rest = "FAILED", append([]string{"why: " + strings.Join(v.problems, "; ")}, v.notes...)
+	}
+	return fmt.Sprintf("%s\t%s\t%s\truns %d\tlost %d\tduplicates %d (bound %d)\t%.0f s\t%s",
+		v.scenario.id, outcome, v.scenario.title, v.runs, v.lost, v.duplicates, v.duplicatesBound,
+		v.took.Seconds(), strings.Join(rest, "; "))
+}
+
+// trial is a scenario that is being played.
+type trial struct {
+	*stage
+	verdict
+
+	rng      *rand.Rand // used by the scenario's own goroutine only
+	replicas []*replica
+	loads    []*load
+	proxies  []*proxy
+}
+
+// chaos is one run of the program.
+type chaos struct {
+	options
+	console io.Writer
+	began   time.Time
+}
+
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	c := &chaos{options: o, console: out, began: time.Now()}
+	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+		return err
+	}
+	dir := filepath.Join(o.logs, "chaos-store")
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)); unlock() }()
+	c.say("seed %d, %d cores", o.seed, runtime.NumCPU())
+
+	verdicts, err := c.playAll(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return c.report(verdicts)
+}
+
+// playAll plays all scenarios that are wanted, and leaves nothing running.
+func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err error) {
+	var shared *stage
+	defer func() {
+		if shared != nil {
+			err = errors.Join(err, shared.close())
+		}
+	}()
+	var all []*verdict
+	for _, s := range scenarios {
+		if !c.wants(s) {
+			continue
+		}
+		if s.control == nil && shared == nil {
+			c.say("starting a control plane: etcd with fsync, kube-apiserver")
+			if shared, err = c.openStage(ctx, filepath.Join(dir, "shared"), stageOptions{}); err != nil {
+				return nil, err
+			}
+		}
+		began := time.Now()
+		v := c.playOne(ctx, s, shared, dir)
+		v.took = time.Since(began)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		outcome := "passed"
+		if v.failed() {
+			outcome = "FAILED: " + strings.Join(v.problems, "; ")
+		}
+		c.say("%-3s %s", s.id, outcome)
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// playOne plays one scenario and puts everything in order after it.
+func (c *chaos) playOne(ctx context.Context, s scenario, shared *stage, dir string) *verdict {
+	t := &trial{stage: shared, verdict: verdict{scenario: s}}
+	t.rng = rand.New(rand.NewPCG(c.seed, seedOf(s.id)))
+	c.say("%-3s %s", s.id, s.title)
+	if s.control != nil {
+		var o stageOptions
+		s.control(&o)
+		c.say("%-3s starting a control plane of its own", s.id)
+		own, err := c.openStage(ctx, filepath.Join(dir, s.id), o)
+		if err != nil {
+			t.fail("%v", err)
+			return &t.verdict
+		}
+		defer func() {
+			if err := own.close(); err != nil {
+				t.fail("%v", err)
+			}
+		}()
+		t.stage = own
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
+	defer cancel()
+	if err := t.prepare(ctx); err != nil {
+		t.fail("%v", err)
+		return &t.verdict
+	}
+	if err := s.play(ctx, t); err != nil {
+		t.fail("%v", err)
+	}
+	t.end(ctx)
+	return &t.verdict
+}
+
+// seedOf makes a number of a scenario's name, so that it draws the same whether
+// others run before it or not.
+func seedOf(id string) uint64 {
+	var n uint64
+	for _, b := range []byte(id) {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+// say prints a line of progress.
+func (c *chaos) say(format string, args ...any) {
+	fmt.Fprintf(c.console, "%6.1f s  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// report prints a line for each verdict, and how many there are of each kind.
+func (c *chaos) report(verdicts []*verdict) error {
+	fmt.Fprintln(c.console)
+	w := tabwriter.NewWriter(c.console, 0, 0, 2, ' ', 0)
+	failed := 0
+	for _, v := range verdicts {
+		fmt.Fprintln(w, v.row())
+		if v.failed() {
+			failed++
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		fmt.Fprintf(c.console, "\nto see it again: make chaos SEED=%d%s; the operators' logs are %s\n",
+			c.seed, map[bool]string{true: " SHORT=1"}[c.short], filepath.Join(c.logs, logPattern))
+	}
+	fmt.Fprintf(c.console, "\n%d passed, %d failed\n", len(verdicts)-failed, failed)
+	if failed > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+// say prints a line of progress of the scenario.
+func (t *trial) say(format string, args ...any) {
+	t.chaos.say("%-3s %s", t.scenario.id, fmt.Sprintf(format, args...))
+}
+
+// note adds to what the verdict tells.
+func (t *trial) note(format string, args ...any) {
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+// fail makes the scenario fail, which goes on: what else it finds helps to
+// understand.
+func (t *trial) fail(format string, args ...any) {
+	t.problems = append(t.problems, fmt.Sprintf(format, args...))
+	t.say("NOT SO: %s", t.problems[len(t.problems)-1])
+}
+
+// between draws a length of time.
+func (t *trial) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(t.rng.Int64N(int64(most-least)+1))
+}
+
+// moment draws how far a load is to have come when something happens to it: a
+// number of accepted deliveries from one share of all to another.
+func (t *trial) moment(l *load, from, to float64) int {
+	return int(float64(l.total()) * (from + (to-from)*t.rng.Float64()))
+}
+
+// prepare removes what earlier scenarios and runs have left.
+func (t *trial) prepare(ctx context.Context) error {
+	old, err := filepath.Glob(filepath.Join(t.logs, "chaos-"+t.scenario.id+"-*.log"))
+	for _, path := range old {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return errors.Join(err, t.forgetLease(ctx))
+}
+
+// end stops all that the scenario has started, and mends what it broke.
+func (t *trial) end(ctx context.Context) {
+	var errs []error
+	for _, r := range t.replicas {
+		errs = append(errs, r.close())
+	}
+	for _, l := range t.loads {
+		errs = append(errs, l.close())
+	}
+	for _, p := range t.proxies {
+		errs = append(errs, p.close())
+	}
+	if ctx.Err() == nil {
+		errs = append(errs, t.mend(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.fail("cleaning up: %v", err)
+	}
+}
+
+// operator returns the options of an operator with a log of its own.
+func (t *trial) operator(name, kubeconfig string, args ...string) operator.Options {
+	return operator.Options{
+		Binary: t.binary, Kubeconfig: kubeconfig,
+		Log:  filepath.Join(t.logs, fmt.Sprintf("chaos-%s-%s.log", t.scenario.id, name)),
+		Args: append(args, t.args...),
+	}
+}
+
+// sleep waits for a while, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// poll asks every so often until the answer is yes, an error, or ctx ends.
+func poll(ctx context.Context, every time.Duration, ask func() (bool, error)) error {
+	for {
+		if ok, err := ask(); ok || err != nil {
+			return err
+		}
+		if err := sleep(ctx, every); err != nil {
+			return err
+		}
+	}
+}
