@@ -103,7 +103,7 @@ func brokenWatches(ctx context.Context, t *trial) error {
 		}
 		t.runs += p.cutWatches("")
 	}
-	if err := l.created(); err != nil {
+	if err := l.created(ctx); err != nil {
 		return err
 	}
 	t.say("%d watches cut; now they are kept away", t.runs)
@@ -111,7 +111,7 @@ func brokenWatches(ctx context.Context, t *trial) error {
 	release := p.hold("webhooks", "webhookevents", "webhookdeliveries")
 	defer release()
 	l.begin(ctx, events-events*3/4, fullSpeed)
-	if err := l.created(); err != nil {
+	if err := l.created(ctx); err != nil {
 		return err
 	}
 	if err := t.etcd().compact(ctx); err != nil {

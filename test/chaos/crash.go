@@ -93,7 +93,7 @@ func killLeader(ctx context.Context, t *trial) error {
 	if err := sleep(ctx, settlingRequests); err != nil {
 		return err
 	}
-	took, err := l.next(ctx, killed, 2*takeoverMost)
+	took, err := l.next(ctx, l.requests(), killed, 2*takeoverMost)
 	if err != nil {
 		t.fail("after the kill of the leader: %v", err)
 	} else {
@@ -183,10 +183,9 @@ func killAtRequests(ctx context.Context, t *trial) error {
 		points[i] = point(i % 2)
 	}
 	t.rng.Shuffle(kills, func(i, j int) { points[i], points[j] = points[j], points[i] })
-	repeated := [2]int{}
 	for _, at := range points {
-		before := probe.receiver.Total()
-		if err := probe.reach(ctx, min(before.Accepted+1+t.rng.IntN(4), probe.total()-1)); err != nil {
+		accepted := probe.receiver.Total().Accepted
+		if err := probe.reach(ctx, min(accepted+1+t.rng.IntN(4), probe.total()-1)); err != nil {
 			return err
 		}
 		// None, or long enough for the answer to be read, but hardly to be stored.
@@ -211,7 +210,6 @@ func killAtRequests(ctx context.Context, t *trial) error {
 		if err := op.restart(ctx, t.between(0, 200*time.Millisecond)); err != nil {
 			return err
 		}
-		repeated[at] += probe.receiver.Total().Duplicates - before.Duplicates
 	}
 	if err := t.judge(ctx, probe, kills); err != nil {
 		return err
@@ -256,7 +254,7 @@ func terminate(ctx context.Context, t *trial) error {
 		if state := op.State(); state != "exit status 0" {
 			t.fail("after SIGTERM: %s", state)
 		}
-		took, err := l.next(ctx, began, 2*takeoverMost)
+		took, err := l.next(ctx, l.requests(), began, 2*takeoverMost)
 		if err != nil {
 			t.fail("after SIGTERM: %v", err)
 		} else if took > handoverMost {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,18 +74,27 @@ func (e *etcd) defragment(ctx context.Context) error {
 	return e.post(ctx, "/v3/maintenance/defragment", nothing{}, &nothing{})
 }
 
-// disarm ends the alarm that keeps a full etcd from taking writes.
-func (e *etcd) disarm(ctx context.Context) error {
-	return e.post(ctx, "/v3/maintenance/alarm", map[string]string{"action": "DEACTIVATE", "alarm": "NOSPACE"}, &nothing{})
+// alarm is what keeps a member of a full etcd from taking writes.
+type alarm struct {
+	MemberID string `json:"memberID"`
+	Alarm    string `json:"alarm"`
 }
 
-// alarmed tells whether the alarm is on.
-func (e *etcd) alarmed(ctx context.Context) (bool, error) {
+// alarms are those that are on.
+func (e *etcd) alarms(ctx context.Context) ([]alarm, error) {
 	var found struct {
-		Alarms []struct {
-			Alarm string `json:"alarm"`
-		} `json:"alarms"`
+		Alarms []alarm `json:"alarms"`
 	}
-	err := e.post(ctx, "/v3/maintenance/alarm", map[string]string{"action": "GET", "alarm": "NOSPACE"}, &found)
-	return len(found.Alarms) > 0, err
+	err := e.post(ctx, "/v3/maintenance/alarm", map[string]string{"action": "GET"}, &found)
+	return found.Alarms, err
+}
+
+// disarm ends the alarms. Each has to be named with its member.
+func (e *etcd) disarm(ctx context.Context) error {
+	all, err := e.alarms(ctx)
+	for _, a := range all {
+		err = errors.Join(err, e.post(ctx, "/v3/maintenance/alarm",
+			map[string]string{"action": "DEACTIVATE", "memberID": a.MemberID, "alarm": a.Alarm}, &nothing{}))
+	}
+	return err
 }

@@ -48,26 +48,27 @@ func etcdFull(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	full, before := time.Now(), l.receiver.Total()
+	full, before := time.Now(), l.requests()
 	t.runs++
 	t.say("full after %d objects of %d KiB", filled, fillerSize>>10)
 	// Long enough for the lease to be lost.
 	if err := sleep(ctx, pick(t.options, 30*time.Second, 13*time.Second)); err != nil {
 		return err
 	}
-	while := l.receiver.Total().Requests - before.Requests
-	if ok, err := t.etcd().alarmed(ctx); err != nil || !ok {
+	while := l.requests() - before
+	if alarms, err := t.etcd().alarms(ctx); err != nil || len(alarms) == 0 {
 		return errors.Join(errors.New("etcd is not full"), err)
 	}
 	t.note("%d requests while etcd was full for %.0f s (bound %d)", while, time.Since(full).Seconds(), everyone)
 	if while > everyone {
 		t.fail("%d requests without room for their records", while)
 	}
+	before = l.requests()
 	if err := t.free(ctx, l.namespace); err != nil {
 		return err
 	}
 	freed := time.Now()
-	took, err := l.next(ctx, freed, 2*goesOnMost)
+	took, err := l.next(ctx, before, freed, 2*goesOnMost)
 	if err != nil {
 		t.fail("freed: %v", err)
 	} else {

@@ -58,7 +58,7 @@ func pauseLeader(ctx context.Context, t *trial, replicas []*replica) error {
 	if err := sleep(ctx, settlingRequests); err != nil {
 		return err
 	}
-	took, err := l.next(ctx, paused, 2*takeoverMost)
+	took, err := l.next(ctx, l.requests(), paused, 2*takeoverMost)
 	if err != nil {
 		t.fail("the leader is paused: %v", err)
 		return sleeper.Resume()

@@ -219,8 +219,19 @@ func (l *load) failed(err error) {
 }
 
 // created waits until all events that were begun have been acknowledged.
-func (l *load) created() error {
-	l.creating.Wait()
+func (l *load) created(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		l.creating.Wait()
+		close(done)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("not every event in %s could be created: %w", l.namespace, context.Cause(ctx))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
@@ -256,21 +267,24 @@ func (l *load) burst(ctx context.Context, events int) error {
 	return l.reach(ctx, before+int(share*float64(l.total()-before)))
 }
 
-// next waits until another request arrives than had arrived when it was called,
-// and returns how long that took since a time.
-func (l *load) next(ctx context.Context, since time.Time, most time.Duration) (time.Duration, error) {
-	before := l.receiver.Total().Requests
+// requests is how many have arrived.
+func (l *load) requests() int { return l.receiver.Total().Requests }
+
+// next waits until more requests have arrived than before, and returns how long
+// that took since a time: 0 if there were some already.
+func (l *load) next(ctx context.Context, before int, since time.Time, most time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	err := l.receiver.Wait(ctx, func() bool { return l.receiver.Total().Requests > before })
-	if err != nil {
+	if l.requests() > before {
+		return 0, nil
+	}
+	if l.receiver.Wait(ctx, func() bool { return l.requests() > before }) != nil {
 		return 0, fmt.Errorf("nothing arrived within %.0f s", time.Since(since).Seconds())
 	}
 	return time.Since(since), nil
 }
 
-// close ends the receiver and waits for the creators, whose context has ended or
-// who are done.
+// close ends the receiver. Creators end with their context.
 func (l *load) close() error { return l.receiver.Close() }
 
 // count is what came of a load.
@@ -285,7 +299,7 @@ type count struct {
 // settle waits until all that was acknowledged has arrived and is recorded, for
 // as long as its patience lasts, and counts.
 func (l *load) settle(ctx context.Context) (count, error) {
-	if err := l.created(); err != nil {
+	if err := l.created(ctx); err != nil {
 		return count{}, err
 	}
 	l.mu.Lock()

@@ -15,12 +15,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 // options are the command line.
@@ -42,6 +46,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(2)
 	}
+	// Clients complain into it; what they cannot do is an error, too.
+	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard)))
 	// The first Ctrl-C ends everything in order; a second one ends this process
 	// at once, and its children with it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

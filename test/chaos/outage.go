@@ -16,20 +16,16 @@ const goesOnMost = 30 * time.Second
 // lost too, and killed and restarted.
 func apiServerAway(ctx context.Context, t *trial) error {
 	pauses := pick(t.options, []time.Duration{5 * time.Second, 30 * time.Second}, []time.Duration{5 * time.Second, 12 * time.Second})
+	server := t.cp.APIServer
 	var outages []outage
 	for _, length := range pauses {
-		outages = append(outages, outage{fmt.Sprintf("paused for %v", length), func(ctx context.Context) error {
-			if err := t.cp.APIServer.Pause(); err != nil {
-				return err
-			}
-			if err := sleep(ctx, length); err != nil {
-				return err
-			}
-			return t.cp.APIServer.Resume()
-		}})
+		outages = append(outages, outage{
+			name: fmt.Sprintf("paused for %v", length), length: length,
+			begin: server.Pause, end: func(context.Context) error { return server.Resume() },
+		})
 	}
 	for range pick(t.options, 2, 1) {
-		outages = append(outages, outage{"killed", t.crash(t.cp.APIServer)})
+		outages = append(outages, t.crash(server))
 	}
 	return outlive(ctx, t, "API server", outages)
 }
@@ -39,32 +35,28 @@ func apiServerAway(ctx context.Context, t *trial) error {
 func etcdAway(ctx context.Context, t *trial) error {
 	var outages []outage
 	for range pick(t.options, 4, 2) {
-		outages = append(outages, outage{"killed", t.crash(t.cp.Etcd)})
+		outages = append(outages, t.crash(t.cp.Etcd))
 	}
 	return outlive(ctx, t, "etcd", outages)
 }
 
-// outage is something that breaks and is whole again when break returns.
+// outage is something that breaks for a while.
 type outage struct {
-	name  string
-	cause func(context.Context) error
+	name   string
+	length time.Duration
+	begin  func() error
+	end    func(context.Context) error
 }
 
 // crash kills a process and starts it again after a while.
-func (t *trial) crash(p *controlplane.Process) func(context.Context) error {
-	down := t.between(0, 3*time.Second)
-	return func(ctx context.Context) error {
-		if err := p.Kill(); err != nil {
-			return err
-		}
-		if err := sleep(ctx, down); err != nil {
-			return err
-		}
+func (t *trial) crash(p *controlplane.Process) outage {
+	length := t.between(0, 3*time.Second)
+	return outage{name: fmt.Sprintf("killed for %.1f s", length.Seconds()), length: length, begin: p.Kill, end: func(ctx context.Context) error {
 		if err := p.Start(ctx); err != nil {
 			return err
 		}
 		return t.cp.WaitReady(ctx)
-	}
+	}}
 }
 
 // outlive lets one outage after the other happen under load, with an operator
@@ -88,12 +80,19 @@ func outlive(ctx context.Context, t *trial, what string, outages []outage) error
 			return err
 		}
 		ended := len(op.ends())
-		t.say("%s %s after %d of %d deliveries", what, o.name, l.receiver.Total().Accepted, l.total())
-		if err := o.cause(ctx); err != nil {
+		t.say("%s to be %s after %d of %d deliveries", what, o.name, l.receiver.Total().Accepted, l.total())
+		if err := o.begin(); err != nil {
+			return err
+		}
+		if err := sleep(ctx, o.length); err != nil {
+			return err
+		}
+		before := l.requests()
+		if err := o.end(ctx); err != nil {
 			return err
 		}
 		t.runs++
-		took, err := l.next(ctx, time.Now(), 2*goesOnMost)
+		took, err := l.next(ctx, before, time.Now(), 2*goesOnMost)
 		if err != nil {
 			t.fail("%s: %v", o.name, err)
 			return t.judge(ctx, l, t.runs*everyone)

@@ -141,7 +141,7 @@ func (l *load) latencies() (latencies, error) {
 // so, and exactly one. Then it removes the Webhooks, so that they do not occupy
 // the scenarios that follow.
 func (l *load) recorded(ctx context.Context) error {
-	if err := l.created(); err != nil {
+	if err := l.created(ctx); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, l.patience)
