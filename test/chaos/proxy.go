@@ -82,7 +82,7 @@ func startProxy(account *rest.Config, rng *rand.Rand) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := url.Parse(account.Host)
+	server, err := url.Parse(account.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func startProxy(account *rest.Config, rng *rand.Rand) (*proxy, error) {
 		watches: map[*stream]bool{}, held: map[string]chan struct{}{},
 	}
 	p.upstream = &httputil.ReverseProxy{
-		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(server) },
 		Transport:      transport,
 		FlushInterval:  -1, // watches
 		ModifyResponse: p.answered,
@@ -213,6 +213,12 @@ func target(path string) (resource string, collection bool) {
 	return parts[0], len(parts) == 1
 }
 
+// watches tells whether a request is for a watch.
+func watches(r *http.Request) bool {
+	watch := r.URL.Query().Get("watch")
+	return watch == "true" || watch == "1"
+}
+
 // read passes on a list or a watch, unless it is held.
 func (p *proxy) read(w http.ResponseWriter, r *http.Request, resource string) {
 	p.mu.Lock()
@@ -226,7 +232,7 @@ func (p *proxy) read(w http.ResponseWriter, r *http.Request, resource string) {
 			return
 		}
 	}
-	if watch := r.URL.Query().Get("watch"); watch != "true" && watch != "1" {
+	if !watches(r) {
 		p.upstream.ServeHTTP(w, r)
 		return
 	}
@@ -280,7 +286,7 @@ var reasons = map[int]metav1.StatusReason{
 func refuse(w http.ResponseWriter, code int) {
 	status := metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Reason: reasons[code], Code: int32(code), //nolint:gosec // a status code
+		Status:   metav1.StatusFailure, Reason: reasons[code], Code: int32(code),
 		Message: fmt.Sprintf("the proxy of a fault scenario says %d", code),
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -289,8 +295,12 @@ func refuse(w http.ResponseWriter, code int) {
 		w.Header().Set("Retry-After", "1")
 		status.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 	}
+	body, err := json.Marshal(status)
+	if err != nil {
+		panic(err) // it is made of strings and numbers
+	}
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(status)
+	_, _ = w.Write(body)
 }
 
 // answered sees each answer of the API server: what it has carried out may be
@@ -302,7 +312,7 @@ func (p *proxy) answered(r *http.Response) error {
 		p.mu.Unlock()
 		return errDropped
 	}
-	if watch := r.Request.URL.Query().Get("watch"); watch == "true" || watch == "1" {
+	if watches(r.Request) {
 		if r.StatusCode == http.StatusGone {
 			p.expire()
 		}

@@ -94,11 +94,11 @@ func goodLoad(ctx context.Context, t *trial, events int, rate float64) (*load, e
 // ever after.
 func (t *trial) flaps(answers int) []receiver.Answer {
 	var all []receiver.Answer
-	long := t.rng.IntN(answers / 2)
-	for len(all) < answers {
+	opens := t.rng.IntN(answers / 2)
+	for opened := false; len(all) < answers; {
 		failures := 1 + t.rng.IntN(3)
-		if len(all) <= long && long < len(all)+failures {
-			failures = 8
+		if !opened && len(all) >= opens {
+			failures, opened = 8, true
 		}
 		for range failures {
 			all = append(all, receiver.Answer{Status: 500})

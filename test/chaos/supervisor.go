@@ -162,14 +162,6 @@ func leader(ctx context.Context, replicas ...*replica) (*replica, error) {
 	return found, nil
 }
 
-// other returns the replica of two that is not the given one.
-func other(r *replica, two []*replica) *replica {
-	if two[0] == r {
-		return two[1]
-	}
-	return two[0]
-}
-
 // deploy starts as many operators as there are names, under one lease.
 func (t *trial) deploy(ctx context.Context, names ...string) ([]*replica, error) {
 	all := make([]*replica, len(names))
