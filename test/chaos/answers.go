@@ -44,6 +44,13 @@ func badAnswers(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
+	before := p.count().requests
+	if err := sleep(ctx, quietTime); err != nil {
+		return err
+	}
+	if idle := p.count().requests - before; idle > quietMost*int(quietTime.Seconds()) {
+		t.fail("%d requests in %v after everything was done", idle, quietTime)
+	}
 	return nil
 }
 
@@ -70,13 +77,6 @@ func answerBadly(ctx context.Context, t *trial, p *proxy, f faults) error {
 	}
 	t.note("%d requests for %d deliveries, %.0f/s, of which %d went wrong",
 		requests, l.total(), float64(requests)/time.Since(began).Seconds(), bad)
-
-	if err := sleep(ctx, quietTime); err != nil {
-		return err
-	}
-	if idle := p.count().requests - after.requests; idle > quietMost*int(quietTime.Seconds()) {
-		t.fail("%d requests in %v after everything was done", idle, quietTime)
-	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -19,10 +20,14 @@ import (
 // scenario is a fault and what is expected of the operator under it.
 type scenario struct {
 	id, title string
-	// options say which control plane it is played on; nil: the one that most
-	// scenarios share.
+	play      func(context.Context, *trial) error
+
+	// control says which control plane of its own it is played on; nil: the one
+	// that most scenarios share.
 	control func(*stageOptions)
-	play    func(context.Context, *trial) error
+	// beside names another scenario that it is played at the same time as, if
+	// both are wanted: both wait for leases most of the time.
+	beside string
 }
 
 // scenarios in the order in which they run.
@@ -36,13 +41,13 @@ var scenarios = []scenario{
 	{id: "F7", title: "watches dropped, and expired", play: brokenWatches},
 	{id: "F8", title: "leader paused, its Lease deleted", play: leaderPaused},
 	{id: "F9", title: "one hangs, one fails, one flaps", play: badReceivers},
-	{id: "F10", title: "etcd full, then freed", control: smallQuota, play: etcdFull},
+	{id: "F10", title: "etcd full, then freed", play: etcdFull, control: smallQuota, beside: "F4"},
 	{id: "F11", title: "permission to write withdrawn", play: permissionWithdrawn},
 	{id: "F12", title: "webhooks and events applied together", play: appliedTogether},
 }
 
 // limit is what one scenario may take: a guard against one that never ends.
-const limit = 6 * time.Minute
+const limit = 8 * time.Minute
 
 // verdict is what came of a scenario.
 type verdict struct {
@@ -84,8 +89,10 @@ type trial struct {
 // chaos is one run of the program.
 type chaos struct {
 	options
+	began time.Time
+
+	mu      sync.Mutex // guards what follows
 	console io.Writer
-	began   time.Time
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
@@ -116,9 +123,17 @@ func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err erro
 			err = errors.Join(err, shared.close())
 		}
 	}()
-	var all []*verdict
+	var wanted []scenario
 	for _, s := range scenarios {
-		if !c.wants(s) {
+		if c.wants(s) {
+			wanted = append(wanted, s)
+		}
+	}
+	verdicts := make([]*verdict, len(wanted))
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	for i, s := range wanted {
+		if verdicts[i] != nil {
 			continue
 		}
 		if s.control == nil && shared == nil {
@@ -127,25 +142,41 @@ func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err erro
 				return nil, err
 			}
 		}
-		began := time.Now()
-		v := c.playOne(ctx, s, shared, dir)
-		v.took = time.Since(began)
+		for j, other := range wanted {
+			if other.beside == s.id {
+				verdicts[j] = &verdict{}
+				beside.Go(func() { *verdicts[j] = *c.playOne(ctx, other, nil, dir) })
+			}
+		}
+		verdicts[i] = c.playOne(ctx, s, shared, dir)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		outcome := "passed"
-		if v.failed() {
-			outcome = "FAILED: " + strings.Join(v.problems, "; ")
-		}
-		c.say("%-3s %s", s.id, outcome)
-		all = append(all, v)
 	}
-	return all, nil
+	beside.Wait()
+	return verdicts, ctx.Err()
 }
 
 // playOne plays one scenario and puts everything in order after it.
 func (c *chaos) playOne(ctx context.Context, s scenario, shared *stage, dir string) *verdict {
+	began := time.Now()
+	v := c.try(ctx, s, shared, dir)
+	v.took = time.Since(began)
+	outcome := "passed"
+	if v.failed() {
+		outcome = "FAILED: " + strings.Join(v.problems, "; ")
+	}
+	if ctx.Err() == nil {
+		c.say("%-3s %s", s.id, outcome)
+	}
+	return v
+}
+
+func (c *chaos) try(ctx context.Context, s scenario, shared *stage, dir string) *verdict {
 	t := &trial{stage: shared, verdict: verdict{scenario: s}}
+	if shared == nil {
+		t.stage = &stage{chaos: c} // to be able to speak
+	}
 	t.rng = rand.New(rand.NewPCG(c.seed, seedOf(s.id)))
 	c.say("%-3s %s", s.id, s.title)
 	if s.control != nil {
@@ -189,6 +220,8 @@ func seedOf(id string) uint64 {
 
 // say prints a line of progress.
 func (c *chaos) say(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	fmt.Fprintf(c.console, "%6.1f s  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
