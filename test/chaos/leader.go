@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -27,12 +30,7 @@ func leaderPaused(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	for range pick(t.options, 3, 1) {
-		if err := deleteLease(ctx, t, replicas); err != nil {
-			return err
-		}
-	}
-	return nil
+	return deleteLease(ctx, t, replicas)
 }
 
 func pauseLeader(ctx context.Context, t *trial, replicas []*replica) error {
@@ -113,38 +111,77 @@ func begunAfter(requests []receiver.Arrival, woken time.Time) int {
 	return n
 }
 
+// deleteLease deletes the Lease, again and again until it is the other replica
+// that makes a new one: who comes first is a matter of chance, and the old leader
+// must notice in time. Its chance is worst right after a renewal, and the time to
+// notice longest.
 func deleteLease(ctx context.Context, t *trial, replicas []*replica) error {
 	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 50 * time.Millisecond})
 	if err != nil {
 		return err
 	}
-	before, err := leader(ctx, replicas...)
+	if _, err := leader(ctx, replicas...); err != nil {
+		return err
+	}
+	before, err := t.renewal(ctx, holding{})
 	if err != nil {
 		return err
 	}
-	if err := l.burst(ctx, pick(t.options, 200, 100)); err != nil {
-		return err
+	deletions := pick(t.options, 8, 5)
+	after, deleted := before, 0
+	for after.holder == before.holder && deleted < deletions {
+		if after, err = t.renewal(ctx, after); err != nil {
+			return err
+		}
+		if after.holder != before.holder {
+			break
+		}
+		// Both would have something to send for longer than it takes to notice.
+		l.begin(ctx, 120, fullSpeed)
+		if err := sleep(ctx, t.between(100*time.Millisecond, 300*time.Millisecond)); err != nil {
+			return err
+		}
+		if err := t.forgetLease(ctx); err != nil {
+			return err
+		}
+		deleted++
+		if after, err = t.renewal(ctx, after); err != nil {
+			return err
+		}
 	}
-	if err := t.admin.Delete(ctx, lease()); err != nil {
-		return err
+	t.runs += deleted
+	who := "the leader always made the new one"
+	if after.holder != before.holder {
+		who = "then the other one led"
 	}
-	t.runs++
-	t.say("deleted the Lease after %d of %d deliveries", l.receiver.Total().Accepted, l.total())
-	// Long enough for a leader to be found again, and for one that is none any
-	// more to notice.
-	part := pick(t.options, 100, 50)
-	l.begin(ctx, part, float64(part)/beliefTime.Seconds())
-	if err := t.judge(ctx, l, everyone); err != nil {
-		return err
-	}
-	after, err := leader(ctx, replicas...)
+	t.say("deleted the Lease %d times; %s", deleted, who)
+	duplicates := t.duplicates
+	err = t.judge(ctx, l, everyone)
+	t.note("Lease deleted %d times, %s: duplicates %d (bound %d)", deleted, who, t.duplicates-duplicates, everyone)
+	return err
+}
+
+// holding says who holds the Lease, and since when at the latest.
+type holding struct {
+	holder  string
+	renewed time.Time
+}
+
+// renewal waits until the Lease is held and was renewed since, and returns how it
+// is held now.
+func (t *trial) renewal(ctx context.Context, since holding) (holding, error) {
+	var now holding
+	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		found := lease()
+		err := t.admin.Get(ctx, client.ObjectKeyFromObject(found), found)
+		if err != nil || found.Spec.HolderIdentity == nil || found.Spec.RenewTime == nil {
+			return false, client.IgnoreNotFound(err)
+		}
+		now = holding{*found.Spec.HolderIdentity, found.Spec.RenewTime.Time}
+		return now.holder != "" && !now.renewed.Equal(since.renewed), nil
+	})
 	if err != nil {
-		return err
+		return holding{}, fmt.Errorf("waiting for the Lease: %w", err)
 	}
-	if before == after {
-		t.note("Lease deleted: the leader kept it")
-	} else {
-		t.note("Lease deleted: the other one leads")
-	}
-	return nil
+	return now, nil
 }
