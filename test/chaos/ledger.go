@@ -287,6 +287,13 @@ func (l *load) next(ctx context.Context, before int, since time.Time, most time.
 // close ends the receiver. Creators end with their context.
 func (l *load) close() error { return l.receiver.Close() }
 
+// discard removes what would go on to be delivered.
+func (l *load) discard(ctx context.Context) error {
+	return errors.Join(
+		l.trial.admin.DeleteAllOf(ctx, &v1alpha1.WebhookEvent{}, client.InNamespace(l.namespace)),
+		l.trial.admin.DeleteAllOf(ctx, &v1alpha1.Webhook{}, client.InNamespace(l.namespace)))
+}
+
 // count is what came of a load.
 type count struct {
 	pairs, lost, duplicates int

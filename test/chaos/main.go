@@ -23,6 +23,7 @@ import (
 	"strings"
 	"syscall"
 
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
@@ -47,7 +48,9 @@ func main() {
 		os.Exit(2)
 	}
 	// Clients complain into it; what they cannot do is an error, too.
-	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard)))
+	quiet := zap.New(zap.WriteTo(io.Discard))
+	ctrl.SetLogger(quiet)
+	klog.SetLogger(quiet)
 	// The first Ctrl-C ends everything in order; a second one ends this process
 	// at once, and its children with it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

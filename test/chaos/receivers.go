@@ -138,8 +138,8 @@ func (l *load) latencies() (latencies, error) {
 }
 
 // recorded waits until everything that cannot be delivered has a record that says
-// so, and exactly one. Then it removes the Webhooks, so that they do not occupy
-// the scenarios that follow.
+// so, and exactly one. Then it removes it all, so that it does not occupy the
+// scenarios that follow.
 func (l *load) recorded(ctx context.Context) error {
 	if err := l.created(ctx); err != nil {
 		return err
@@ -163,5 +163,5 @@ func (l *load) recorded(ctx context.Context) error {
 	}
 	total := l.receiver.Total()
 	l.trial.note("%d records of what cannot be delivered, after %d requests", c.pairs, total.Requests)
-	return l.trial.admin.DeleteAllOf(ctx, &v1alpha1.Webhook{}, client.InNamespace(l.namespace))
+	return l.discard(ctx)
 }

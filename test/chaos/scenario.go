@@ -302,6 +302,12 @@ func (t *trial) end(ctx context.Context) {
 	if ctx.Err() == nil {
 		errs = append(errs, t.mend(ctx))
 	}
+	// What could not be delivered would be tried again while others are played.
+	for _, l := range t.loads {
+		if t.failed() && ctx.Err() == nil {
+			errs = append(errs, l.discard(ctx))
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		t.fail("cleaning up: %v", err)
 	}
