@@ -34,8 +34,8 @@ func appliedTogether(ctx context.Context, t *trial) error {
 		return err
 	}
 	pairs := &together{trial: t, load: l}
-	seen, unseen := pick(t.options, 550, 100), pick(t.options, 300, 60)
-	batches, batch := pick(t.options, 3, 2), pick(t.options, 50, 20)
+	seen, unseen := pick(t.options, 640, 100), pick(t.options, 300, 60)
+	batches, batch := pick(t.options, 3, 2), 20
 	t.say("%d pairs by client, %d by kubectl", seen, batches*batch)
 	if err := pairs.create(ctx, seen); err != nil {
 		return err
