@@ -26,7 +26,9 @@ func smallQuota(o *stageOptions) { o.quota = quota }
 // etcdFull is F10: etcd is filled up under load, so that the operator can store
 // nothing and renew no lease, and then freed as the runbook says.
 func etcdFull(ctx context.Context, t *trial) error {
-	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 20 * time.Millisecond})
+	// More happens than such receivers can take, so that there is always
+	// something that could be sent.
+	l, err := t.newLoad(ctx, loadOptions{webhooks: fanOut, delay: 400 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -38,9 +40,8 @@ func etcdFull(ctx context.Context, t *trial) error {
 	if _, err := leader(ctx, op); err != nil {
 		return err
 	}
-	events := pick(t.options, 400, 150)
-	l.begin(ctx, events, 30)
-	if err := l.reach(ctx, t.moment(l, 0.1, 0.3)); err != nil {
+	l.begin(ctx, pick(t.options, 400, 150), 50)
+	if err := l.reach(ctx, t.moment(l, 0.05, 0.15)); err != nil {
 		return err
 	}
 	t.say("filling etcd after %d of %d deliveries", l.receiver.Total().Accepted, l.total())
@@ -50,7 +51,7 @@ func etcdFull(ctx context.Context, t *trial) error {
 	}
 	full, before := time.Now(), l.requests()
 	t.runs++
-	t.say("full after %d objects of %d KiB", filled, fillerSize>>10)
+	t.say("full after %d objects of %d KiB, and %d deliveries", filled, fillerSize>>10, l.receiver.Total().Accepted)
 	// Long enough for the lease to be lost.
 	if err := sleep(ctx, pick(t.options, 30*time.Second, 13*time.Second)); err != nil {
 		return err

@@ -195,13 +195,13 @@ func (c *chaos) try(ctx context.Context, s scenario, shared *stage, dir string) 
 		}()
 		t.stage = own
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
-	if err := t.prepare(ctx); err != nil {
-		t.fail("%v", err)
-		return &t.verdict
+	err := t.prepare(bounded)
+	if err == nil {
+		err = s.play(bounded, t)
 	}
-	if err := s.play(ctx, t); err != nil {
+	if err != nil && ctx.Err() == nil { // an interruption is nobody's fault
 		t.fail("%v", err)
 	}
 	t.end(ctx)
