@@ -204,6 +204,7 @@ func (c *chaos) try(ctx context.Context, s scenario, shared *stage, dir string) 
 	if err != nil && ctx.Err() == nil { // an interruption is nobody's fault
 		t.fail("%v", err)
 	}
+	cancel() // nothing more is created, or started again
 	t.end(ctx)
 	return &t.verdict
 }
