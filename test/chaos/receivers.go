@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -129,15 +130,15 @@ func (n *neighbours) run(ctx context.Context) (latencies, error) {
 }
 
 // flaps draws a script: so many answers, in runs of up to three failures and two
-// successes, one longer run of failures that opens a circuit, and successes for
-// ever after.
+// successes, one longer run of failures that opens a circuit and fails its first
+// probe, and successes for ever after.
 func (t *trial) flaps(answers int) []receiver.Answer {
 	var all []receiver.Answer
 	opens := t.rng.IntN(answers / 2)
 	for opened := false; len(all) < answers; {
 		failures := 1 + t.rng.IntN(3)
 		if !opened && len(all) >= opens {
-			failures, opened = 8, true
+			failures, opened = circuit.Threshold+1, true
 		}
 		for range failures {
 			all = append(all, receiver.Answer{Status: 500})
