@@ -41,7 +41,7 @@ func (b *bench) watchLatency(ctx context.Context, s *store) error {
 	}
 	var times []float64
 	for _, e := range all {
-		times = append(times, milliseconds(seen.at[e.event.UID].Sub(e.posted)))
+		times = append(times, milliseconds(seen.of(e.event.UID).Sub(e.posted)))
 	}
 	b.figures.latency.bare.add(times)
 	b.say("bare watch   event created → seen: %s", describe(times))

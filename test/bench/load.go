@@ -23,7 +23,7 @@ func (c *scene) event(id int) *v1alpha1.WebhookEvent {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: fmt.Sprintf("horizon-%d", id)},
 		Spec: v1alpha1.WebhookEventSpec{
 			EventID:      int64(id),
-			EventType:    "clusters_deployed",
+			EventType:    c.eventType,
 			ResourcePath: "/music/player/web/web-prod",
 			Cluster:      &v1alpha1.ClusterInfo{ID: new(int64(61400)), Name: "web-prod", ApplicationName: "web", Env: "online"},
 			User:         &v1alpha1.UserInfo{ID: new(int64(1)), Name: "test", Email: "test@noreply.com"},
@@ -41,7 +41,7 @@ type created struct {
 func (b *bench) post(ctx context.Context, c *scene) (created, error) {
 	e := c.event(int(b.event.Add(1)))
 	posted := time.Now()
-	if err := c.store.admin.Create(ctx, e); err != nil {
+	if err := c.client.Create(ctx, e); err != nil {
 		return created{}, fmt.Errorf("creating an event: %w", err)
 	}
 	return created{e, posted}, nil
@@ -58,24 +58,43 @@ func (b *bench) burst(ctx context.Context, c *scene, events int, next func(creat
 	})
 }
 
-// paced creates events at a steady rate per second, whether earlier ones have
-// been answered or not.
+// paced creates events at a steady rate per second for a while, whether earlier
+// ones have been answered or not.
 func (b *bench) paced(ctx context.Context, c *scene, rate float64, length time.Duration) ([]created, error) {
-	events := max(int(rate*length.Seconds()), 1)
-	began := time.Now()
+	while, stop := context.WithTimeout(ctx, length)
+	defer stop()
+	return b.pacedWhile(ctx, while, c, rate)
+}
+
+// pacedWhile is paced until while ends.
+func (b *bench) pacedWhile(ctx, while context.Context, c *scene, rate float64) ([]created, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var all []created
-	err := each(ctx, events, events, func(ctx context.Context, i int) error {
-		if err := sleep(ctx, time.Until(began.Add(time.Duration(float64(i)/rate*float64(time.Second))))); err != nil {
-			return err
+	began := time.Now()
+	for i := 0; ; i++ {
+		select {
+		case <-time.After(time.Until(began.Add(time.Duration(float64(i) / rate * float64(time.Second))))):
+		case <-while.Done():
+		case <-ctx.Done():
 		}
-		e, err := b.post(ctx, c)
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, e)
-		return err
-	})
-	return all, err
+		if while.Err() != nil || ctx.Err() != nil {
+			wg.Wait()
+			return all, context.Cause(ctx)
+		}
+		wg.Go(func() {
+			e, err := b.post(ctx, c)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, e)
+		})
+	}
 }
 
 // sightings are the times at which a watch has shown each event first.
@@ -119,6 +138,13 @@ func (s *sightings) add(event types.UID, now time.Time) {
 	s.tell()
 }
 
+// of returns when an event was seen.
+func (s *sightings) of(event types.UID) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at[event]
+}
+
 func (s *sightings) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,14 +180,15 @@ func (s *sightings) wait(ctx context.Context, events int) error {
 // awaitArrivals waits until the first so many receivers have got each of so
 // many events, and returns what came to them.
 func (b *bench) awaitArrivals(ctx context.Context, events, receivers int) ([]arrival, error) {
-	for {
+	var found []arrival
+	for looked := 0; ; {
 		all, changed := b.receivers.look()
-		var found []arrival
-		for _, a := range all {
+		for _, a := range all[looked:] {
 			if a.receiver < receivers {
 				found = append(found, a)
 			}
 		}
+		looked = len(all)
 		if len(found) >= events*receivers {
 			return found, nil
 		}

@@ -35,8 +35,9 @@ type arrival struct {
 
 // playReceivers runs the receivers, each with a port of its own. Its first line
 // names their addresses. Then a line "receiver script" on in sets how one
-// answers, "cpu" asks for the CPU time used in seconds; each is answered by a
-// line that begins with "=". Other lines tell of arrivals: receiver, time in
+// answers, "receiver down" and "receiver up" take it off the network and bring it
+// back, "cpu" asks for the CPU time used in seconds; each is answered by a line
+// that begins with "=". Other lines tell of arrivals: receiver, time in
 // Unix nanoseconds, webhook-id. It ends when in does.
 func playReceivers(in io.Reader, out io.Writer) error {
 	var mu sync.Mutex
@@ -86,21 +87,35 @@ func playReceivers(in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		answers, err := receiver.ParseScript(script)
-		if err != nil {
+		if err := direct(all[i], script); err != nil {
 			return err
 		}
-		for n := range answers {
-			answers[n].Body = answerBody
-		}
-		all[i].Script("/", answers...)
-		all[i].Forget()
 		say("=ok")
 		if err := flush(); err != nil {
 			return err
 		}
 	}
 	return commands.Err()
+}
+
+// direct tells a receiver what to do.
+func direct(r *receiver.Receiver, script string) error {
+	switch script {
+	case "down":
+		return r.Down()
+	case "up":
+		return r.Up()
+	}
+	answers, err := receiver.ParseScript(script)
+	if err != nil {
+		return err
+	}
+	for n := range answers {
+		answers[n].Body = answerBody
+	}
+	r.Script("/", answers...)
+	r.Forget()
+	return nil
 }
 
 // ownCPU is the CPU time that this process has used, in seconds.
@@ -193,7 +208,11 @@ func (r *receivers) ask(format string, args ...any) (string, error) {
 	}
 }
 
-// script sets how a receiver answers, as receiver.ParseScript reads it.
+// url is the address of a receiver.
+func (r *receivers) url(i int) string { return "http://" + r.addresses[i] + "/" }
+
+// script sets how a receiver answers, as receiver.ParseScript reads it, or takes it
+// off the network ("down") or back ("up").
 func (r *receivers) script(i int, script string) error {
 	_, err := r.ask("%d %s", i, script)
 	return err

@@ -39,6 +39,7 @@ const (
 type store struct {
 	cp      *controlplane.ControlPlane
 	admin   client.WithWatch   // makes the load
+	crowd   client.Client      // the same, with a connection for each request under way
 	account client.WithWatch   // writes as the operator does
 	rest    rest.Interface     // the administrator's
 	etcd    string             // URL of etcd's metrics
@@ -76,6 +77,12 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 	}
 	scheme := install.Client.Scheme()
 	if s.admin, err = client.NewWithWatch(cp.Config(), client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	// Requests of one HTTP/2 client share a connection, and wait there for each other.
+	several := rest.CopyConfig(cp.Config())
+	several.NextProtos = []string{"http/1.1"}
+	if s.crowd, err = client.New(several, client.Options{Scheme: scheme}); err != nil {
 		return nil, err
 	}
 	clients, err := kubernetes.NewForConfig(cp.Config())
@@ -130,14 +137,17 @@ func (s *store) stop() error {
 // of them at the first receiver and so on.
 type scene struct {
 	store     *store
+	client    client.Client // creates its events
 	namespace string
+	eventType string
 	webhooks  []*v1alpha1.Webhook
 }
 
-// newScene makes a scene.
-func (b *bench) newScene(ctx context.Context, s *store, webhooks int) (*scene, error) {
+// newScene makes a scene. What its Webhooks are to have otherwise than usual, adjust
+// gives them.
+func (b *bench) newScene(ctx context.Context, s *store, webhooks int, adjust ...func(i int, w *v1alpha1.Webhook)) (*scene, error) {
 	b.number++
-	c := &scene{store: s, namespace: fmt.Sprintf("bench-%d", b.number)}
+	c := &scene{store: s, client: s.admin, namespace: fmt.Sprintf("bench-%d", b.number), eventType: "clusters_deployed"}
 	if err := s.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}); err != nil {
 		return nil, fmt.Errorf("making a namespace: %w", err)
 	}
@@ -153,12 +163,15 @@ func (b *bench) newScene(ctx context.Context, s *store, webhooks int) (*scene, e
 		w := &v1alpha1.Webhook{
 			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: fmt.Sprintf("webhook-%d", i)},
 			Spec: v1alpha1.WebhookSpec{
-				URL:       "http://" + b.receivers.addresses[i] + "/",
+				URL:       b.receivers.url(i),
 				Triggers:  []v1alpha1.Trigger{v1alpha1.TriggerAny},
 				SecretRef: &v1alpha1.SecretKeyReference{Name: secretName, Key: secretKey},
 				// Nothing is to be deleted while figures are taken.
 				Retention: v1alpha1.RetentionPolicy{Limit: new(int32(10000))},
 			},
+		}
+		for _, change := range adjust {
+			change(i, w)
 		}
 		if err := s.admin.Create(ctx, w); err != nil {
 			return nil, fmt.Errorf("making a webhook: %w", err)
