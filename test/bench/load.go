@@ -6,7 +6,9 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -102,33 +104,65 @@ type sightings struct {
 	mu      sync.Mutex
 	at      map[types.UID]time.Time
 	last    time.Time
-	ended   bool
+	failure error
 	changed chan struct{} // closed, and replaced, at each change
 }
 
 // sight watches the events of a scene that are in a result, or all of them if
-// it is empty, until ctx ends.
+// it is empty, until ctx ends. An API server that is busy ends watches that it
+// takes for slow ones; they go on from where they were.
 func sight(ctx context.Context, c *scene, result v1alpha1.EventResult) (*sightings, error) {
-	options := []client.ListOption{client.InNamespace(c.namespace)}
+	options := client.ListOptions{Namespace: c.namespace}
 	if result != "" {
-		options = append(options, client.MatchingFields{"status.result": string(result)})
+		options.FieldSelector = fields.OneTermEqualSelector("status.result", string(result))
 	}
-	w, err := c.store.admin.Watch(ctx, &v1alpha1.WebhookEventList{}, options...)
+	var list v1alpha1.WebhookEventList
+	if err := c.store.admin.List(ctx, &list, &options); err != nil {
+		return nil, fmt.Errorf("listing events: %w", err)
+	}
+	s := &sightings{at: map[types.UID]time.Time{}, changed: make(chan struct{})}
+	for i := range list.Items {
+		s.add(list.Items[i].UID, time.Now())
+	}
+	from := list.ResourceVersion
+	w, err := watchFrom(ctx, c.store.admin, options, from)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for err == nil {
+			if from, err = s.follow(w, from); err == nil {
+				w, err = watchFrom(ctx, c.store.admin, options, from)
+			}
+		}
+		s.end(err)
+	}()
+	return s, nil
+}
+
+func watchFrom(ctx context.Context, c client.WithWatch, o client.ListOptions, resourceVersion string) (watch.Interface, error) {
+	o.Raw = &metav1.ListOptions{ResourceVersion: resourceVersion}
+	w, err := c.Watch(ctx, &v1alpha1.WebhookEventList{}, &o)
 	if err != nil {
 		return nil, fmt.Errorf("watching events: %w", err)
 	}
-	s := &sightings{at: map[types.UID]time.Time{}, changed: make(chan struct{})}
-	go func() {
-		defer w.Stop()
-		for change := range w.ResultChan() {
-			e, ok := change.Object.(*v1alpha1.WebhookEvent)
-			if ok && change.Type == watch.Added {
-				s.add(e.UID, time.Now())
-			}
+	return w, nil
+}
+
+// follow reads a watch until it ends, and returns how far it came.
+func (s *sightings) follow(w watch.Interface, from string) (to string, err error) {
+	defer w.Stop()
+	for change := range w.ResultChan() {
+		e, ok := change.Object.(*v1alpha1.WebhookEvent)
+		if !ok {
+			return from, fmt.Errorf("watching events: %w", apierrors.FromObject(change.Object))
 		}
-		s.end()
-	}()
-	return s, nil
+		if change.Type == watch.Added {
+			s.add(e.UID, time.Now())
+		}
+		from = e.ResourceVersion
+	}
+	return from, nil
 }
 
 func (s *sightings) add(event types.UID, now time.Time) {
@@ -138,17 +172,10 @@ func (s *sightings) add(event types.UID, now time.Time) {
 	s.tell()
 }
 
-// of returns when an event was seen.
-func (s *sightings) of(event types.UID) time.Time {
+func (s *sightings) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.at[event]
-}
-
-func (s *sightings) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
+	s.failure = err
 	s.tell()
 }
 
@@ -159,20 +186,42 @@ func (s *sightings) tell() {
 
 // wait waits until so many events have been seen.
 func (s *sightings) wait(ctx context.Context, events int) error {
+	return s.until(ctx, func() error {
+		if len(s.at) < events {
+			return fmt.Errorf("%d of %d events have come", len(s.at), events)
+		}
+		return nil
+	})
+}
+
+// of waits until an event has been seen, and returns when that was.
+func (s *sightings) of(ctx context.Context, event types.UID) (at time.Time, err error) {
+	err = s.until(ctx, func() error {
+		var ok bool
+		if at, ok = s.at[event]; !ok {
+			return fmt.Errorf("event %s has not come", event)
+		}
+		return nil
+	})
+	return at, err
+}
+
+// until waits until nothing is missing any more.
+func (s *sightings) until(ctx context.Context, missing func() error) error {
 	for {
 		s.mu.Lock()
-		seen, ended, changed := len(s.at), s.ended, s.changed
+		short, failure, changed := missing(), s.failure, s.changed
 		s.mu.Unlock()
 		switch {
-		case seen >= events:
+		case short == nil:
 			return nil
-		case ended && ctx.Err() == nil:
-			return fmt.Errorf("the watch ended after %d of %d events", seen, events)
+		case failure != nil && ctx.Err() == nil:
+			return fmt.Errorf("%w: %w", short, failure)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d events, of which %d have come so far: %w", events, seen, context.Cause(ctx))
+			return fmt.Errorf("%w: %w", short, context.Cause(ctx))
 		}
 	}
 }
@@ -180,22 +229,28 @@ func (s *sightings) wait(ctx context.Context, events int) error {
 // awaitArrivals waits until the first so many receivers have got each of so
 // many events, and returns what came to them.
 func (b *bench) awaitArrivals(ctx context.Context, events, receivers int) ([]arrival, error) {
+	return b.awaitRequests(ctx, events*receivers, func(a arrival) bool { return a.receiver < receivers })
+}
+
+// awaitRequests waits until so many requests of a kind have come since the last
+// forget, and returns them; those that have come until then if the context ends.
+func (b *bench) awaitRequests(ctx context.Context, requests int, which func(arrival) bool) ([]arrival, error) {
 	var found []arrival
 	for looked := 0; ; {
 		all, changed := b.receivers.look()
 		for _, a := range all[looked:] {
-			if a.receiver < receivers {
+			if which(a) {
 				found = append(found, a)
 			}
 		}
 		looked = len(all)
-		if len(found) >= events*receivers {
+		if len(found) >= requests {
 			return found, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for %d requests, of which %d have come: %w", events*receivers, len(found), context.Cause(ctx))
+			return found, fmt.Errorf("waiting for %d requests, of which %d have come: %w", requests, len(found), context.Cause(ctx))
 		}
 	}
 }
