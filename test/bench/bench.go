@@ -102,7 +102,7 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 	if err := b.calibrate(ctx, s); err != nil {
 		return err
 	}
-	if b.wants(rowFast, rowSlow, rowLatency, rowWrites, rowIsolation) {
+	if b.wants(rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation) {
 		if err := b.repeat(ctx, s, func(pair int) error { return b.round(ctx, s, pair%2 == 0) }); err != nil {
 			return err
 		}
@@ -234,6 +234,11 @@ func (b *bench) operatorRound(ctx context.Context, s *store) error {
 	}
 	if b.wants(rowLatency, rowWrites) {
 		if err := b.requestLatency(ctx, s); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowStorm) {
+		if err := b.storm(ctx, s); err != nil {
 			return err
 		}
 	}

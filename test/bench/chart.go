@@ -160,6 +160,15 @@ func (b *bench) draw() ([]string, error) {
 			lines: []line{distribution("to the request at a receiver", f.latency.ours), distribution("to a bare watch", f.latency.bare)},
 		}
 	}
+	if len(f.storm.with.request) > 0 {
+		charts["storm"] = chart{
+			title: fmt.Sprintf("From an event's creation, 20 a second, beside %d of another namespace", b.crowd), x: "milliseconds", y: "%", logX: true,
+			lines: []line{
+				distribution("to the request at a receiver", f.storm.with.request), distribution("to a bare watch", f.storm.with.seen),
+				distribution("to the request, without them", f.storm.without.request),
+			},
+		}
+	}
 	if len(f.isolation.ours.times) > 0 {
 		charts["isolation"] = chart{
 			title: "From an event's creation to the request at 18 of 20 receivers", x: "milliseconds", y: "%", logX: true,

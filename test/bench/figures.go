@@ -9,7 +9,8 @@ import (
 type figures struct {
 	few, slow, many struct{ ours, bare bursts }
 	latency         struct{ ours, bare distributions }
-	statusWrites    []float64                         // of each Webhook's status, in parts of what it may have
+	statusWrites    []float64 // of each Webhook's status, in parts of what it may have
+	storm           storms
 	isolation       struct{ ours, bare isolation }    // bare: while all behave
 	full            struct{ ours, bare bursts }       // bare: with an empty store
 	starts          []float64                         // seconds to the first delivery
@@ -37,6 +38,14 @@ func (d *distributions) add(times []float64) { *d = append(*d, times) }
 
 func (d distributions) quantiles(q float64) []float64 {
 	return mapped(d, func(times []float64) float64 { return quantile(times, q) })
+}
+
+// latest is the list of the latest pair.
+func (d distributions) latest() []float64 { return d[len(d)-1] }
+
+// describe tells the median of the pairs' quantiles.
+func (d distributions) describe() string {
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", median(d.quantiles(0.5)), median(d.quantiles(0.99)))
 }
 
 // mapped maps a list.
@@ -87,6 +96,9 @@ func (b *bench) rows() []row {
 			ID: rowWrites + "-webhooks", Name: "writes of each Webhook's status, per 10 s begun", Goal: 1, values: f.statusWrites,
 			Note: "while 20 events a second come",
 		})
+	}
+	if b.wants(rowStorm) {
+		all = append(all, b.stormRows()...)
 	}
 	if b.wants(rowIsolation) {
 		all = append(all, isolationRows(f.isolation.ours, f.isolation.bare)...)

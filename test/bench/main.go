@@ -33,6 +33,7 @@ type options struct {
 	webhooks int           // that follow each event
 	delay    time.Duration // that a slow receiver takes to answer
 	records  int           // in the store that is not empty
+	crowd    int           // events of a storm
 	rows     string
 	args     string // of the operator
 }
@@ -44,13 +45,14 @@ const (
 	rowLatency   = "latency"
 	rowWrites    = "writes"
 	rowIsolation = "isolation"
+	rowStorm     = "storm"
 	rowMemory    = "memory"
 	rowFull      = "full"
 	rowStart     = "start"
 	rowSize      = "size"
 )
 
-var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowIsolation, rowMemory, rowFull, rowStart, rowSize}
+var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowMemory, rowFull, rowStart, rowSize}
 
 // manyWebhooks is how many follow an event where there are to be many.
 const manyWebhooks = 20
@@ -96,6 +98,7 @@ func parseOptions() (options, error) {
 	flags.IntVar(&o.webhooks, "webhooks", 4, "webhooks that follow each event")
 	flags.DurationVar(&o.delay, "delay", 20*time.Millisecond, "how long slow receivers take to answer")
 	flags.IntVar(&o.records, "records", 50000, "records in the store that is not empty")
+	flags.IntVar(&o.crowd, "storm", 5000, "events of a storm")
 	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ","))
 	flags.StringVar(&o.args, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(os.Args[1:]) // exits by itself
@@ -106,7 +109,8 @@ func parseOptions() (options, error) {
 		setUnless(given["length"], &o.length, 2*time.Second)
 		setUnless(given["budget"], &o.budget, 170*time.Second)
 		setUnless(given["records"], &o.records, 5000)
-		setUnless(given["rows"], &o.rows, strings.Join(allRows[:5], ","))
+		setUnless(given["storm"], &o.crowd, 1000)
+		setUnless(given["rows"], &o.rows, strings.Join(allRows[:6], ","))
 	}
 	if o.rows == "" {
 		o.rows = strings.Join(allRows, ",")
@@ -119,8 +123,8 @@ func parseOptions() (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.pairs < 1 || o.events < 0 || o.records < 1 || o.length <= 0 || o.delay < 0:
-		return o, errors.New("--pairs, --records and --length must be positive, --events and --delay not negative")
+	case o.pairs < 1 || o.events < 0 || o.records < 1 || o.crowd < 1 || o.length <= 0 || o.delay < 0:
+		return o, errors.New("--pairs, --records, --storm and --length must be positive, --events and --delay not negative")
 	case o.webhooks < 1 || o.webhooks > manyWebhooks:
 		return o, fmt.Errorf("--webhooks must be from 1 to %d", manyWebhooks)
 	}

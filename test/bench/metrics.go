@@ -42,6 +42,17 @@ func (s samples) value(name string) (float64, error) {
 	return 0, fmt.Errorf("there is no metric %s", name)
 }
 
+// sum adds up a metric with all its labels.
+func (s samples) sum(name string) float64 {
+	sum := 0.0
+	for _, sample := range s {
+		if string(sample.Metric[model.MetricNameLabel]) == name {
+			sum += float64(sample.Value)
+		}
+	}
+	return sum
+}
+
 // apiServerMetrics are the API server's own.
 func (s *store) apiServerMetrics(ctx context.Context) (samples, error) {
 	text, err := s.rest.Get().AbsPath("/metrics").DoRaw(ctx)
