@@ -107,6 +107,11 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
+	if b.wants(rowDead) {
+		if err := b.dead(ctx, s); err != nil {
+			return err
+		}
+	}
 	if b.wants(rowMemory, rowFull, rowStart, rowSize) {
 		return b.withRecords(ctx, s, filepath.Join(dir, "full"))
 	}

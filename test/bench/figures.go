@@ -11,7 +11,8 @@ type figures struct {
 	latency         struct{ ours, bare distributions }
 	statusWrites    []float64 // of each Webhook's status, in parts of what it may have
 	storm           storms
-	isolation       struct{ ours, bare isolation }    // bare: while all behave
+	isolation       struct{ ours, bare isolation } // bare: while all behave
+	dead            death
 	full            struct{ ours, bare bursts }       // bare: with an empty store
 	starts          []float64                         // seconds to the first delivery
 	heap            struct{ ours, bare []float64 }    // of the operator, in bytes; bare: with an empty store
@@ -23,6 +24,17 @@ type bursts []throughput
 
 func (b bursts) cpu() []float64 {
 	return mapped(b, func(t throughput) float64 { return t.cpu.sum() })
+}
+
+// told is what the operator told of all of them.
+func (b bursts) told() told {
+	all := told{}
+	for _, t := range b {
+		for name, n := range t.told {
+			all[name] += n
+		}
+	}
+	return all
 }
 
 func (b *bursts) add(t throughput) { *b = append(*b, t) }
@@ -103,14 +115,17 @@ func (b *bench) rows() []row {
 	if b.wants(rowIsolation) {
 		all = append(all, isolationRows(f.isolation.ours, f.isolation.bare)...)
 	}
+	if b.wants(rowDead) {
+		all = append(all, b.deadRows()...)
+	}
 	return append(all, b.recordRows()...)
 }
 
 func (b *bench) throughputRow(id, name string, ours, bare bursts, note string) row {
 	return row{
 		ID: id, Name: name, Unit: "%", AtLeast: true, Goal: 85, values: of(ours.rates(), bare.rates(), percent),
-		Note: fmt.Sprintf("%.0f/s, a bare client's writes %.0f/s; all processes' CPU per delivery %.1f ms, with the bare client %.1f ms; %s",
-			median(ours.rates()), median(bare.rates()), median(ours.cpu()), median(bare.cpu()), note),
+		Note: fmt.Sprintf("%.0f/s, a bare client's writes %.0f/s; all processes' CPU per delivery %.1f ms, with the bare client %.1f ms%s; %s",
+			median(ours.rates()), median(bare.rates()), median(ours.cpu()), median(bare.cpu()), ours.told().note(), note),
 	}
 }
 

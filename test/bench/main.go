@@ -34,6 +34,8 @@ type options struct {
 	delay    time.Duration // that a slow receiver takes to answer
 	records  int           // in the store that is not empty
 	crowd    int           // events of a storm
+	waiting  int           // deliveries that wait for a dead receiver
+	hang     bool          // the dead receiver hangs instead of refusing connections
 	rows     string
 	args     string // of the operator
 }
@@ -46,13 +48,14 @@ const (
 	rowWrites    = "writes"
 	rowIsolation = "isolation"
 	rowStorm     = "storm"
+	rowDead      = "dead"
 	rowMemory    = "memory"
 	rowFull      = "full"
 	rowStart     = "start"
 	rowSize      = "size"
 )
 
-var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowMemory, rowFull, rowStart, rowSize}
+var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowDead, rowMemory, rowFull, rowStart, rowSize}
 
 // manyWebhooks is how many follow an event where there are to be many.
 const manyWebhooks = 20
@@ -99,6 +102,8 @@ func parseOptions() (options, error) {
 	flags.DurationVar(&o.delay, "delay", 20*time.Millisecond, "how long slow receivers take to answer")
 	flags.IntVar(&o.records, "records", 50000, "records in the store that is not empty")
 	flags.IntVar(&o.crowd, "storm", 5000, "events of a storm")
+	flags.IntVar(&o.waiting, "waiting", 10000, "deliveries that wait for a receiver that is dead")
+	flags.BoolVar(&o.hang, "dead-hangs", false, "let the dead receiver hang instead of refusing connections")
 	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ","))
 	flags.StringVar(&o.args, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(os.Args[1:]) // exits by itself
@@ -109,6 +114,7 @@ func parseOptions() (options, error) {
 		setUnless(given["length"], &o.length, 2*time.Second)
 		setUnless(given["budget"], &o.budget, 170*time.Second)
 		setUnless(given["records"], &o.records, 5000)
+		setUnless(given["waiting"], &o.waiting, 1000)
 		setUnless(given["storm"], &o.crowd, 1000)
 		setUnless(given["rows"], &o.rows, strings.Join(allRows[:6], ","))
 	}
@@ -123,8 +129,8 @@ func parseOptions() (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.pairs < 1 || o.events < 0 || o.records < 1 || o.crowd < 1 || o.length <= 0 || o.delay < 0:
-		return o, errors.New("--pairs, --records, --storm and --length must be positive, --events and --delay not negative")
+	case o.pairs < 1 || o.events < 0 || o.records < 1 || o.crowd < 1 || o.waiting < 1 || o.length <= 0 || o.delay < 0:
+		return o, errors.New("--pairs, --records, --storm, --waiting and --length must be positive, --events and --delay not negative")
 	case o.webhooks < 1 || o.webhooks > manyWebhooks:
 		return o, fmt.Errorf("--webhooks must be from 1 to %d", manyWebhooks)
 	}

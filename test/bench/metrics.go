@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -40,6 +41,11 @@ func (s samples) value(name string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("there is no metric %s", name)
+}
+
+// has tells whether there is a metric.
+func (s samples) has(name string) bool {
+	return slices.ContainsFunc(s, func(sample *model.Sample) bool { return string(sample.Metric[model.MetricNameLabel]) == name })
 }
 
 // sum adds up a metric with all its labels.
@@ -119,34 +125,86 @@ func (w writes) since(before writes) writes {
 // meters are the CPU seconds that each process has used.
 type meters struct{ apiServer, etcd, operator, receivers, bench float64 }
 
-// read reads the meters and the API server's count of writes.
-func (b *bench) read(ctx context.Context, s *store) (m meters, w writes, err error) {
+// reading is what all processes tell at a time.
+type reading struct {
+	meters
+	writes writes
+	told   told
+}
+
+// read asks all processes.
+func (b *bench) read(ctx context.Context, s *store) (r reading, err error) {
 	const cpu = "process_cpu_seconds_total"
 	f, err := s.apiServerMetrics(ctx)
 	if err != nil {
-		return m, nil, err
+		return r, err
 	}
-	w = countWrites(f)
-	if m.apiServer, err = f.value(cpu); err != nil {
-		return m, nil, err
+	r.writes = countWrites(f)
+	if r.apiServer, err = f.value(cpu); err != nil {
+		return r, err
 	}
 	if f, err = s.etcdMetrics(ctx); err != nil {
-		return m, nil, err
+		return r, err
 	}
-	if m.etcd, err = f.value(cpu); err != nil {
-		return m, nil, err
+	if r.etcd, err = f.value(cpu); err != nil {
+		return r, err
 	}
 	if s.op != nil {
 		if f, err = s.operatorMetrics(ctx); err != nil {
-			return m, nil, err
+			return r, err
 		}
-		if m.operator, err = f.value(cpu); err != nil {
-			return m, nil, err
+		if r.operator, err = f.value(cpu); err != nil {
+			return r, err
+		}
+		r.told = hear(f)
+	}
+	r.receivers, err = b.receivers.cpu()
+	r.bench = ownCPU()
+	return r, err
+}
+
+// Metrics of the operator's own.
+const (
+	attemptsMetric   = "webhook_operator_attempts_total"
+	deliveriesMetric = "webhook_operator_deliveries_total"
+	queueWaitMetric  = "webhook_operator_queue_wait_seconds"
+)
+
+// told is what the operator tells of its work, by metric. An operator that does
+// not serve one tells nothing of it.
+type told map[string]float64
+
+func hear(s samples) told {
+	t := told{}
+	for _, name := range []string{attemptsMetric, deliveriesMetric, queueWaitMetric + "_sum", queueWaitMetric + "_count"} {
+		if s.has(name) {
+			t[name] = s.sum(name)
 		}
 	}
-	m.receivers, err = b.receivers.cpu()
-	m.bench = ownCPU()
-	return m, w, err
+	return t
+}
+
+// since is what was told of the time since then.
+func (t told) since(before told) told {
+	since := told{}
+	for name, n := range t {
+		since[name] = n - before[name]
+	}
+	return since
+}
+
+// note says it in words that can follow others.
+func (t told) note() string {
+	var note strings.Builder
+	for _, m := range []struct{ metric, what string }{{attemptsMetric, "attempts"}, {deliveriesMetric, "deliveries"}} {
+		if n, ok := t[m.metric]; ok {
+			fmt.Fprintf(&note, "; %s as the operator counts: %.0f", m.what, n)
+		}
+	}
+	if waits := t[queueWaitMetric+"_count"]; waits > 0 {
+		fmt.Fprintf(&note, "; mean wait in its queue: %.1f ms", 1000*t[queueWaitMetric+"_sum"]/waits)
+	}
+	return note.String()
 }
 
 // per is the CPU time per delivery since an earlier reading, in milliseconds.

@@ -25,6 +25,7 @@ type throughput struct {
 	ends       []time.Duration // of each event, when it was seen to be dispatched and delivered
 	writes     writes
 	cpu        meters // per delivery, in milliseconds
+	told       told
 }
 
 func (t throughput) perSecond() float64 { return float64(t.deliveries) / t.length.Seconds() }
@@ -94,7 +95,7 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 	if err := sleep(ctx, time.Second); err != nil { // what follows from the first deliveries, such as Webhook status
 		return t, err
 	}
-	before, writesBefore, err := b.read(ctx, c.store)
+	before, err := b.read(ctx, c.store)
 	if err != nil {
 		return t, err
 	}
@@ -103,13 +104,13 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 	if err := errors.Join(b.burst(ctx, c, events, next), ended.wait(ctx, warmUps+events)); err != nil {
 		return t, err
 	}
-	after, writesAfter, err := b.read(ctx, c.store)
+	after, err := b.read(ctx, c.store)
 	if err != nil {
 		return t, err
 	}
 	t.webhooks, t.deliveries = len(c.webhooks), events*len(c.webhooks)
-	t.length, t.writes = ended.last.Sub(began), writesAfter.since(writesBefore)
-	t.cpu = after.per(t.deliveries, before)
+	t.length, t.writes = ended.last.Sub(began), after.writes.since(before.writes)
+	t.cpu, t.told = after.per(t.deliveries, before.meters), after.told.since(before.told)
 	for _, at := range ended.at {
 		if at.After(began) {
 			t.ends = append(t.ends, at.Sub(began))
