@@ -27,6 +27,7 @@ type bench struct {
 	began     time.Time
 	receivers *receivers
 	figures   figures
+	profiles  profiles
 	giveUp    context.CancelCauseFunc // ends the measurement
 
 	number int          // of the latest scene

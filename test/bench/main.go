@@ -26,6 +26,7 @@ type options struct {
 	binary, root, out string
 
 	short    bool
+	profile  bool          // take CPU profiles
 	pairs    int           // of a yardstick and the operator
 	length   time.Duration // of one phase, roughly
 	budget   time.Duration // of all
@@ -105,6 +106,7 @@ func parseOptions() (options, error) {
 	flags.IntVar(&o.waiting, "waiting", 10000, "deliveries that wait for a receiver that is dead")
 	flags.BoolVar(&o.hang, "dead-hangs", false, "let the dead receiver hang instead of refusing connections")
 	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ","))
+	flags.BoolVar(&o.profile, "profile", false, "take CPU profiles of the throughput phases, which cost a few percent themselves")
 	flags.StringVar(&o.args, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(os.Args[1:]) // exits by itself
 	given := map[string]bool{}

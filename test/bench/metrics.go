@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"path"
 	"regexp"
 	"slices"
@@ -69,18 +67,9 @@ func (s *store) apiServerMetrics(ctx context.Context) (samples, error) {
 }
 
 func (s *store) etcdMetrics(ctx context.Context) (samples, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.etcd, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
+	text, err := get(ctx, s.etcd)
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd for its metrics: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
 	}
 	return parseMetrics(text)
 }

@@ -106,8 +106,9 @@ database are cheaper than objects in an API, and absolute numbers of two machine
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "\nwritten: %s\n", strings.Join(append([]string{path}, charts...), ", "))
-	return nil
+	profiles, err := b.profiles.write(b.out, b.options.out)
+	fmt.Fprintf(b.out, "\nwritten: %s\n", strings.Join(slices.Concat([]string{path}, charts, profiles), ", "))
+	return err
 }
 
 func sorted(parts []string) string {

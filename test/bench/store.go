@@ -43,6 +43,7 @@ type store struct {
 	account client.WithWatch   // writes as the operator does
 	rest    rest.Interface     // the administrator's
 	etcd    string             // URL of etcd's metrics
+	pprof   string             // the address of the operator's profiles; empty if none are wanted
 	options operator.Options   // of the operator
 	stopped chan struct{}      // closed when the operator is about to be stopped
 	op      *operator.Operator // nil while none runs
@@ -102,6 +103,12 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: filepath.Join(o.out, logName),
 		// As config/manager has it, but without ten seconds for what hangs.
 		Args: append([]string{"--leader-elect", "--drain-seconds=1"}, strings.Fields(o.args)...),
+	}
+	if o.profile {
+		if s.pprof, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		s.options.Args = append(s.options.Args, "--pprof-bind-address="+s.pprof)
 	}
 	return s, nil
 }

@@ -100,10 +100,12 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 		return t, err
 	}
 	b.receivers.forget()
+	profiled := b.takeProfiles(ctx, c.store, next != nil)
 	began := time.Now()
 	if err := errors.Join(b.burst(ctx, c, events, next), ended.wait(ctx, warmUps+events)); err != nil {
 		return t, err
 	}
+	profiled()
 	after, err := b.read(ctx, c.store)
 	if err != nil {
 		return t, err
