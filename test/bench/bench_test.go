@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -89,5 +95,70 @@ func TestOverTimeCountsDeliveries(t *testing.T) {
 	want := []point{{0.25, 16}, {0.75, 8}}
 	if diff := cmp.Diff(want, l.points, cmp.AllowUnexported(point{})); diff != "" {
 		t.Errorf("points (-want +got):\n%s", diff)
+	}
+}
+
+// The API server ends watches; what follows must be seen all the same.
+func TestSightingsCountEachEventOnce(t *testing.T) {
+	s := &sightings{at: map[types.UID]time.Time{}, changed: make(chan struct{})}
+	event := func(uid, version string) *v1alpha1.WebhookEvent {
+		return &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), ResourceVersion: version}}
+	}
+	w := watch.NewFakeWithChanSize(3, false)
+	w.Add(event("a", "3"))
+	w.Modify(event("b", "5"))
+	w.Add(event("c", "7"))
+	w.Stop()
+	if to, err := s.follow(w, "2"); to != "7" || err != nil {
+		t.Errorf("got to %s, %v; want 7", to, err)
+	}
+	if err := s.wait(t.Context(), 2); err != nil {
+		t.Error(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.of(ended, "b"); err == nil {
+		t.Error("an event was seen that was not added")
+	}
+}
+
+func TestErrorsEndAWatch(t *testing.T) {
+	s := &sightings{at: map[types.UID]time.Time{}, changed: make(chan struct{})}
+	w := watch.NewFakeWithChanSize(1, false)
+	w.Error(&metav1.Status{Reason: metav1.StatusReasonExpired, Message: "too old"})
+	to, err := s.follow(w, "2")
+	if to != "2" || err == nil {
+		t.Fatalf("got to %s, %v; want 2 and an error", to, err)
+	}
+	s.end(err)
+	if err := s.wait(t.Context(), 1); err == nil {
+		t.Error("waiting for an event of a watch that has failed succeeded")
+	}
+}
+
+func TestOperatorTellsOfItself(t *testing.T) {
+	parse := func(text string) told {
+		t.Helper()
+		s, err := parseMetrics([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hear(s)
+	}
+	if note := parse("up 1\n").note(); note != "" {
+		t.Errorf("an operator without metrics tells %q", note)
+	}
+	before := parse("webhook_operator_attempts_total{verdict=\"accepted\"} 5\n")
+	after := parse(`# TYPE webhook_operator_queue_wait_seconds histogram
+webhook_operator_queue_wait_seconds_bucket{le="+Inf"} 4
+webhook_operator_queue_wait_seconds_sum 0.01
+webhook_operator_queue_wait_seconds_count 4
+# TYPE webhook_operator_attempts_total counter
+webhook_operator_attempts_total{verdict="accepted"} 7
+webhook_operator_attempts_total{verdict="failed"} 3
+`)
+	want := "; attempts as the operator counts: 5; mean wait in its queue: 2.5 ms"
+	if got := after.since(before).note(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
