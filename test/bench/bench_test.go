@@ -148,16 +148,16 @@ func TestOperatorTellsOfItself(t *testing.T) {
 	if note := parse("up 1\n").note(); note != "" {
 		t.Errorf("an operator without metrics tells %q", note)
 	}
-	before := parse("webhook_operator_attempts_total{verdict=\"accepted\"} 5\n")
+	before := parse("webhook_operator_deliveries_total{result=\"Succeeded\"} 5\n")
 	after := parse(`# TYPE webhook_operator_queue_wait_seconds histogram
 webhook_operator_queue_wait_seconds_bucket{le="+Inf"} 4
 webhook_operator_queue_wait_seconds_sum 0.01
 webhook_operator_queue_wait_seconds_count 4
-# TYPE webhook_operator_attempts_total counter
-webhook_operator_attempts_total{verdict="accepted"} 7
-webhook_operator_attempts_total{verdict="failed"} 3
+# TYPE webhook_operator_deliveries_total counter
+webhook_operator_deliveries_total{result="Succeeded"} 7
+webhook_operator_deliveries_total{result="Failed"} 3
 `)
-	want := "; attempts as the operator counts: 5; mean wait in its queue: 2.5 ms"
+	want := "; by the operator's own count 5 deliveries, 4 waits in its queue of 2.5 ms on average"
 	if got := after.since(before).note(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -41,11 +41,6 @@ func (s samples) value(name string) (float64, error) {
 	return 0, fmt.Errorf("there is no metric %s", name)
 }
 
-// has tells whether there is a metric.
-func (s samples) has(name string) bool {
-	return slices.ContainsFunc(s, func(sample *model.Sample) bool { return string(sample.Metric[model.MetricNameLabel]) == name })
-}
-
 // sum adds up a metric with all its labels.
 func (s samples) sum(name string) float64 {
 	sum := 0.0
@@ -152,22 +147,24 @@ func (b *bench) read(ctx context.Context, s *store) (r reading, err error) {
 	return r, err
 }
 
-// Metrics of the operator's own.
+// Metrics of the operator's own, without their common beginning.
 const (
-	attemptsMetric   = "webhook_operator_attempts_total"
-	deliveriesMetric = "webhook_operator_deliveries_total"
-	queueWaitMetric  = "webhook_operator_queue_wait_seconds"
+	toldPrefix       = "webhook_operator_"
+	deliveriesMetric = "deliveries_total"
+	queueMetric      = "queue_wait_seconds"
+	attemptsMetric   = "attempt_duration_seconds"
+	storeMetric      = "record_write_duration_seconds"
 )
 
-// told is what the operator tells of its work, by metric. An operator that does
-// not serve one tells nothing of it.
+// told is what the operator tells of its work, by metric, all labels together. An
+// operator that does not serve one tells nothing of it.
 type told map[string]float64
 
 func hear(s samples) told {
 	t := told{}
-	for _, name := range []string{attemptsMetric, deliveriesMetric, queueWaitMetric + "_sum", queueWaitMetric + "_count"} {
-		if s.has(name) {
-			t[name] = s.sum(name)
+	for _, sample := range s {
+		if name, ok := strings.CutPrefix(string(sample.Metric[model.MetricNameLabel]), toldPrefix); ok {
+			t[name] += float64(sample.Value)
 		}
 	}
 	return t
@@ -184,16 +181,21 @@ func (t told) since(before told) told {
 
 // note says it in words that can follow others.
 func (t told) note() string {
-	var note strings.Builder
-	for _, m := range []struct{ metric, what string }{{attemptsMetric, "attempts"}, {deliveriesMetric, "deliveries"}} {
-		if n, ok := t[m.metric]; ok {
-			fmt.Fprintf(&note, "; %s as the operator counts: %.0f", m.what, n)
+	var parts []string
+	if n := t[deliveriesMetric]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f deliveries", n))
+	}
+	for _, m := range []struct{ metric, what string }{
+		{queueMetric, "waits in its queue"}, {attemptsMetric, "attempts"}, {storeMetric, "writes of records"},
+	} {
+		if n := t[m.metric+"_count"]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%.0f %s of %.1f ms on average", n, m.what, 1000*t[m.metric+"_sum"]/n))
 		}
 	}
-	if waits := t[queueWaitMetric+"_count"]; waits > 0 {
-		fmt.Fprintf(&note, "; mean wait in its queue: %.1f ms", 1000*t[queueWaitMetric+"_sum"]/waits)
+	if parts == nil {
+		return ""
 	}
-	return note.String()
+	return "; by the operator's own count " + strings.Join(parts, ", ")
 }
 
 // per is the CPU time per delivery since an earlier reading, in milliseconds.
