@@ -12,8 +12,14 @@ type budget struct {
 	tenants  map[string]int
 	webhooks map[types.NamespacedName]int
 	// short are the events that found no room, by the webhook they lacked it
-	// for, in the order in which they came.
-	short map[types.NamespacedName][]types.UID
+	// for.
+	short map[types.NamespacedName]*line
+}
+
+// line is a line of events, each of which stands in it once.
+type line struct {
+	events []types.UID
+	in     map[types.UID]struct{}
 }
 
 func newBudget(capacity int) *budget {
@@ -21,7 +27,7 @@ func newBudget(capacity int) *budget {
 		capacity: capacity,
 		tenants:  map[string]int{},
 		webhooks: map[types.NamespacedName]int{},
-		short:    map[types.NamespacedName][]types.UID{},
+		short:    map[types.NamespacedName]*line{},
 	}
 }
 
@@ -51,13 +57,22 @@ func (b *budget) giveBack(webhook types.NamespacedName) {
 
 // lacked remembers an event that found no room.
 func (b *budget) lacked(webhook types.NamespacedName, event types.UID) {
-	b.short[webhook] = append(b.short[webhook], event)
+	waiting, ok := b.short[webhook]
+	if !ok {
+		waiting = &line{in: map[types.UID]struct{}{}}
+		b.short[webhook] = waiting
+	}
+	if _, ok := waiting.in[event]; ok {
+		return
+	}
+	waiting.in[event] = struct{}{}
+	waiting.events = append(waiting.events, event)
 }
 
 // called returns the events that may go on, and forgets them: those of each
-// webhook that has as much room left as it has taken, as many as there is room
-// for. Less would not be worth the work. It is called whenever there may be more
-// room, so that nobody is forgotten.
+// webhook that has as much room left as it has taken, the first ones first, as
+// many as there is room for. Less would not be worth the work. It is called
+// whenever there may be more room, so that nobody is forgotten.
 func (b *budget) called() []types.UID {
 	var events []types.UID
 	for webhook, waiting := range b.short {
@@ -65,12 +80,14 @@ func (b *budget) called() []types.UID {
 		if room < max(b.webhooks[webhook], 1) {
 			continue
 		}
-		n := min(room, len(waiting))
-		events = append(events, waiting[:n]...)
-		if n == len(waiting) {
+		n := min(room, len(waiting.events))
+		for _, event := range waiting.events[:n] {
+			delete(waiting.in, event)
+		}
+		events = append(events, waiting.events[:n]...)
+		waiting.events = waiting.events[n:]
+		if len(waiting.events) == 0 {
 			delete(b.short, webhook)
-		} else {
-			b.short[webhook] = waiting[n:]
 		}
 	}
 	return events

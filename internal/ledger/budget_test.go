@@ -66,11 +66,11 @@ func TestBudgetIsSharedWithinANamespace(t *testing.T) {
 func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	b := newBudget(30)
 	a, other := webhookIn("n", 0), webhookIn("n", 1)
-	for range fill(b, "n", 1) {
-		b.lacked(a, "")
-	}
-	for i := range 20 {
-		b.lacked(a, types.UID(fmt.Sprint("event ", i)))
+	fill(b, "n", 1)
+	for range 3 { // an event is looked at for other reasons, too
+		for i := range 20 {
+			b.lacked(a, types.UID(fmt.Sprint("event ", i)))
+		}
 	}
 	b.lacked(other, "other")
 	var called []types.UID
@@ -78,7 +78,6 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 		b.giveBack(a)
 		called = append(called, b.called()...)
 	}
-	called = slices.DeleteFunc(called, func(e types.UID) bool { return e == "" })
 	if !slices.Contains(called, "other") {
 		t.Error("the event of the other webhook was not called")
 	}
