@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -541,8 +542,7 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.tune = func(r *deliveryReconciler) {
 		// A wait that no test has the time for.
-		e := r.endpoints
-		e.clock = stopped{e.clock.Now()}
+		r.endpoints.clock = clocktesting.NewFakePassiveClock(time.Now())
 	}
 	b.start()
 	w := b.webhook("w")
@@ -568,11 +568,47 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 	}
 }
 
-// stopped is a clock that stands still.
-type stopped struct{ now time.Time }
+// A probe that cannot be sent must not be offered again and again.
+func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
+	b := newBench(t)
+	reads := &readsOfDeliveries{}
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	b.tune = func(r *deliveryReconciler) {
+		reads.Reader, r.live = r.live, reads
+		r.endpoints.clock = now
+	}
+	b.receiver.Script("/w", receiver.MustParseScript("401")...)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "s"}, Data: map[string][]byte{"token": []byte("a secret")},
+	}
+	b.Expect(b.client.Create(b.ctx, secret)).To(Succeed())
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "s", Key: "token"} })
+	for i := range 10 {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
+	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	b.Expect(b.client.Delete(b.ctx, secret)).To(Succeed())
+	b.engine.credentials.Forget(w)
+	now.SetTime(now.Now().Add(time.Hour)) // a probe is due
+	before := reads.n.Load()
+	b.event("another") // somebody looks at the webhook
+	b.Consistently(func() int32 { return reads.n.Load() - before }, "3s").Should(BeNumerically("<", 10))
+}
 
-func (s stopped) Now() time.Time                  { return s.now }
-func (s stopped) Since(t time.Time) time.Duration { return s.now.Sub(t) }
+// readsOfDeliveries counts live reads of deliveries.
+type readsOfDeliveries struct {
+	client.Reader
+	n atomic.Int32
+}
+
+func (r *readsOfDeliveries) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if _, ok := o.(*v1alpha1.WebhookDelivery); ok {
+		r.n.Add(1)
+	}
+	return r.Reader.Get(ctx, key, o, opts...)
+}
 
 func TestTooManyWaitingOverflow(t *testing.T) {
 	b := newBench(t)

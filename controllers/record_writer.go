@@ -35,6 +35,10 @@ type pending struct {
 	// base is what is in store; nil if nothing is.
 	base   *v1alpha1.WebhookDelivery
 	record *v1alpha1.WebhookDelivery
+	// operation is "create" or "update", as it was asked for.
+	operation string
+	// deleted is set once it turned out that somebody has deleted the record.
+	deleted bool
 	// shrunk is set once the record was made smaller.
 	shrunk bool
 	tries  int
@@ -49,13 +53,13 @@ func retryDelays() wait.Backoff {
 
 // create stores a delivery for the first time.
 func (w *recordWriter) create(ctx context.Context, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
-	return w.store(ctx, &pending{record: d, begun: w.clock.Now()})
+	return w.store(ctx, &pending{record: d, operation: "create", begun: w.clock.Now()})
 }
 
 // update stores what was added to the log of a delivery. base is the delivery as
 // it was read.
 func (w *recordWriter) update(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
-	return w.store(ctx, &pending{base: base, record: d, begun: w.clock.Now()})
+	return w.store(ctx, &pending{base: base, record: d, operation: "update", begun: w.clock.Now()})
 }
 
 // resume goes on with a record that was refused. done is false where there is
@@ -120,8 +124,8 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 	case apierrors.IsAlreadyExists(err), apierrors.IsConflict(err):
 		return w.compare(ctx, p)
 	case apierrors.IsNotFound(err) && p.base != nil:
-		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
-		return nil // somebody deleted the record
+		p.deleted = true
+		return nil
 	}
 	return err
 }
@@ -135,7 +139,7 @@ func (w *recordWriter) compare(ctx context.Context, p *pending) error {
 		return errAgain // it was deleted between the two
 	}
 	if apierrors.IsNotFound(err) {
-		w.ledger.Remove(client.ObjectKeyFromObject(p.record), "")
+		p.deleted = true
 		return nil
 	}
 	if err != nil {
@@ -171,13 +175,13 @@ func (w *recordWriter) done(p *pending) {
 	key := client.ObjectKeyFromObject(p.record)
 	w.refused.Delete(key)
 	w.refusals.taken(p.record.Namespace)
+	if p.deleted {
+		w.ledger.Remove(key, "")
+		return
+	}
 	w.ledger.Confirm(p.record)
 	w.notify.delivery(p.record)
-	operation := "update"
-	if p.base == nil {
-		operation = "create"
-	}
-	w.meters.stored(operation, p.record, w.clock.Since(p.begun))
+	w.meters.stored(p.operation, p.record, w.clock.Since(p.begun))
 }
 
 // drop gives up a record that was refused and whose Webhook is gone, often with

@@ -74,16 +74,31 @@ func (r *retentionReconciler) begin(ctx context.Context, elected <-chan struct{}
 				return
 			case <-elected:
 				elected = nil
-				r.leads.Store(true)
+				r.open(ctx, func() { r.leads.Store(true) })
 			case <-r.storeFull:
-				r.fullUntil.Store(new(r.clock.Now().Add(fullFor)))
-			}
-			if err := r.lookAtAll(ctx); err != nil {
-				log.FromContext(ctx).Error(err, "looking for deliveries to delete")
+				r.open(ctx, func() { r.fullUntil.Store(new(r.clock.Now().Add(fullFor))) })
 			}
 		}
 	}()
 	return nil
+}
+
+// open lets deleting begin, and looks at all webhooks that deliveries are known of,
+// also those that are gone. The names of all events have to be known before: an
+// event without one counts as gone.
+func (r *retentionReconciler) open(ctx context.Context, begin func()) {
+	for err := r.nameEvents(ctx); err != nil; err = r.nameEvents(ctx) {
+		log.FromContext(ctx).Error(err, "deleting cannot begin")
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.clock.After(time.Second):
+		}
+	}
+	begin()
+	for _, name := range r.ledger.Webhooks() {
+		r.router.retention.add(reconcile.Request{NamespacedName: name})
+	}
 }
 
 // mayDelete is false on a standby.
@@ -92,19 +107,14 @@ func (r *retentionReconciler) mayDelete() bool {
 	return r.leads.Load() || until != nil && r.clock.Now().Before(*until)
 }
 
-// lookAtAll looks at all webhooks that deliveries are known of, also those that are
-// gone. The names of all events must be known before: an event without one counts
-// as gone.
-func (r *retentionReconciler) lookAtAll(ctx context.Context) error {
+// nameEvents learns the names of all events.
+func (r *retentionReconciler) nameEvents(ctx context.Context) error {
 	var events v1alpha1.WebhookEventList
 	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing events: %w", err)
 	}
 	for i := range events.Items {
 		r.router.keys.Store(events.Items[i].UID, client.ObjectKeyFromObject(&events.Items[i]))
-	}
-	for _, name := range r.ledger.Webhooks() {
-		r.router.retention.add(reconcile.Request{NamespacedName: name})
 	}
 	return nil
 }
@@ -199,14 +209,15 @@ func (r *retentionReconciler) dispatched(ctx context.Context) func(ledger.Entry)
 func (r *retentionReconciler) delete(ctx context.Context, e ledger.Entry) error {
 	d := &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: e.Key.Namespace, Name: e.Key.Name}}
 	err := r.client.Delete(ctx, d, client.Preconditions{UID: &e.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
-	if apierrors.IsNotFound(err) {
-		r.ledger.Remove(e.Key, "")
-	}
 	switch {
+	case apierrors.IsNotFound(err):
+		r.ledger.Remove(e.Key, "")
+		return nil
 	case err == nil:
 		r.meters.deleted.Inc()
+		r.ledger.Remove(e.Key, "") // the watch may lag behind, and must not make it be deleted again
 		return nil
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+	case apierrors.IsConflict(err):
 		return nil
 	}
 	return fmt.Errorf("deleting delivery %s: %w", e.Key.Name, err)

@@ -114,7 +114,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		client:      mgr.GetClient(),
 		live:        mgr.GetAPIReader(),
 		router:      &router{clock: now},
-		endpoints:   &endpoints{cache: mgr.GetCache(), clock: now},
+		endpoints:   newEndpoints(mgr.GetCache(), now),
 		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now},
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),

@@ -101,9 +101,9 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	}
 	r.remember(request.NamespacedName, now)
 	if problem != nil {
-		result = sooner(result, r.lookAgain(w))
+		return sooner(result, r.lookAgain(w)), nil // nothing can be sent until it is mended
 	}
-	return sooner(result, r.probe(request.NamespacedName, endpoint)), nil
+	return sooner(result, r.probe(w, endpoint)), nil
 }
 
 // sooner returns a result that comes after a time, unless it does before. Zero is
@@ -115,18 +115,25 @@ func sooner(result reconcile.Result, after time.Duration) reconcile.Result {
 	return result
 }
 
-// probe offers the oldest delivery to a circuit that lets one through, and returns
-// when to look again. What becomes due or comes new meanwhile offers itself.
-func (r *webhookReconciler) probe(name types.NamespacedName, endpoint *endpoint) time.Duration {
-	wait, ok := endpoint.untilProbe()
-	if !ok || wait > 0 {
-		return wait
-	}
-	oldest, ok := r.ledger.OldestDue(name, r.clock.Now())
+// probe offers a delivery to a circuit that lets one through, and returns when to
+// look again: zero if that need not be. What becomes due or comes new meanwhile
+// offers itself.
+func (r *webhookReconciler) probe(w *v1alpha1.Webhook, to *endpoint) time.Duration {
+	wait, ok := to.untilProbe()
 	if !ok {
 		return 0
 	}
-	r.router.DeliveryChanged(oldest)
+	if wait > 0 {
+		return wait
+	}
+	if r.holds(w) != nil || !w.DeletionTimestamp.IsZero() {
+		return 0 // until it is edited
+	}
+	due, ok := r.ledger.AnyDue(client.ObjectKeyFromObject(w), w.UID, r.clock.Now())
+	if !ok {
+		return 0
+	}
+	r.router.DeliveryChanged(due)
 	return circuit.MinWait // it may turn out that there is nothing to send
 }
 
@@ -138,7 +145,6 @@ func (r *webhookReconciler) act(name types.NamespacedName, before, now acted, en
 		_, mended := r.unready.LoadAndDelete(now.uid)
 		turned = turned || mended
 	}
-	now.written = before.written
 	if turned || now != before {
 		r.queue.Reconsider(name)
 		wake(r.router, r.ledger, name)

@@ -283,6 +283,9 @@ func withoutResend(d *v1alpha1.WebhookDelivery) retry.State {
 }
 
 func (r *deliveryReconciler) rest(step retry.Step) reconcile.Result {
+	if step.Deed != retry.Rest { // its time has come meanwhile
+		return reconcile.Result{RequeueAfter: time.Millisecond}
+	}
 	if step.At.IsZero() {
 		return reconcile.Result{}
 	}
@@ -298,7 +301,7 @@ var givenUp = map[string]string{
 }
 
 // holds returns why nothing is sent to a Webhook now, or nil.
-func (r *deliveryReconciler) holds(w *v1alpha1.Webhook) *reason {
+func (r *shared) holds(w *v1alpha1.Webhook) *reason {
 	switch {
 	case w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled:
 		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
@@ -357,6 +360,11 @@ func (r *deliveryReconciler) attempt(
 	if !ok {
 		return circuitOpen, nil
 	}
+	var report *readiness.Report // nil if something panics
+	defer func() {
+		endpoint.end(pass, report)
+		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	}()
 	exchange := r.send(ctx, request, out)
 	r.meters.attempt(cause, exchange)
 	verdict := record.Add(d, record.Attempt{
@@ -369,13 +377,12 @@ func (r *deliveryReconciler) attempt(
 	if readiness.Gone(w, endpoint.report()) {
 		verdict = retry.Gone // only an edit ends that, not a resend that went well
 	}
-	endpoint.end(pass, &readiness.Report{
+	report = &readiness.Report{
 		Delivery: v1alpha1.LastDelivery{
 			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
 		},
 		Verdict: verdict, Explanation: retry.Explain(exchange), Generation: w.Generation,
-	})
-	r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	}
 	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
 	return nil, nil
 }

@@ -14,7 +14,7 @@ const (
 	MinWait = 5 * time.Second
 	// MaxWait bounds what a receiver that is back has to wait for its deliveries.
 	MaxWait = 30 * time.Second
-	// jitter is the share of a wait that chance adds, so that the probes of
+	// jitter is the share of a wait that chance takes off, so that the probes of
 	// circuits that opened together do not stay together.
 	jitter = 0.2
 )
@@ -42,7 +42,9 @@ type Breaker struct {
 	// failures in a row.
 	failures int
 
-	open    bool
+	open bool
+	// wait before the latest probe. A circuit that closes keeps it until its
+	// receiver has shown that it stands all that it may get.
 	wait    time.Duration
 	retryAt time.Time
 	// probing while the one request is under way that a circuit lets through.
@@ -50,7 +52,8 @@ type Breaker struct {
 }
 
 // Limit returns how many requests may be under way, out of at most. While the
-// circuit is open it is no bound: Begin lets nothing through.
+// circuit is open it is no bound: Begin lets nothing through, and what comes is to
+// be stored by as many as there are.
 func (b *Breaker) Limit(most int) int {
 	if b.open || b.allowed == 0 {
 		return most
@@ -93,29 +96,29 @@ func (b *Breaker) End(p Pass, outcome Outcome, most int, now time.Time, chance f
 	switch {
 	case outcome == Accepted && b.open:
 		// It gets back what has piled up one by one first.
-		*b = Breaker{allowed: 1}
+		*b = Breaker{allowed: 1, wait: b.wait}
 	case outcome == Accepted:
 		b.failures = 0
 		if b.allowed > 0 {
 			b.allowed++
 		}
 		if b.allowed >= most {
-			b.allowed = 0
+			b.allowed, b.wait = 0, 0
 		}
 	case outcome == Failed && !b.open:
 		b.failures++
 		b.allowed = max(b.Limit(most)/2, 1)
 		if b.failures >= Threshold {
-			b.shut(MinWait, now, chance)
+			b.shut(now, chance)
 		}
 	case outcome == Failed && p.probe:
-		b.shut(min(2*b.wait, MaxWait), now, chance)
+		b.shut(now, chance)
 	}
 }
 
-func (b *Breaker) shut(wait time.Duration, now time.Time, chance float64) {
-	b.open, b.wait = true, wait
-	b.retryAt = now.Add(time.Duration(float64(wait) * (1 + jitter*chance)))
+func (b *Breaker) shut(now time.Time, chance float64) {
+	b.open, b.wait = true, min(max(2*b.wait, MinWait), MaxWait)
+	b.retryAt = now.Add(time.Duration(float64(b.wait) * (1 - jitter*chance)))
 }
 
 // Reset forgets what was seen: whoever edits a Webhook wants it to be tried.

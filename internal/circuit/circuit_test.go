@@ -150,8 +150,16 @@ func TestAcceptedProbeClosesAndGrowsFromOne(t *testing.T) {
 	r.attempt(Accepted)
 	r.limit(2)
 	r.openIt()
+	if got := r.RetryAt().Sub(r.now); got != 2*MinWait {
+		t.Errorf("the wait is %v after a short close, want %v: a receiver that flaps is not woken again and again", got, 2*MinWait)
+	}
+	r.now = r.RetryAt()
+	for range most {
+		r.attempt(Accepted)
+	}
+	r.openIt()
 	if got := r.RetryAt().Sub(r.now); got != MinWait {
-		t.Errorf("the wait is %v after the circuit was closed, want %v again", got, MinWait)
+		t.Errorf("the wait is %v after the receiver was well, want %v again", got, MinWait)
 	}
 }
 
@@ -218,13 +226,13 @@ func TestReset(t *testing.T) {
 	r.limit(most / 2)
 }
 
-func TestJitterOnlyAdds(t *testing.T) {
+func TestJitterOnlyTakesOff(t *testing.T) {
 	var b Breaker
 	for range Threshold {
 		p, _ := b.Begin(start)
 		b.End(p, Failed, most, start, 1)
 	}
-	if got, want := b.RetryAt().Sub(start), MinWait+MinWait/5; got != want {
+	if got, want := b.RetryAt().Sub(start), MinWait-MinWait/5; got != want {
 		t.Errorf("wait %v, want %v", got, want)
 	}
 }

@@ -51,8 +51,8 @@ type Options struct {
 // slot at once.
 const maxSpilling = 4
 
-// share is the part of the free workers that one webhook may have.
-const share = 4
+// shares is how many parts the free workers have. One webhook may have one part.
+const shares = 4
 
 // Queue implements workqueue.TypedInterface, so that the delaying and
 // rate-limiting layers of client-go fit on top of it.
@@ -344,11 +344,13 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 	}
 }
 
+// hasSlot tells whether a line can hand something out to be sent. One that lacks a
+// slot only because few workers are free is asked again when one is done.
 func (q *Queue) hasSlot(l *line) bool {
 	if l.stored.len()+l.unstored.len() == 0 || l.slots >= q.limit(l) {
 		return false
 	}
-	if q.opts.Workers == 0 || l.slots < max((q.opts.Workers-len(q.handed))/share, 1) {
+	if q.opts.Workers == 0 || l.slots < max((q.opts.Workers-len(q.handed))/shares, 1) {
 		return true
 	}
 	if !l.crowded {

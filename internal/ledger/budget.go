@@ -55,8 +55,8 @@ func (b *budget) giveBack(webhook types.NamespacedName) {
 	}
 }
 
-// lacked remembers an event that found no room.
-func (b *budget) lacked(webhook types.NamespacedName, event types.UID) {
+// await remembers an event that found no room.
+func (b *budget) await(webhook types.NamespacedName, event types.UID) {
 	waiting, ok := b.short[webhook]
 	if !ok {
 		waiting = &line{in: map[types.UID]struct{}{}}
@@ -69,22 +69,30 @@ func (b *budget) lacked(webhook types.NamespacedName, event types.UID) {
 	waiting.events = append(waiting.events, event)
 }
 
-// called returns the events that may go on, and forgets them: those of each
-// webhook that has as much room left as it has taken, the first ones first, as
-// many as there is room for. Less would not be worth the work. It is called
-// whenever there may be more room, so that nobody is forgotten.
-func (b *budget) called() []types.UID {
+// call returns the events that may go on, and forgets them: those of each webhook
+// that has as much room left as it has taken, the first ones first, as many as
+// there is room for. Less would not be worth the work, nor would a single place in
+// a namespace that has taken many. It is called whenever there may be more room, so
+// that nobody is forgotten.
+func (b *budget) call() []types.UID {
 	var events []types.UID
+	var called map[types.UID]struct{}
 	for webhook, waiting := range b.short {
 		room := b.room(webhook)
-		if room < max(b.webhooks[webhook], 1) {
+		if room < max(b.webhooks[webhook], b.tenants[webhook.Namespace]/8, 1) {
 			continue
+		}
+		if called == nil {
+			called = map[types.UID]struct{}{}
 		}
 		n := min(room, len(waiting.events))
 		for _, event := range waiting.events[:n] {
 			delete(waiting.in, event)
+			if _, ok := called[event]; !ok {
+				called[event] = struct{}{}
+				events = append(events, event)
+			}
 		}
-		events = append(events, waiting.events[:n]...)
 		waiting.events = waiting.events[n:]
 		if len(waiting.events) == 0 {
 			delete(b.short, webhook)

@@ -69,14 +69,14 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	fill(b, "n", 1)
 	for range 3 { // an event is looked at for other reasons, too
 		for i := range 20 {
-			b.lacked(a, types.UID(fmt.Sprint("event ", i)))
+			b.await(a, types.UID(fmt.Sprint("event ", i)))
 		}
 	}
-	b.lacked(other, "other")
+	b.await(other, "other")
 	var called []types.UID
 	for b.webhooks[a] > 0 {
 		b.giveBack(a)
-		called = append(called, b.called()...)
+		called = append(called, b.call()...)
 	}
 	if !slices.Contains(called, "other") {
 		t.Error("the event of the other webhook was not called")

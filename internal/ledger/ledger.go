@@ -6,6 +6,7 @@ package ledger
 
 import (
 	"context"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,25 +150,25 @@ func ByAge(a, b Entry) int {
 	return strings.Compare(a.Key.Name, b.Key.Name) // which has the time of the event
 }
 
-// OldestDue returns the oldest delivery of a webhook that waits in store and
-// could be sent by now.
-func (l *Ledger) OldestDue(name types.NamespacedName, now time.Time) (oldest Entry, ok bool) {
+// AnyDue returns one of the deliveries of a webhook that wait in store and could
+// be sent by now, each time another one: one that the receiver does not take, or
+// that cannot be sent, must not stand in front of the others.
+func (l *Ledger) AnyDue(name types.NamespacedName, owner types.UID, now time.Time) (Entry, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	w, known := l.webhooks[name]
 	if !known {
 		return Entry{}, false
 	}
-	for _, i := range w.items {
-		if i.draft != nil || i.nextAttempt > now.UnixNano() ||
-			i.nextAttempt == 0 && resultCodes[i.result] != v1alpha1.DeliveryWaiting {
-			continue
-		}
-		if e := i.entry(); !ok || ByAge(e, oldest) < 0 {
-			oldest, ok = e, true
+	from := rand.IntN(len(w.items)) //nolint:gosec // any will do
+	for n := range w.items {
+		i := w.items[(from+n)%len(w.items)]
+		waits := resultCodes[i.result] == v1alpha1.DeliveryWaiting || i.nextAttempt != 0
+		if i.draft == nil && i.owner == owner && waits && i.nextAttempt <= now.UnixNano() {
+			return i.entry(), true
 		}
 	}
-	return oldest, ok
+	return Entry{}, false
 }
 
 // CountsOf returns how many deliveries of a webhook are in store.
@@ -207,7 +208,7 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 		return true
 	}
 	if l.budget.room(d.Webhook) < 1 {
-		l.budget.lacked(d.Webhook, d.EventUID)
+		l.budget.await(d.Webhook, d.EventUID)
 		l.mu.Unlock()
 		return false
 	}
@@ -227,7 +228,7 @@ func (l *Ledger) Withdraw(key types.NamespacedName) {
 		return
 	}
 	l.remove(i)
-	room := l.budget.called()
+	room := l.budget.call()
 	l.mu.Unlock()
 	l.listener.EventChanged(i.event.uid)
 	l.tellRoom(room)
@@ -286,7 +287,7 @@ func (l *Ledger) observe(m metav1.Object) (now, was Entry, room []types.UID, cha
 	}
 	now = entryOf(key, m)
 	l.insert(now, version)
-	return now, was, l.budget.called(), true
+	return now, was, l.budget.call(), true
 }
 
 // Remove takes in that a delivery was deleted, at the given resource version, or,

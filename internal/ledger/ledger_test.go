@@ -357,6 +357,34 @@ func TestSynced(t *testing.T) {
 	}
 }
 
+// What a receiver refuses must not always be what it is tried with.
+func TestAnyDue(t *testing.T) {
+	l := New(&told{}, 10)
+	later := func(m *metav1.ObjectMeta) {
+		m.Annotations[v1alpha1.AnnotationNextAttempt] = now.Add(time.Minute).Format(time.RFC3339)
+	}
+	l.Observe(object("a", 1, waiting))
+	l.Observe(object("b", 1, waiting))
+	l.Observe(object("not yet", 1, waiting, later))
+	l.Observe(object("done", 1, succeeded))
+	l.Observe(object("of another", 1, waiting, func(m *metav1.ObjectMeta) { m.OwnerReferences[0].UID = "before" }))
+	l.Add(key("draft"), draft("e"))
+	seen := map[string]int{}
+	for range 100 {
+		e, ok := l.AnyDue(key("w"), "uid of w", now)
+		if !ok {
+			t.Fatal("nothing is due")
+		}
+		seen[e.Key.Name]++
+	}
+	if len(seen) != 2 || seen["a"] == 0 || seen["b"] == 0 {
+		t.Errorf("due are %v, want a and b", seen)
+	}
+	if _, ok := l.AnyDue(key("unknown"), "", now); ok {
+		t.Error("something is due of a webhook that is not known")
+	}
+}
+
 // An event that finds no room is told once there is as much as its webhook has
 // taken: less would not be worth the work.
 func TestRoom(t *testing.T) {
