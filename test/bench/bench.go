@@ -125,7 +125,11 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 func (b *bench) repeat(ctx context.Context, s *store, do func(pair int) error) error {
 	var longest time.Duration
 	for i := range b.pairs {
-		if left := b.budget - time.Since(b.began); left < longest*11/10 {
+		needed := longest * 11 / 10
+		if s.op != nil {
+			needed -= settling // it has settled
+		}
+		if b.budget-time.Since(b.began) < needed {
 			b.say("no time for more: %d of %d", i, b.pairs)
 			return nil
 		}

@@ -117,7 +117,7 @@ func parseOptions() (options, error) {
 		setUnless(given["budget"], &o.budget, 170*time.Second)
 		setUnless(given["records"], &o.records, 5000)
 		setUnless(given["waiting"], &o.waiting, 1000)
-		setUnless(given["storm"], &o.crowd, 500)
+		setUnless(given["storm"], &o.crowd, 400)
 		setUnless(given["rows"], &o.rows, strings.Join(allRows[:6], ","))
 	}
 	if o.rows == "" {
