@@ -13,12 +13,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 // options are the command line.
@@ -69,6 +73,9 @@ func main() {
 		}
 		return
 	}
+	// What its clients would log is returned to this program too. Without a logger,
+	// controller-runtime prints a stack among the figures.
+	log.SetLogger(zap.New(zap.WriteTo(io.Discard)))
 	o, err := parseOptions()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
