@@ -214,7 +214,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
 		client: b.client, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
-		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{},
+		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, courtesy: newCourtesy(clock.RealClock{}),
 	}}
 	_, err = writer.create(b.ctx, d)
 	b.Expect(err).NotTo(HaveOccurred())
@@ -734,11 +734,11 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 		shared: b.later(59 * time.Minute), systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
 	}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)}
-	_, err := keeper.Reconcile(b.ctx, request)
+	_, err := keeper.tell(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
 	keeper.shared = b.later(61 * time.Minute)
-	_, err = keeper.Reconcile(b.ctx, request)
+	_, err = keeper.tell(b.ctx, request)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e))).To(BeTrue())
 	b.Expect(b.deliveries()).To(HaveLen(1), "the record stays")

@@ -27,6 +27,7 @@ type router struct {
 
 	deliveries inlet[fairqueue.Request]
 	events     inlet[reconcile.Request]
+	statuses   inlet[reconcile.Request]
 	webhooks   inlet[reconcile.Request]
 	retention  inlet[reconcile.Request]
 
@@ -47,9 +48,14 @@ func (r *router) DeliveryChanged(e ledger.Entry) {
 }
 
 // EventChanged implements ledger.Listener.
-func (r *router) EventChanged(event types.UID) {
+func (r *router) EventChanged(event types.UID) { r.toEvent(&r.statuses, event) }
+
+// RoomFor implements ledger.Listener.
+func (r *router) RoomFor(event types.UID) { r.toEvent(&r.events, event) }
+
+func (r *router) toEvent(inlet *inlet[reconcile.Request], event types.UID) {
 	if key, ok := r.keys.Load(event); ok {
-		r.events.add(reconcile.Request{NamespacedName: key.(types.NamespacedName)})
+		inlet.add(reconcile.Request{NamespacedName: key.(types.NamespacedName)})
 	}
 }
 

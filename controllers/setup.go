@@ -99,6 +99,7 @@ type shared struct {
 	refusals    *refusals
 	notify      *notifier
 	meters      *meters
+	courtesy    *courtesy
 	clock       clock.Clock
 
 	// unready has the UIDs of Webhooks that a delivery could not be sent to,
@@ -118,6 +119,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now},
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
+		courtesy:    newCourtesy(now),
 		clock:       now,
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,

@@ -35,7 +35,8 @@ const (
 )
 
 // eventReconciler fans events out: it drafts a delivery for every Webhook that
-// matches, and tells in the event's status what became of them.
+// matches, and tells in the event's status what became of them. These are two
+// controllers: a status is a write, and nothing that is to be sent waits for one.
 type eventReconciler struct {
 	*shared
 	systemNamespace string
@@ -49,17 +50,27 @@ type eventReconciler struct {
 }
 
 func (r *eventReconciler) setup(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
+	options := func(workers int) controller.Options {
+		return controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             failureBackoff[reconcile.Request](),
+			NewQueue:                namespacesTakeTurns,
+		}
+	}
+	if err := ctrl.NewControllerManagedBy(mgr).
 		Named("webhookevent").
 		Watches(&v1alpha1.WebhookEvent{}, r.followEvents()).
 		Watches(&v1alpha1.Webhook{}, handler.Funcs{CreateFunc: r.webhookAppeared}).
 		WatchesRawSource(r.router.events.source(r.ledger.WaitSynced)).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 32,
-			RateLimiter:             failureBackoff[reconcile.Request](),
-			NewQueue:                namespacesTakeTurns,
-		}).
-		Complete(r)
+		WithOptions(options(4)).
+		Complete(reconcile.Func(r.fanOut)); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("webhookevent-status").
+		WatchesRawSource(r.router.statuses.source(r.tellAll)).
+		WithOptions(options(32)).
+		Complete(reconcile.Func(r.tell))
 }
 
 // namespacesTakeTurns makes a queue in which a namespace with many events does not
@@ -73,18 +84,20 @@ func namespacesTakeTurns(
 	return queueOn(name, base, limiter)
 }
 
-// followEvents enqueues events, and keeps their names for the ledger.
+// followEvents fans out what appears, looks at what has changed, and keeps the names
+// of events for the ledger.
 func (r *eventReconciler) followEvents() handler.EventHandler {
-	enqueue := func(e client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		r.router.keys.Store(e.GetUID(), client.ObjectKeyFromObject(e))
-		queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)})
+	request := func(e client.Object) reconcile.Request {
+		key := client.ObjectKeyFromObject(e)
+		r.router.keys.Store(e.GetUID(), key)
+		return reconcile.Request{NamespacedName: key}
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(e.Object, queue)
+			queue.Add(request(e.Object))
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(e.ObjectNew, queue)
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.router.statuses.add(request(e.ObjectNew))
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			uid := e.Object.GetUID()
@@ -131,32 +144,71 @@ func (r *eventReconciler) holdAgainstPast(ctx context.Context, w *v1alpha1.Webho
 	return nil
 }
 
-// Reconcile implements reconcile.Reconciler.
-func (r *eventReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+// fanOut drafts what an event still lacks.
+func (r *eventReconciler) fanOut(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	e, plan, late, err := r.plan(ctx, request)
+	if e == nil || err != nil {
+		return reconcile.Result{}, err
+	}
+	if r.addDrafts(e, plan.Missing) {
+		r.late.settle(e.UID, late)
+		r.router.statuses.add(request)
+	}
+	return reconcile.Result{}, nil
+}
+
+// tellAll looks at all events: what was to be told before this controller had
+// started was not heard.
+func (r *eventReconciler) tellAll(ctx context.Context) error {
+	if err := r.ledger.WaitSynced(ctx); err != nil {
+		return err
+	}
+	var events v1alpha1.WebhookEventList
+	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing events: %w", err)
+	}
+	for i := range events.Items {
+		r.router.statuses.add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&events.Items[i])})
+	}
+	return nil
+}
+
+// tell writes the status of an event, and sees to its end.
+func (r *eventReconciler) tell(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	e, plan, _, err := r.plan(ctx, request)
+	if e == nil || err != nil {
+		return reconcile.Result{}, err
+	}
+	if len(plan.Missing) > 0 { // again, it may be: somebody has deleted a record
+		r.router.events.add(request)
+	}
+	return r.write(ctx, e, plan)
+}
+
+// plan returns an event, nil if it is gone or going, what is to be done for it, and
+// the Webhooks that this takes in although they appeared late.
+func (r *eventReconciler) plan(
+	ctx context.Context, request reconcile.Request,
+) (*v1alpha1.WebhookEvent, dispatch.Plan, map[types.UID]bool, error) {
 	e := &v1alpha1.WebhookEvent{}
 	if err := r.client.Get(ctx, request.NamespacedName, e); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return nil, dispatch.Plan{}, nil, client.IgnoreNotFound(err)
 	}
 	if !e.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, nil
+		return nil, dispatch.Plan{}, nil, nil
 	}
 	e = r.writes.of(e)
-
 	// Read before the Webhooks are listed: one that appears in between must not
 	// count as late and yet be missing from the list.
 	late := r.late.of(e.UID)
 	webhooks, err := r.candidates(ctx, e)
 	if err != nil {
-		return reconcile.Result{}, err
+		return nil, dispatch.Plan{}, nil, err
 	}
-	plan := dispatch.Make(dispatch.View{
+	return e, dispatch.Make(dispatch.View{
 		Event: e, Webhooks: webhooks, Late: late, Entries: r.ledger.OfEvent(e.UID),
 		MaxAge: r.maxAge, Now: r.clock.Now(),
-	})
-	if r.addDrafts(e, plan.Missing) {
-		r.late.settle(e.UID, late)
-	}
-	return r.write(ctx, e, plan)
+	}), late, nil
 }
 
 // addDrafts returns false when there was no room for some; the ledger tells when
@@ -210,7 +262,10 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
-	if err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	end := r.courtesy.begin(e.Namespace)
+	err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	end()
+	if err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: time.Second}, nil

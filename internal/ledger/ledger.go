@@ -60,6 +60,8 @@ type Listener interface {
 	// EventChanged is called when a delivery of the event was stored, finished
 	// or removed.
 	EventChanged(event types.UID)
+	// RoomFor is called when an event that found no room may go on.
+	RoomFor(event types.UID)
 	// WebhookChanged is called when the counts of the webhook changed.
 	WebhookChanged(webhook types.NamespacedName)
 }
@@ -346,7 +348,7 @@ func (e Entry) NeedsAttention() bool {
 
 func (l *Ledger) tellRoom(events []types.UID) {
 	for _, uid := range events {
-		l.listener.EventChanged(uid)
+		l.listener.RoomFor(uid)
 	}
 }
 

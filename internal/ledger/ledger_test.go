@@ -42,6 +42,7 @@ func (l *told) add(format string, args ...any) {
 
 func (l *told) DeliveryChanged(e Entry)                     { l.add("delivery %s", e.Key.Name) }
 func (l *told) EventChanged(event types.UID)                { l.add("event %s", event) }
+func (l *told) RoomFor(event types.UID)                     { l.add("room for %s", event) }
 func (l *told) WebhookChanged(webhook types.NamespacedName) { l.add("webhook %s", webhook.Name) }
 
 // since returns what was told since it was last asked, in order of the alphabet.
@@ -412,17 +413,17 @@ func TestRoom(t *testing.T) {
 			listener.since()
 			free(l, "d0")
 			for _, call := range listener.since() {
-				if call == "event short" {
+				if call == "room for short" {
 					t.Error("told while there was hardly any room")
 				}
 			}
 			free(l, "d1")
 			calls := listener.since()
-			if !slices.Contains(calls, "event short") || !slices.Contains(calls, "event shorter") {
+			if !slices.Contains(calls, "room for short") || !slices.Contains(calls, "room for shorter") {
 				t.Errorf("not told: %v", calls)
 			}
 			free(l, "d2")
-			if calls := listener.since(); slices.Contains(calls, "event short") {
+			if calls := listener.since(); slices.Contains(calls, "room for short") {
 				t.Errorf("told twice: %v", calls)
 			}
 			if !l.Add(key("x"), draft("short")) {
@@ -437,7 +438,7 @@ func TestRoom(t *testing.T) {
 		l.Add(key("x"), draft("short"))
 		listener.since()
 		l.Observe(object("d", 1, waiting))
-		if calls := listener.since(); !slices.Contains(calls, "event short") {
+		if calls := listener.since(); !slices.Contains(calls, "room for short") {
 			t.Errorf("not told: %v", calls)
 		}
 	})
