@@ -28,19 +28,19 @@ type courtesy struct {
 
 	mu      sync.Mutex
 	busy    int
-	waiting fairqueue.Turns[writer]
+	waiting fairqueue.Turns[turn]
 	latest  string    // namespace
 	changed time.Time // when it was another one last
 }
 
-// writer waits for its turn.
-type writer struct {
+// turn is a write that waits for its turn.
+type turn struct {
 	namespace string
-	turn      chan struct{}
+	open      chan struct{}
 }
 
 func newCourtesy(c clock.PassiveClock) *courtesy {
-	return &courtesy{clock: c, waiting: fairqueue.Turns[writer]{NamespaceOf: func(w writer) string { return w.namespace }}}
+	return &courtesy{clock: c, waiting: fairqueue.Turns[turn]{NamespaceOf: func(t turn) string { return t.namespace }}}
 }
 
 // begin waits until a write for a namespace may begin. The function that it returns
@@ -53,11 +53,11 @@ func (c *courtesy) begin(namespace string) (end func()) {
 		}
 		c.latest = namespace
 	}
-	w := writer{namespace: namespace, turn: make(chan struct{})}
-	c.waiting.Push(w)
+	t := turn{namespace: namespace, open: make(chan struct{})}
+	c.waiting.Push(t)
 	c.admit()
 	c.mu.Unlock()
-	<-w.turn
+	<-t.open
 	return c.end
 }
 
@@ -74,6 +74,6 @@ func (c *courtesy) admit() {
 	several := c.clock.Since(c.changed) < courtesyLasts
 	for c.waiting.Len() > 0 && (!several || c.busy < courteousWrites) {
 		c.busy++
-		close(c.waiting.Pop().turn)
+		close(c.waiting.Pop().open)
 	}
 }

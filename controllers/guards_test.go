@@ -213,7 +213,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	meters, err := newMeters(prometheus.NewRegistry())
 	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
-		client: b.client, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
+		writer: plainWriter{b.client}, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
 		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, courtesy: newCourtesy(clock.RealClock{}),
 	}}
 	_, err = writer.create(b.ctx, d)

@@ -112,11 +112,9 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 	var err error
 	attempted := p.record.DeepCopy()
 	if p.base == nil {
-		err = w.client.Create(ctx, attempted)
+		err = w.writer.createDelivery(ctx, attempted)
 	} else {
-		// The lock makes sure that a process which only believes in its lease
-		// does not write over a newer log.
-		err = w.client.Patch(ctx, attempted, client.MergeFromWithOptions(p.base, client.MergeFromWithOptimisticLock{}))
+		err = w.writer.patchDelivery(ctx, p.base, attempted)
 	}
 	switch {
 	case err == nil:

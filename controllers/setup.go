@@ -91,6 +91,7 @@ type shared struct {
 	client client.Client
 	// live reads from the API server itself.
 	live        client.Reader
+	writer      writer
 	ledger      *ledger.Ledger
 	router      *router
 	queue       *fairqueue.Queue
@@ -126,6 +127,9 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	}
 	s.ledger = ledger.New(s.router, draftCapacity)
 	var err error
+	if s.writer, err = newLeanWriter(mgr); err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
 	if s.meters, err = newMeters(o.Registry); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
@@ -160,8 +164,8 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err := watchAll(mgr, s.ledger); err != nil {
 		return nil, err
 	}
-	writer := &recordWriter{shared: s, drain: o.Drain + storeMargin}
-	deliveries := &deliveryReconciler{shared: s, writer: writer, sender: o.Sender, mayLead: o.MayLead, drain: o.Drain}
+	records := &recordWriter{shared: s, drain: o.Drain + storeMargin}
+	deliveries := &deliveryReconciler{shared: s, records: records, sender: o.Sender, mayLead: o.MayLead, drain: o.Drain}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
 	}

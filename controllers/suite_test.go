@@ -152,6 +152,9 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 		Registry: b.registry,
 	})
 	b.Expect(err).NotTo(HaveOccurred())
+	if len(faults) > 0 {
+		b.engine.writer = plainWriter{mgr.GetClient()} // which they stand before
+	}
 	b.tune(b.engine)
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
@@ -242,3 +245,16 @@ func (b *bench) resend(d *v1alpha1.WebhookDelivery, value string) {
 
 // requests is how many requests a path got.
 func (b *bench) requests(webhook string) int { return len(b.receiver.Arrivals("/" + webhook)) }
+
+// plainWriter writes by a client that faults may stand before.
+type plainWriter struct{ client client.Client }
+
+func (w plainWriter) createDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
+	return w.client.Create(ctx, d)
+}
+func (w plainWriter) patchDelivery(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
+	return w.client.Patch(ctx, d, locked(base))
+}
+func (w plainWriter) patchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error {
+	return w.client.Status().Patch(ctx, e, locked(base))
+}

@@ -101,7 +101,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	}
 	r.remember(request.NamespacedName, now)
 	if problem != nil {
-		return sooner(result, r.lookAgain(w)), nil // nothing can be sent until it is mended
+		return sooner(result, r.lookAgain(w)), nil //nolint:nilerr // nothing can be sent until it is mended
 	}
 	return sooner(result, r.probe(w, endpoint)), nil
 }
@@ -167,7 +167,7 @@ func (r *webhookReconciler) write(
 	base := w.DeepCopy()
 	was := meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
 	w.Status = planned
-	if err := r.client.Status().Patch(ctx, w, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.client.Status().Patch(ctx, w, locked(base)); err != nil {
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: time.Second}, nil // the cache lags behind
 		}

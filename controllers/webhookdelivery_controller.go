@@ -53,8 +53,8 @@ type Sender interface {
 // that holds a delivery's key is the only one to decide on it.
 type deliveryReconciler struct {
 	*shared
-	writer *recordWriter
-	sender Sender
+	records *recordWriter
+	sender  Sender
 	// mayLead returns an error when this process may no longer be the leader.
 	mayLead func() error
 	drain   time.Duration
@@ -109,7 +109,7 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 	}
 	entry, ok := r.ledger.Get(request.Key())
 	if !ok {
-		r.writer.drop(request.Key())
+		r.records.drop(request.Key())
 		return reconcile.Result{}, nil
 	}
 	webhook, err := r.webhook(ctx, entry)
@@ -117,9 +117,9 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 		return reconcile.Result{}, err
 	}
 	if webhook == nil {
-		r.writer.drop(request.Key())
+		r.records.drop(request.Key())
 	}
-	if done, result, err := r.writer.resume(ctx, request.Key()); done {
+	if done, result, err := r.records.resume(ctx, request.Key()); done {
 		return result, err
 	}
 	if entry.Draft != nil {
@@ -192,7 +192,7 @@ func (r *deliveryReconciler) first(
 		record.Hold(d, hold.reason, hold.message, r.clock.Now())
 	}
 	r.bound(d, request.Webhook)
-	return r.writer.create(ctx, d)
+	return r.records.create(ctx, d)
 }
 
 // bound makes a delivery that would wait a failed one, where too many do already:
@@ -248,7 +248,7 @@ func (r *deliveryReconciler) again(
 		return r.rest(step), nil
 	case retry.GiveUp:
 		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
-		return r.writer.update(ctx, base, d)
+		return r.records.update(ctx, base, d)
 	case retry.Send:
 	}
 	secret, problem, err := r.secret(ctx, w)
@@ -273,7 +273,7 @@ func (r *deliveryReconciler) again(
 	if hold != nil {
 		return r.rest(retry.Next(record.StateOf(d), w, true, r.clock.Now())), nil
 	}
-	return r.writer.update(ctx, base, d)
+	return r.records.update(ctx, base, d)
 }
 
 func withoutResend(d *v1alpha1.WebhookDelivery) retry.State {

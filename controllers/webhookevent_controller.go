@@ -263,7 +263,7 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
 	end := r.courtesy.begin(e.Namespace)
-	err := r.client.Status().Patch(ctx, e, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	err := r.writer.patchEventStatus(ctx, base, e)
 	end()
 	if err != nil {
 		// A conflict means that the cache lags behind.

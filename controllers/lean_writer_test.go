@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+// What the lean writer leaves behind is what is in store, and its errors are those
+// of any client.
+func TestLeanWriter(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	// Nobody else works on what is written here.
+	w := b.webhook("w", func(w *v1alpha1.Webhook) {
+		w.Spec.Triggers, w.Spec.State = []v1alpha1.Trigger{"members_created"}, v1alpha1.WebhookPaused
+	})
+	e := b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	d := record.New(e, w, []byte(`{"eventID":1}`))
+	record.Hold(d, v1alpha1.ReasonPaused, "the webhook is Paused", time.Now())
+	again := d.DeepCopy()
+	stored := func() *v1alpha1.WebhookDelivery {
+		is := &v1alpha1.WebhookDelivery{}
+		b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(d), is)).To(Succeed())
+		return is
+	}
+	same := func(what string) {
+		b.t.Helper()
+		if diff := cmp.Diff(stored(), d, cmpopts.IgnoreTypes(metav1.TypeMeta{})); diff != "" {
+			t.Errorf("%s (-stored +left behind):\n%s", what, diff)
+		}
+	}
+	lean := b.engine.shared.writer
+
+	b.Expect(lean.createDelivery(b.ctx, d)).To(Succeed())
+	same("created")
+	b.Expect(apierrors.IsAlreadyExists(lean.createDelivery(b.ctx, again))).To(BeTrue())
+
+	base := d.DeepCopy()
+	record.GiveUp(d, v1alpha1.ReasonWaitedTooLong, "it waited", time.Now())
+	b.Expect(lean.patchDelivery(b.ctx, base, d)).To(Succeed())
+	same("patched")
+	late := base.DeepCopy()
+	record.GiveUp(late, v1alpha1.ReasonWebhookGone, "it is late", time.Now())
+	err := lean.patchDelivery(b.ctx, base, late)
+	b.Expect(apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
+
+	invalid := record.New(e, w, []byte("{}"))
+	invalid.Name += "-invalid"
+	invalid.Labels[v1alpha1.LabelEventType] = "no label"
+	err = lean.createDelivery(b.ctx, invalid)
+	b.Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
+
+	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+	was := e.DeepCopy()
+	e.Status.Result = v1alpha1.EventExpired
+	b.Expect(lean.patchEventStatus(b.ctx, was, e)).To(Succeed())
+	b.Expect(e.ResourceVersion).NotTo(Equal(was.ResourceVersion))
+	b.Expect(b.client.Delete(b.ctx, d)).To(Succeed())
+	err = lean.patchDelivery(b.ctx, base, late)
+	b.Expect(apierrors.IsNotFound(err)).To(BeTrue(), "%v", err)
+}
