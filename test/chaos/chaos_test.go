@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -181,8 +182,8 @@ func TestFlaps(t *testing.T) {
 		}
 		longest = max(longest, run)
 	}
-	if longest != 8 {
-		t.Errorf("at most %d failures in a row, want 8, to open a circuit", longest)
+	if want := circuit.Threshold + 1; longest != want {
+		t.Errorf("at most %d failures in a row, want %d, to open a circuit and fail a probe", longest, want)
 	}
 	if !answers[len(answers)-1].Accepts() {
 		t.Error("it fails for ever in the end")
