@@ -109,12 +109,12 @@ func (r *retentionReconciler) mayDelete() bool {
 
 // nameEvents learns the names of all events.
 func (r *retentionReconciler) nameEvents(ctx context.Context) error {
-	var events v1alpha1.WebhookEventList
-	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing events: %w", err)
+	events, err := r.events(ctx)
+	if err != nil {
+		return err
 	}
-	for i := range events.Items {
-		r.router.keys.Store(events.Items[i].UID, client.ObjectKeyFromObject(&events.Items[i]))
+	for i := range events {
+		r.router.keys.Store(events[i].UID, client.ObjectKeyFromObject(&events[i]))
 	}
 	return nil
 }

@@ -149,6 +149,16 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	return s, nil
 }
 
+// events returns the events that the cache knows. They are only to be read: they
+// are not copies.
+func (r *shared) events(ctx context.Context, of ...client.ListOption) ([]v1alpha1.WebhookEvent, error) {
+	var list v1alpha1.WebhookEventList
+	if err := r.client.List(ctx, &list, append(of, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("listing events: %w", err)
+	}
+	return list.Items, nil
+}
+
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
 	_, err := setup(mgr, o)

@@ -129,13 +129,12 @@ func (r *eventReconciler) holdAgainstPast(ctx context.Context, w *v1alpha1.Webho
 	if w.Namespace != r.systemNamespace {
 		scope = append(scope, client.InNamespace(w.Namespace))
 	}
-	var events v1alpha1.WebhookEventList
-	// The objects are only read, so they need not be copied.
-	if err := r.client.List(ctx, &events, append(scope, client.UnsafeDisableDeepCopy)...); err != nil {
-		return fmt.Errorf("listing events: %w", err)
+	events, err := r.events(ctx, scope...)
+	if err != nil {
+		return err
 	}
-	for i := range events.Items {
-		e := &events.Items[i]
+	for i := range events {
+		e := &events[i]
 		if _, ok := matching.Match(w, e); ok {
 			r.late.add(e.UID, w.UID)
 			r.router.events.add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)})
@@ -163,12 +162,12 @@ func (r *eventReconciler) tellAll(ctx context.Context) error {
 	if err := r.ledger.WaitSynced(ctx); err != nil {
 		return err
 	}
-	var events v1alpha1.WebhookEventList
-	if err := r.client.List(ctx, &events, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing events: %w", err)
+	events, err := r.events(ctx)
+	if err != nil {
+		return err
 	}
-	for i := range events.Items {
-		r.router.statuses.add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&events.Items[i])})
+	for i := range events {
+		r.router.statuses.add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&events[i])})
 	}
 	return nil
 }

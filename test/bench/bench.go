@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/horizoncd/webhook-operator/test/controlplane"
 )
 
 const (
@@ -44,7 +45,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	dir := filepath.Join(o.out, "bench-store")
-	unlock, err := lock(dir)
+	unlock, err := controlplane.Scratch(dir)
 	if err != nil {
 		return err
 	}
@@ -68,28 +69,6 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	b.say("load average %s", load())
 	return b.report()
-}
-
-// lock makes a directory that only one process uses at a time, empty of what one
-// that was killed has left. The kernel releases it when this one ends in whatever
-// way.
-func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("another one may run already: locking %s: %w", dir, err)
-	}
-	entries, err := f.ReadDir(-1)
-	for _, entry := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
-	}
-	return func() { _ = f.Close() }, err
 }
 
 // measureAll takes all figures that are wanted, and leaves nothing running.

@@ -32,12 +32,8 @@ func etcdFull(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	op := t.replica("operator", t.install.Kubeconfig, "--leader-elect")
-	if err := op.start(ctx); err != nil {
-		return err
-	}
-	op.supervise(ctx)
-	if _, err := leader(ctx, op); err != nil {
+	op, err := t.deployOne(ctx)
+	if err != nil {
 		return err
 	}
 	l.begin(ctx, pick(t.options, 400, 150), 50)

@@ -66,12 +66,8 @@ func outlive(ctx context.Context, t *trial, what string, outages []outage) error
 	if err != nil {
 		return err
 	}
-	op := t.replica("operator", t.install.Kubeconfig, "--leader-elect")
-	if err := op.start(ctx); err != nil {
-		return err
-	}
-	op.supervise(ctx)
-	if _, err := leader(ctx, op); err != nil {
+	op, err := t.deployOne(ctx)
+	if err != nil {
 		return err
 	}
 	var times []string

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
 
@@ -101,7 +102,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	dir := filepath.Join(o.logs, "chaos-store")
-	unlock, err := lock(dir)
+	unlock, err := controlplane.Scratch(dir)
 	if err != nil {
 		return err
 	}

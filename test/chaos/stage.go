@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -106,26 +103,4 @@ func lease() *coordinationv1.Lease {
 // the next.
 func (s *stage) forgetLease(ctx context.Context) error {
 	return client.IgnoreNotFound(s.admin.Delete(ctx, lease()))
-}
-
-// lock makes a directory that only one process uses at a time, empty of what one
-// that was killed has left. The kernel releases it when this one ends in whatever
-// way.
-func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("another one may run already: locking %s: %w", dir, err)
-	}
-	entries, err := f.ReadDir(-1)
-	for _, entry := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
-	}
-	return func() { _ = f.Close() }, err
 }

@@ -162,6 +162,17 @@ func leader(ctx context.Context, replicas ...*replica) (*replica, error) {
 	return found, nil
 }
 
+// deployOne starts one operator that waits for the lease, has it started again
+// whenever it ends, and returns once it leads.
+func (t *trial) deployOne(ctx context.Context) (*replica, error) {
+	op := t.replica("operator", t.install.Kubeconfig, "--leader-elect")
+	if err := op.start(ctx); err != nil {
+		return nil, err
+	}
+	op.supervise(ctx)
+	return leader(ctx, op)
+}
+
 // deploy starts as many operators as there are names, under one lease.
 func (t *trial) deploy(ctx context.Context, names ...string) ([]*replica, error) {
 	all := make([]*replica, len(names))

@@ -67,6 +67,28 @@ func lockDirectory(path string) (*os.File, error) {
 	return f, nil
 }
 
+// Scratch makes a directory that only one process uses at a time, empty of what one
+// that was killed has left. The kernel releases it when this one ends in whatever
+// way.
+func Scratch(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another one may run already: locking %s: %w", dir, err)
+	}
+	entries, err := f.ReadDir(-1)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	}
+	return func() { _ = f.Close() }, err
+}
+
 // close releases the directory and removes it if it is a temporary one.
 func (d *directory) close() error {
 	var err error
