@@ -97,7 +97,9 @@ func (r *eventReconciler) followEvents() handler.EventHandler {
 			queue.Add(request(e.Object))
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			r.router.statuses.add(request(e.ObjectNew))
+			if now := e.ObjectNew.(*v1alpha1.WebhookEvent); !r.writes.seen(now) {
+				r.router.statuses.add(request(now))
+			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			uid := e.Object.GetUID()
@@ -151,7 +153,9 @@ func (r *eventReconciler) fanOut(ctx context.Context, request reconcile.Request)
 	}
 	if r.addDrafts(e, plan.Missing) {
 		r.late.settle(e.UID, late)
-		r.router.statuses.add(request)
+		if len(plan.Missing) == 0 { // else the ledger tells when they are stored
+			r.router.statuses.add(request)
+		}
 	}
 	return reconcile.Result{}, nil
 }

@@ -32,7 +32,12 @@ type item struct {
 type event struct {
 	uid   types.UID
 	items []*item
+	// underway is how many of them are drafts that were not refused.
+	underway int32
 }
+
+// settled tells whether nothing more is to come of the event for now.
+func (e *event) settled() bool { return e.underway == 0 }
 
 // webhook is what the items of a webhook's name share.
 type webhook struct {
@@ -70,7 +75,7 @@ func (i *item) key() types.NamespacedName {
 }
 
 // insert takes in an entry that is not known yet.
-func (l *Ledger) insert(e Entry, version uint64) {
+func (l *Ledger) insert(e Entry, version uint64) *item {
 	i := &item{
 		// A copy, so that no longer text that the name was cut from stays.
 		name:        strings.Clone(e.Key.Name),
@@ -92,6 +97,7 @@ func (l *Ledger) insert(e Entry, version uint64) {
 	i.event.items = append(i.event.items, i)
 	l.entries[i.key()] = i
 	l.count(i, 1)
+	return i
 }
 
 // remove forgets an item. What it pointed to can still be read from it.
@@ -148,6 +154,9 @@ func (w *webhook) share(owner types.UID) types.UID {
 
 func (l *Ledger) count(i *item, n int) {
 	if i.draft != nil {
+		if i.draft.Refused == "" {
+			i.event.underway += int32(n) //nolint:gosec // 1 or -1
+		}
 		if n > 0 {
 			l.budget.take(i.webhook.name)
 		} else {

@@ -57,8 +57,9 @@ type Counts struct {
 type Listener interface {
 	// DeliveryChanged is called when a delivery may need something.
 	DeliveryChanged(e Entry)
-	// EventChanged is called when a delivery of the event was stored, finished
-	// or removed.
+	// EventChanged is called when a delivery of the event was stored, finished,
+	// removed or refused, unless more is to come: what is said of an event does
+	// not change before the last of its drafts is stored or refused.
 	EventChanged(event types.UID)
 	// RoomFor is called when an event that found no room may go on.
 	RoomFor(event types.UID)
@@ -230,9 +231,11 @@ func (l *Ledger) Withdraw(key types.NamespacedName) {
 		return
 	}
 	l.remove(i)
-	room := l.budget.call()
+	room, settled := l.budget.call(), i.event.settled()
 	l.mu.Unlock()
-	l.listener.EventChanged(i.event.uid)
+	if settled {
+		l.listener.EventChanged(i.event.uid)
+	}
 	l.tellRoom(room)
 }
 
@@ -247,7 +250,9 @@ func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
 	draft := *i.draft // the one before was handed out
 	change(&draft)
 	told := draft.Refused != i.draft.Refused
+	l.count(i, -1)
 	i.draft = &draft
+	l.count(i, 1)
 	l.mu.Unlock()
 	if told {
 		l.listener.EventChanged(i.event.uid)
@@ -268,28 +273,36 @@ func (l *Ledger) take(m metav1.Object, onlyKnown bool) {
 		l.mu.Unlock()
 		return
 	}
-	snapshot, was, room, changed := l.observe(m)
+	c, changed := l.observe(m)
 	l.mu.Unlock()
 	if changed {
-		l.tell(snapshot, was)
-		l.tellRoom(room)
+		l.tell(c)
+		l.tellRoom(c.room)
 	}
 }
 
-func (l *Ledger) observe(m metav1.Object) (now, was Entry, room []types.UID, changed bool) {
+// change is what taking in a delivery has changed.
+type change struct {
+	now, was Entry
+	settled  bool        // of the event
+	room     []types.UID // events that there is room for now
+}
+
+func (l *Ledger) observe(m metav1.Object) (c change, changed bool) {
 	key := keyOf(m)
 	version := parseVersion(m.GetResourceVersion())
 	old, known := l.entries[key]
 	if known && old.draft == nil && old.version >= version {
-		return Entry{}, Entry{}, nil, false
+		return change{}, false
 	}
 	if known {
-		was = old.entry()
+		c.was = old.entry()
 		l.remove(old)
 	}
-	now = entryOf(key, m)
-	l.insert(now, version)
-	return now, was, l.budget.call(), true
+	c.now = entryOf(key, m)
+	c.settled = l.insert(c.now, version).event.settled()
+	c.room = l.budget.call()
+	return c, true
 }
 
 // Remove takes in that a delivery was deleted, at the given resource version, or,
@@ -302,8 +315,11 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 		return
 	}
 	l.remove(i)
+	settled := i.event.settled()
 	l.mu.Unlock()
-	l.listener.EventChanged(i.event.uid)
+	if settled {
+		l.listener.EventChanged(i.event.uid)
+	}
 	l.listener.WebhookChanged(i.webhook.name)
 }
 
@@ -331,14 +347,17 @@ func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
 	l.once.Do(func() { close(l.synced) })
 }
 
-func (l *Ledger) tell(now, was Entry) {
-	if now.NeedsAttention() {
-		l.listener.DeliveryChanged(now)
+func (l *Ledger) tell(c change) {
+	if c.now.NeedsAttention() {
+		l.listener.DeliveryChanged(c.now)
 	}
-	if now.State.Result != was.State.Result || was.Draft != nil {
-		l.listener.EventChanged(now.EventUID)
-		l.listener.WebhookChanged(now.Webhook)
+	if c.now.State.Result == c.was.State.Result && c.was.Draft == nil {
+		return
 	}
+	if c.settled {
+		l.listener.EventChanged(c.now.EventUID)
+	}
+	l.listener.WebhookChanged(c.now.Webhook)
 }
 
 // NeedsAttention is false for what is finished: the great majority.

@@ -288,6 +288,38 @@ func TestWhatIsTold(t *testing.T) {
 		"a draft is withdrawn":            {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
 		"a draft is refused":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }, want: []string{event}},
 		"the same refusal again":          {before: func(l *Ledger) { d := draft("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }},
+		"one of two drafts is stored": {
+			before: func(l *Ledger) { l.Add(key("d"), draft("e")); l.Add(key("x"), draft("e")) },
+			do:     func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want:   []string{webhook},
+		},
+		"the other one is withdrawn": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Observe(object("x", 1, succeeded))
+			},
+			do:   func(l *Ledger) { l.Withdraw(key("d")) },
+			want: []string{event},
+		},
+		"one is stored beside one that is refused": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" })
+			},
+			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want: []string{event, webhook},
+		},
+		"a refused one is stored beside a draft": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Amend(key("x"), func(d *Draft) { d.Refused = "quota" })
+			},
+			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want: []string{webhook},
+		},
 		"what is stored cannot be amended": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) },
 			do:     func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) },
