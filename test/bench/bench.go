@@ -82,43 +82,40 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 	if err := b.calibrate(ctx, s); err != nil {
 		return err
 	}
-	if b.wants(rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation) {
-		err := b.repeat(ctx, s, func(pair int) error { return b.round(ctx, s, pair%2 == 0) })
-		if err := errors.Join(err, s.stop()); err != nil {
-			return err
-		}
-	}
-	if b.wants(rowDead) {
-		if err := b.dead(ctx, s); err != nil {
+	// What leaves many records behind comes after what is compared: the store is
+	// slower for a while after they were deleted.
+	if b.wants(rowFast, rowSlow, rowLatency, rowWrites) {
+		if err := b.repeat(func(pair int) error { return b.round(ctx, s, pair%2 == 0) }); err != nil {
 			return err
 		}
 	}
 	if b.wants(rowMemory, rowFull, rowStart, rowSize) {
-		return b.withRecords(ctx, s, filepath.Join(dir, "full"))
+		if err := errors.Join(s.stop(), b.withRecords(ctx, s, filepath.Join(dir, "full"))); err != nil {
+			return err
+		}
 	}
-	return nil
+	if b.wants(rowStorm, rowIsolation) {
+		if err := b.repeat(func(int) error { return b.disturb(ctx, s) }); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowDead) {
+		return errors.Join(s.stop(), b.withDead(ctx, filepath.Join(dir, "dead")))
+	}
+	return s.stop()
 }
 
 // repeat does something as often as there are to be pairs, or as the time
-// allows, but once at least, and cleans up between.
-func (b *bench) repeat(ctx context.Context, s *store, do func(pair int) error) error {
+// allows, but once at least.
+func (b *bench) repeat(do func(pair int) error) error {
 	var longest time.Duration
 	for i := range b.pairs {
-		needed := longest * 11 / 10
-		if s.op != nil {
-			needed -= settling // it has settled
-		}
-		if b.budget-time.Since(b.began) < needed {
+		if b.budget-time.Since(b.began) < longest {
 			b.say("no time for more: %d of %d", i, b.pairs)
 			return nil
 		}
 		b.say("pair %d of %d", i+1, b.pairs)
 		began := time.Now()
-		if i > 0 {
-			if err := s.clean(ctx); err != nil {
-				return err
-			}
-		}
 		if err := do(i); err != nil {
 			return err
 		}
@@ -156,14 +153,13 @@ func (b *bench) count(webhooks int) int {
 // client does and what the operator does. Who goes first takes turns, so that
 // what drifts does not favour either.
 func (b *bench) round(ctx context.Context, s *store, bareFirst bool) error {
+	if err := s.clean(ctx); err != nil {
+		return err
+	}
 	bare := func() error { return errors.Join(s.stop(), b.bareRound(ctx, s)) }
-	// Where its half follows on one of its own, the operator goes on: it would
-	// take longer to settle than to be measured.
 	ours := func() error {
-		if s.op == nil {
-			if err := b.startOperator(ctx, s); err != nil {
-				return err
-			}
+		if err := b.startOperator(ctx, s); err != nil {
+			return err
 		}
 		return b.operatorRound(ctx, s)
 	}
@@ -227,9 +223,16 @@ func (b *bench) operatorRound(ctx context.Context, s *store) error {
 		f.many.ours.add(r)
 	}
 	if b.wants(rowLatency, rowWrites) {
-		if err := b.requestLatency(ctx, s); err != nil {
-			return err
-		}
+		return b.requestLatency(ctx, s)
+	}
+	return nil
+}
+
+// disturb is one measurement of what some receivers or namespaces do to others,
+// beside one without them.
+func (b *bench) disturb(ctx context.Context, s *store) error {
+	if err := b.startOperator(ctx, s); err != nil {
+		return err
 	}
 	if b.wants(rowStorm) {
 		if err := b.storm(ctx, s); err != nil {

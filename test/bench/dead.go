@@ -43,14 +43,24 @@ type death struct {
 	lost, duplicates  int
 }
 
+// withDead is dead in a control plane of its own, which nothing else has filled.
+func (b *bench) withDead(ctx context.Context, dir string) (err error) {
+	b.say("starting another control plane, for a receiver that is dead")
+	s, err := openStore(ctx, b.options, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return b.dead(ctx, s)
+}
+
 // dead lets many deliveries wait for a receiver that refuses connections or, if
 // so chosen, hangs. What their waiting costs is measured, and whether all of them
 // arrive, and once, when it is back.
-func (b *bench) dead(ctx context.Context, s *store) (err error) {
-	if err := errors.Join(s.clean(ctx), b.startOperator(ctx, s)); err != nil {
+func (b *bench) dead(ctx context.Context, s *store) error {
+	if err := b.startOperator(ctx, s); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	others, dead, err := b.deadScene(ctx, s)

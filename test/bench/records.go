@@ -52,14 +52,17 @@ func (b *bench) withRecords(ctx context.Context, empty *store, dir string) (err 
 		}
 	}
 	if b.wants(rowStart) {
-		if err := b.repeat(ctx, s, func(int) error { return b.start(ctx, s) }); err != nil {
+		if err := b.repeat(func(int) error { return errors.Join(s.clean(ctx), b.start(ctx, s)) }); err != nil {
 			return err
 		}
 	}
 	if !b.wants(rowFull) {
 		return nil
 	}
-	return b.repeat(ctx, empty, func(int) error {
+	return b.repeat(func(int) error {
+		if err := empty.clean(ctx); err != nil {
+			return err
+		}
 		// Its Webhooks are those that have the records.
 		if err := b.fullThroughput(ctx, c, &f.full.ours); err != nil {
 			return err
