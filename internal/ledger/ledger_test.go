@@ -159,6 +159,10 @@ func TestEntryOf(t *testing.T) {
 			object: object("d", 1, succeeded, func(m *metav1.ObjectMeta) { m.OwnerReferences = nil }),
 			want:   want(func(e *Entry) { e.State.Result, e.Finished, e.WebhookUID = succeeded, now, "" }),
 		},
+		"an orphan to be resent": {
+			object: object("d", 1, succeeded, annotated(v1alpha1.AnnotationResend, "1"), func(m *metav1.ObjectMeta) { m.OwnerReferences = nil }),
+			want:   want(func(e *Entry) { e.State.Result, e.Finished, e.WebhookUID = succeeded, now, "" }),
+		},
 		"nothing but a name": {
 			object: &metav1.ObjectMeta{Namespace: "music", Name: "d"},
 			want:   Entry{Key: key("d"), Webhook: key("")},
