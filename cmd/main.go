@@ -69,6 +69,7 @@ type flags struct {
 	maxEventAge     time.Duration
 	eventTTL        time.Duration
 	egress          egressFlags
+	requireVerify   bool
 	zap             zap.Options
 }
 
@@ -85,6 +86,7 @@ func parseFlags() flags {
 	flag.DurationVar(&f.maxEventAge, "max-event-age", 72*time.Hour, "Age beyond which an event that nobody worked on is not sent.")
 	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age, at least 15m, at which finished events are deleted; 0 keeps them for ever.")
 	f.egress.bind(flag.CommandLine)
+	flag.BoolVar(&f.requireVerify, "require-ssl-verify", false, "Send nothing for Webhooks whose sslVerifyEnabled is false.")
 	f.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return f
@@ -142,15 +144,16 @@ func run(ctx context.Context) error {
 	sender := sending.New(egress)
 	defer sender.Close()
 	err = controllers.Setup(mgr, controllers.Options{
-		SystemNamespace: f.systemNamespace,
-		Workers:         f.workers,
-		MaxEventAge:     f.maxEventAge,
-		EventTTL:        f.eventTTL,
-		Drain:           drain,
-		Sender:          sender,
-		MayLead:         mayLead,
-		StoreFull:       storeFull,
-		Registry:        metrics.Registry,
+		SystemNamespace:  f.systemNamespace,
+		Workers:          f.workers,
+		MaxEventAge:      f.maxEventAge,
+		EventTTL:         f.eventTTL,
+		Drain:            drain,
+		RequireSSLVerify: f.requireVerify,
+		Sender:           sender,
+		MayLead:          mayLead,
+		StoreFull:        storeFull,
+		Registry:         metrics.Registry,
 	})
 	if err != nil {
 		return err

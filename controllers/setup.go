@@ -45,6 +45,9 @@ type Options struct {
 	// Drain is how long requests that are under way may go on when the operator
 	// is told to stop.
 	Drain time.Duration
+	// RequireSSLVerify lets nothing be sent for Webhooks that do not check
+	// certificates.
+	RequireSSLVerify bool
 	// Sender sends the requests.
 	Sender Sender
 	// MayLead returns an error when this process may no longer be the leader.
@@ -117,7 +120,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		live:        mgr.GetAPIReader(),
 		router:      &router{clock: now},
 		endpoints:   newEndpoints(mgr.GetCache(), now),
-		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now},
+		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now, RequireSSLVerify: o.RequireSSLVerify},
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
 		courtesy:    newCourtesy(now),

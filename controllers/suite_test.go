@@ -86,7 +86,9 @@ type bench struct {
 	registry  *prometheus.Registry
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
-	stop func()
+	// flags changes what the command line would say.
+	flags func(*Options)
+	stop  func()
 }
 
 // newBench makes a namespace and a receiver; start starts the operator.
@@ -94,7 +96,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*deliveryReconciler) {}}
+	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*deliveryReconciler) {}, flags: func(*Options) {}}
 	b.SetDefaultEventuallyTimeout(patienceOfTests)
 	b.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	var err error
@@ -146,11 +148,13 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	b.Expect(err).NotTo(HaveOccurred())
 	sender := sending.New(sending.Options{})
 	b.registry = prometheus.NewRegistry()
-	b.engine, err = setup(mgr, Options{
+	o := Options{
 		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
 		Registry: b.registry,
-	})
+	}
+	b.flags(&o)
+	b.engine, err = setup(mgr, o)
 	b.Expect(err).NotTo(HaveOccurred())
 	if len(faults) > 0 {
 		b.engine.writer = plainWriter{mgr.GetClient()} // which they stand before

@@ -79,7 +79,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	if before.generation != w.Generation {
 		r.credentials.Forget(w) // whoever edits it wants to see what comes of it
 	}
-	_, note, err := r.credentials.Get(ctx, w)
+	with, err := r.credentials.Get(ctx, w)
 	problem := credentials.AsError(err)
 	if err != nil && problem == nil {
 		return reconcile.Result{}, err
@@ -92,7 +92,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	// Before anything is written, and whether or not that works.
 	r.act(request.NamespacedName, before, now, endpoint)
 	planned := readiness.Status(readiness.View{
-		Webhook: w, Problem: problem, Note: note, Counts: r.ledger.CountsOf(request.NamespacedName),
+		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName),
 		Last: endpoint.report(), Open: endpoint.isOpen(), MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
 	})
 	result, err := r.write(ctx, w, planned, &now)

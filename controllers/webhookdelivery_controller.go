@@ -28,7 +28,6 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/record"
-	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/internal/signing"
@@ -168,7 +167,7 @@ func (r *deliveryReconciler) first(
 		return reconcile.Result{}, fmt.Errorf("rendering the payload of event %s: %w", e.Name, err)
 	}
 	d := record.New(e, w, body)
-	secret, hold, err := r.secret(ctx, w)
+	with, hold, err := r.credentialsOf(ctx, w)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -183,7 +182,7 @@ func (r *deliveryReconciler) first(
 		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
 	}
 	if hold == nil {
-		hold, err = r.attempt(ctx, request, d, w, secret, v1alpha1.CauseInitial)
+		hold, err = r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial)
 	}
 	if err != nil {
 		return reconcile.Result{}, err
@@ -251,7 +250,7 @@ func (r *deliveryReconciler) again(
 		return r.records.update(ctx, base, d)
 	case retry.Send:
 	}
-	secret, problem, err := r.secret(ctx, w)
+	with, problem, err := r.credentialsOf(ctx, w)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -266,7 +265,7 @@ func (r *deliveryReconciler) again(
 		r.queue.Add(request) // it was a draft when it was handed out
 		return reconcile.Result{}, nil
 	}
-	hold, err := r.attempt(ctx, request, d, w, secret, step.Cause)
+	hold, err := r.attempt(ctx, request, d, w, with, step.Cause)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -317,37 +316,37 @@ func (r *shared) holds(w *v1alpha1.Webhook) *reason {
 
 var circuitOpen = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
 
-// secret returns the secret to send, or why there is none that can be sent.
-func (r *deliveryReconciler) secret(ctx context.Context, w *v1alpha1.Webhook) (*signing.Secret, *reason, error) {
+// credentialsOf returns what to send with, or why nothing can be sent.
+func (r *deliveryReconciler) credentialsOf(
+	ctx context.Context, w *v1alpha1.Webhook,
+) (credentials.Credentials, *reason, error) {
 	if w == nil {
-		return nil, nil, nil
+		return credentials.Credentials{}, nil, nil
 	}
-	secret, _, err := r.credentials.Get(ctx, w)
+	with, err := r.credentials.Get(ctx, w)
 	if mistake := credentials.AsError(err); mistake != nil {
 		r.unready.Store(w.UID, struct{}{})
 		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
-		return nil, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
+		return with, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
 	}
-	return secret, nil, err
+	return with, nil, err
 }
 
 // attempt sends a delivery and writes the outcome into its log. It sends nothing,
 // and returns a reason, where the circuit of the receiver is open, or an error.
 func (r *deliveryReconciler) attempt(
 	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
-	w *v1alpha1.Webhook, secret *signing.Secret, cause v1alpha1.AttemptCause,
+	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
 ) (*reason, error) {
 	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
-	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), secret)
+	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
 	}
 	out := sending.Request{
-		URL: w.Spec.URL, Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
+		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
 		InsecureSkipVerify: w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled,
-	}
-	if secret != nil {
-		out.Redact = redaction.New(secret.Reveal()).Redact
+		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
 	}
 	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
 		return nil, fmt.Errorf("not sending: %w", err)
@@ -368,7 +367,7 @@ func (r *deliveryReconciler) attempt(
 	exchange := r.send(ctx, request, out)
 	r.meters.attempt(cause, exchange)
 	verdict := record.Add(d, record.Attempt{
-		Cause: cause, URL: w.Spec.URL, Exchange: exchange, Policy: retry.PolicyOf(w),
+		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: retry.PolicyOf(w),
 		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
 	})
 	if rejected(exchange) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	applyv1alpha1 "github.com/horizoncd/webhook-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // What the server says of a URL, in the words of the CRD.
@@ -113,6 +114,7 @@ func TestWebhookURL(t *testing.T) {
 		"brackets around nothing":        {url: "https://[]/", want: []string{badHost}},
 		"brackets around a number":       {url: "https://[1]/", want: []string{badHost}},
 		"brackets around IPv4":           {url: "https://[192.0.2.1]/", want: []string{badHost}},
+		"brackets around mapped IPv4":    {url: "https://[::ffff:192.0.2.1]/", want: []string{badHost}},
 		"brackets around too much":       {url: "https://[1:2:3:4:5:6:7:8:9]/", want: []string{badHost}},
 		"text after brackets":            {url: "https://[2001:db8::1]x/", want: []string{badHost}},
 		"one character longer than that": {url: "https://ci.example.com/" + strings.Repeat("a", 2049-len("https://ci.example.com/")), want: []string{tooLong}},
@@ -129,8 +131,78 @@ func TestWebhookURL(t *testing.T) {
 			}
 			_, err := tryCreate(t, webhooks, fields{"spec.url": tc.url})
 			checkComplaints(t, err, want)
+
+			// The server does not see what is in a Secret: the operator holds a URL
+			// there to the same rules, but for a line break at its end.
+			text, ok := tc.url.(string)
+			if !ok {
+				return
+			}
+			text = strings.TrimRight(text, "\r\n")
+			_, err = tryCreate(t, webhooks, fields{"spec.url": text})
+			if _, _, inSecret := target.Parse([]byte(text)); (err == nil) != (inSecret == nil) {
+				t.Errorf("in a Secret: %v, in the spec: %v", inSecret, err)
+			}
 		})
 	}
+}
+
+func TestWebhookURLSecretRef(t *testing.T) {
+	ref := func(name, key any) fields {
+		return fields{"spec.url": remove, "spec.urlSecretRef": map[string]any{"name": name, "key": key}}
+	}
+	inputs{
+		"instead of url": {set: ref("chat", "url")},
+		"beside url": {
+			set:  fields{"spec.urlSecretRef": map[string]any{"name": "chat", "key": "url"}},
+			want: map[string][]string{"spec": {"url and urlSecretRef exclude each other: take one of them out"}},
+		},
+		"null": {
+			set:  fields{"spec.url": remove, "spec.urlSecretRef": nil},
+			want: map[string][]string{"spec": {"or urlSecretRef, where the address is a secret itself"}},
+		},
+		"of another namespace": {set: ref("ops/chat", "url"), want: map[string][]string{"spec.urlSecretRef.name": {"name must be the plain name of a Secret in the Webhook's own namespace"}}},
+		"key with a slash":     {set: ref("chat", "a/b"), want: map[string][]string{"spec.urlSecretRef.key": {"key must be a key of the Secret's data"}}},
+		"without key": {
+			set:  fields{"spec.url": remove, "spec.urlSecretRef": map[string]any{"name": "chat"}},
+			want: map[string][]string{"spec.urlSecretRef.key": {"Required value"}},
+		},
+	}.test(t, webhooks)
+}
+
+func TestWebhookTLS(t *testing.T) {
+	const (
+		plainName   = "name must be the plain name of an object in the Webhook's own namespace; to use one of another namespace, copy it here"
+		plainSecret = "name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
+		plainKey    = "key must be a key of the object's data: letters, digits, '-', '_' and '.'"
+		forHTTPS    = "tls is for https, and url begins with http://: change url, or take tls out"
+	)
+	ca := map[string]any{"name": "private-ca"}
+	of := func(name, key any) map[string]any { return map[string]any{"name": name, "key": key} }
+	inputs{
+		"nothing":                       {set: fields{"spec.tls": map[string]any{}}},
+		"null":                          {set: fields{"spec.tls": nil}},
+		"authorities in a Secret":       {set: fields{"spec.tls.caSecretRef": ca}},
+		"authorities in a ConfigMap":    {set: fields{"spec.tls.caConfigMapRef": of("private-ca", "bundle.pem")}},
+		"a client certificate":          {set: fields{"spec.tls.clientCertSecretRef": map[string]any{"name": "client"}}},
+		"authorities and certificate":   {set: fields{"spec.tls.caSecretRef": ca, "spec.tls.clientCertSecretRef": map[string]any{"name": "client"}}},
+		"with a URL of a Secret":        {set: fields{"spec.tls.caSecretRef": ca, "spec.url": remove, "spec.urlSecretRef": of("chat", "url")}},
+		"not verified":                  {set: fields{"spec.tls.caSecretRef": ca, "spec.sslVerifyEnabled": false}},
+		"for HTTPS in capitals":         {set: fields{"spec.tls.caSecretRef": ca, "spec.url": "HTTPS://ci.example.com/"}},
+		"authorities of either kind":    {set: fields{"spec.tls.caSecretRef": ca, "spec.tls.caConfigMapRef": ca}, want: map[string][]string{"spec.tls": {"caSecretRef and caConfigMapRef exclude each other: take one of them out"}}},
+		"for http":                      {set: fields{"spec.tls.caSecretRef": ca, "spec.url": "http://ci.example.com/"}, want: map[string][]string{"spec": {forHTTPS}}},
+		"for HTTP in capitals":          {set: fields{"spec.tls.caSecretRef": ca, "spec.url": "HTTP://ci.example.com/"}, want: map[string][]string{"spec": {forHTTPS}}},
+		"for another scheme":            {set: fields{"spec.tls.caSecretRef": ca, "spec.url": "ftp://ci.example.com/"}, want: map[string][]string{"spec.url": {notAbsolute}}},
+		"Secret of another namespace":   {set: fields{"spec.tls.caSecretRef": of("ops/ca", "ca.crt")}, want: map[string][]string{"spec.tls.caSecretRef.name": {plainName}}},
+		"bundle without a name":         {set: fields{"spec.tls.caConfigMapRef": map[string]any{"key": "ca.crt"}}, want: map[string][]string{"spec.tls.caConfigMapRef.name": {"Required value"}}},
+		"bundle with an empty key":      {set: fields{"spec.tls.caConfigMapRef": of("ca", "")}, want: map[string][]string{"spec.tls.caConfigMapRef.key": {tooShort, plainKey}}},
+		"bundle with a slash in it":     {set: fields{"spec.tls.caConfigMapRef": of("ca", "a/b")}, want: map[string][]string{"spec.tls.caConfigMapRef.key": {plainKey}}},
+		"client of another namespace":   {set: fields{"spec.tls.clientCertSecretRef": map[string]any{"name": "ops/client"}}, want: map[string][]string{"spec.tls.clientCertSecretRef.name": {plainSecret}}},
+		"client without a name":         {set: fields{"spec.tls.clientCertSecretRef": map[string]any{}}, want: map[string][]string{"spec.tls.clientCertSecretRef.name": {"Required value"}}},
+		"client with a name too long":   {set: fields{"spec.tls.clientCertSecretRef": map[string]any{"name": strings.Repeat("a", 254)}}, want: map[string][]string{"spec.tls.clientCertSecretRef.name": {"may not be more than 253"}}},
+		"bundle with a name too long":   {set: fields{"spec.tls.caSecretRef": of(strings.Repeat("a", 254), "ca.crt")}, want: map[string][]string{"spec.tls.caSecretRef.name": {"may not be more than 253"}}},
+		"bundle with a name in capital": {set: fields{"spec.tls.caSecretRef": of("CA", "ca.crt")}, want: map[string][]string{"spec.tls.caSecretRef.name": {plainName}}},
+	}.test(t, webhooks)
 }
 
 // documentedTypes are the event types of Horizon's user documentation.
@@ -407,6 +479,10 @@ func TestWebhookDefaults(t *testing.T) {
 		"another field of a block": {
 			set:  fields{"spec.retry.minBackoffSeconds": int64(1), "spec.retention.ttlSecondsAfterFinished": int64(900)},
 			want: fields{"spec.retry.minBackoffSeconds": int64(1), "spec.retention.ttlSecondsAfterFinished": int64(900)},
+		},
+		"authorities": {
+			set:  fields{"spec.tls.caSecretRef.name": "private-ca", "spec.tls.caConfigMapRef": nil},
+			want: fields{"spec.tls": map[string]any{"caSecretRef": map[string]any{"name": "private-ca", "key": "ca.crt"}}},
 		},
 		"no check of certificates": {
 			set:  fields{"spec.sslVerifyEnabled": false},

@@ -22,13 +22,29 @@ const (
 const (
 	// ReasonUsable: the Webhook can be sent to.
 	ReasonUsable = "Usable"
-	// ReasonSecretNotFound: spec.secretRef names a Secret that does not exist.
+	// ReasonSecretNotFound: the spec names a Secret that does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
-	// ReasonSecretKeyNotFound: the Secret lacks the key of spec.secretRef.
+	// ReasonSecretKeyNotFound: the Secret lacks the key that the spec names.
 	ReasonSecretKeyNotFound = "SecretKeyNotFound"
 	// ReasonSecretInvalid: the value cannot be sent in a header, or the type of
-	// the Secret is one that must not leave the cluster.
+	// the Secret is not one that may be used so.
 	ReasonSecretInvalid = "SecretInvalid"
+	// ReasonURLInvalid: what spec.urlSecretRef names is not a URL that can be
+	// sent to.
+	ReasonURLInvalid = "URLInvalid"
+	// ReasonConfigMapNotFound: spec.tls.caConfigMapRef names a ConfigMap that
+	// does not exist.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
+	// ReasonConfigMapKeyNotFound: the ConfigMap lacks the key.
+	ReasonConfigMapKeyNotFound = "ConfigMapKeyNotFound"
+	// ReasonCAInvalid: there is no certificate in the CA bundle of spec.tls.
+	ReasonCAInvalid = "CAInvalid"
+	// ReasonClientCertificateInvalid: the client certificate of spec.tls cannot
+	// be used, or has expired.
+	ReasonClientCertificateInvalid = "ClientCertificateInvalid"
+	// ReasonSSLVerifyRequired: spec.sslVerifyEnabled is false, which the
+	// administrator has forbidden.
+	ReasonSSLVerifyRequired = "SSLVerifyRequired"
 )
 
 // Reasons of a Webhook's Healthy condition.
@@ -52,10 +68,13 @@ const (
 const ReasonTooManyWaiting = "TooManyWaiting"
 
 // WebhookSpec says where events are sent, and which.
-// +kubebuilder:validation:XValidation:rule="has(self.url)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon"
+// +kubebuilder:validation:XValidation:rule="has(self.url) || has(self.urlSecretRef)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon; or urlSecretRef, where the address is a secret itself"
+// +kubebuilder:validation:XValidation:rule="!(has(self.url) && has(self.urlSecretRef))",message="url and urlSecretRef exclude each other: take one of them out"
+// +kubebuilder:validation:XValidation:rule=`!has(self.tls) || !has(self.url) || !self.url.matches(r"^(?i)http:")`,message="tls is for https, and url begins with http://: change url, or take tls out"
 type WebhookSpec struct {
 	// url is the absolute http or https address that events are posted to.
 	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
+	// Whoever may read the Webhook or its deliveries sees it: where it is a secret itself, use urlSecretRef instead.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -66,10 +85,22 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://[^/?#@]*:[0-9]+([/?#]|$)") || self.matches(r"^[A-Za-z]+://[^/?#]*:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])([/?#]|$)")`,message="url must have a port from 1 to 65535"
 	URL string `json:"url,omitempty"`
 
+	// urlSecretRef names the address where it is a secret itself, as those of chat services are: a key of a Secret in the Webhook's own namespace.
+	// The same rules hold for it as for url, and one of the two is required.
+	// Deliveries show its host and [redacted]. The operator notices a change of the Secret within 30 seconds.
+	// +optional
+	URLSecretRef *SecretKeyReference `json:"urlSecretRef,omitempty"`
+
 	// sslVerifyEnabled says whether the certificate of an https receiver is checked. Defaults to true.
+	// The operator's administrator may forbid false.
 	// +optional
 	// +default=true
 	SSLVerifyEnabled *bool `json:"sslVerifyEnabled,omitempty"`
+
+	// tls says which authorities vouch for an https receiver, and which certificate is shown to it.
+	// Without it, the system's authorities do, and none is.
+	// +optional
+	TLS *TLSSettings `json:"tls,omitempty"`
 
 	// description tells people what the webhook is for. Up to 1024 characters.
 	// +optional
@@ -147,12 +178,57 @@ type SecretKeyReference struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
 	Name string `json:"name,omitempty"`
 
-	// key of the Secret whose value is the token.
+	// key of the Secret whose value is used.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="key must be a key of the Secret's data: letters, digits, '-', '_' and '.'"
 	Key string `json:"key,omitempty"`
+}
+
+// TLSSettings say which authorities vouch for a receiver, and which certificate is shown to it.
+// +kubebuilder:validation:XValidation:rule="!(has(self.caSecretRef) && has(self.caConfigMapRef))",message="caSecretRef and caConfigMapRef exclude each other: take one of them out"
+type TLSSettings struct {
+	// caSecretRef names the private authorities that may vouch for the receiver: PEM certificates in a key of a Secret in the Webhook's own namespace.
+	// They take the place of the system's authorities. Without effect where sslVerifyEnabled is false.
+	// +optional
+	CASecretRef *CABundleReference `json:"caSecretRef,omitempty"`
+
+	// caConfigMapRef names the same in a ConfigMap.
+	// +optional
+	CAConfigMapRef *CABundleReference `json:"caConfigMapRef,omitempty"`
+
+	// clientCertSecretRef names the certificate and key that the operator shows to a receiver that asks for one (mutual TLS): a Secret of type kubernetes.io/tls in the Webhook's own namespace.
+	// +optional
+	ClientCertSecretRef *SecretReference `json:"clientCertSecretRef,omitempty"`
+}
+
+// CABundleReference names a key of a Secret or a ConfigMap in the same namespace.
+type CABundleReference struct {
+	// name of a Secret or ConfigMap in the Webhook's own namespace. Those of other namespaces cannot be used.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the plain name of an object in the Webhook's own namespace; to use one of another namespace, copy it here"
+	Name string `json:"name,omitempty"`
+
+	// key whose value is one or more certificates in PEM. Defaults to ca.crt.
+	// +optional
+	// +default="ca.crt"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="key must be a key of the object's data: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name of a Secret in the Webhook's own namespace. Secrets of other namespaces cannot be used.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
+	Name string `json:"name,omitempty"`
 }
 
 // RetryPolicy says how often and when a failed attempt is repeated.

@@ -187,7 +187,7 @@ type ResendCycle struct {
 
 // RequestRecord is a request as it was sent. Its body is spec.payload.
 type RequestRecord struct {
-	// url it was sent to.
+	// url it was sent to. Where it is a secret itself, its host and [redacted].
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

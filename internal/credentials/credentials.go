@@ -1,11 +1,14 @@
-// Package credentials reads the Secrets that Webhooks name. It reads by get
-// alone, one Secret at a time, and keeps a value for a short while.
+// Package credentials reads the Secrets and ConfigMaps that Webhooks name. It reads
+// by get alone, one object at a time, and keeps what it has read for a short while.
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/redaction"
+	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/internal/signing"
+	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // TTL is how long a value is kept: what a rotation takes to be noticed.
@@ -41,63 +47,125 @@ func AsError(err error) *Error {
 	return mistake
 }
 
+// Credentials are what is sent to a receiver and how, as far as a Webhook leaves it
+// to other objects.
+type Credentials struct {
+	// Target is where requests go.
+	Target target.Target
+	// Secret is nil where the Webhook names none.
+	Secret *signing.Secret
+	// Authorities and Certificate are nil where it names none.
+	Authorities *sending.Authorities
+	Certificate *sending.ClientCertificate
+	// Redactor knows all that must not be told. It may be nil.
+	Redactor *redaction.Redactor
+	// Note tells of what a person might want to know, such as a line end that was
+	// cut off.
+	Note string
+}
+
 // Reader reads and remembers. It is safe for concurrent use.
 type Reader struct {
 	// Client reads from the API server: a cache would watch every Secret.
 	Client client.Reader
 	Clock  clock.PassiveClock
+	// RequireSSLVerify makes it a mistake not to check certificates.
+	RequireSSLVerify bool
 
 	mu   sync.Mutex
-	kept map[reference]kept
+	kept map[references]kept
 	// forgotten counts the calls of Forget: what was being read meanwhile may be
 	// what is to be forgotten.
 	forgotten int
 }
 
+// references are all that a Webhook names. What one Webhook uses is read together:
+// a token must not meet the address of the time before.
+type references struct {
+	namespace                           string
+	token, address, bundle, certificate reference
+}
+
+// reference is a key of an object; the zero reference is none.
 type reference struct {
-	namespace, name, key string
+	kind, name, key string
 }
 
-type kept struct {
-	until  time.Time
-	secret *signing.Secret
-	note   string
-	err    error
-}
+// bundleKey is the CRD's default for the key of a CA bundle.
+const bundleKey = "ca.crt"
 
-// forbidden are the types of Secrets that a Webhook must not carry out of the
-// cluster: they are credentials of the cluster itself.
-var forbidden = map[corev1.SecretType]bool{
-	corev1.SecretTypeServiceAccountToken: true,
-	corev1.SecretTypeBootstrapToken:      true,
-	corev1.SecretTypeDockercfg:           true,
-	corev1.SecretTypeDockerConfigJson:    true,
-}
-
-// Get returns the secret of a Webhook: nil if it names none. note tells of what a
-// person might want to know, such as a line end that was cut off. Mistakes are of
-// type *Error.
-func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (secret *signing.Secret, note string, err error) {
-	if w.Spec.SecretRef == nil {
-		return nil, "", nil
+func referencesOf(w *v1alpha1.Webhook) references {
+	refs := references{namespace: w.Namespace}
+	if r := w.Spec.SecretRef; r != nil {
+		refs.token = reference{"Secret", r.Name, r.Key}
 	}
-	ref := reference{w.Namespace, w.Spec.SecretRef.Name, w.Spec.SecretRef.Key}
+	if r := w.Spec.URLSecretRef; r != nil {
+		refs.address = reference{"Secret", r.Name, r.Key}
+	}
+	if t := w.Spec.TLS; t != nil {
+		if r := t.CASecretRef; r != nil {
+			refs.bundle = reference{"Secret", r.Name, cmp.Or(r.Key, bundleKey)}
+		}
+		if r := t.CAConfigMapRef; r != nil {
+			refs.bundle = reference{"ConfigMap", r.Name, cmp.Or(r.Key, bundleKey)}
+		}
+		if r := t.ClientCertSecretRef; r != nil {
+			refs.certificate = reference{"Secret", r.Name, corev1.TLSCertKey}
+		}
+	}
+	return refs
+}
+
+// none tells whether there is nothing to read.
+func (r references) none() bool { return r == references{namespace: r.namespace} }
+
+// kept is what was read. Credentials are a pointer, so that printing this prints
+// nothing of them.
+type kept struct {
+	until time.Time
+	found *Credentials
+	err   error
+}
+
+// Get returns what a Webhook is sent with. Mistakes are of type *Error.
+func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, error) {
+	if r.RequireSSLVerify && w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled {
+		return Credentials{}, &Error{v1alpha1.ReasonSSLVerifyRequired,
+			"spec.sslVerifyEnabled is false, which the administrator has forbidden (--require-ssl-verify): " +
+				"leave it out, and name a private authority in spec.tls"}
+	}
+	refs := referencesOf(w)
+	if refs.none() {
+		return Credentials{Target: target.Plain(w.Spec.URL)}, nil
+	}
+	found, err := r.get(ctx, refs)
+	if err != nil {
+		return Credentials{}, err
+	}
+	with := *found
+	if refs.address == (reference{}) {
+		with.Target = target.Plain(w.Spec.URL)
+	}
+	return with, nil
+}
+
+func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error) {
 	now := r.Clock.Now()
 	r.mu.Lock()
-	k, ok := r.kept[ref]
+	k, ok := r.kept[refs]
 	forgotten := r.forgotten
 	r.mu.Unlock()
 	if ok && now.Before(k.until) {
-		return k.secret, k.note, k.err
+		return k.found, k.err
 	}
-	secret, note, err = r.read(ctx, ref)
+	found, err := r.read(ctx, refs, now)
 	if err != nil && AsError(err) == nil {
-		return nil, "", err
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kept == nil {
-		r.kept = map[reference]kept{}
+		r.kept = map[references]kept{}
 	}
 	for other, k := range r.kept {
 		if now.After(k.until) {
@@ -105,57 +173,228 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (secret *signing.
 		}
 	}
 	if r.forgotten != forgotten {
-		return secret, note, err
+		return found, err
 	}
 	ttl := TTL
 	if err != nil {
 		ttl = mistakeTTL
 	}
-	r.kept[ref] = kept{until: now.Add(ttl), secret: secret, note: note, err: err}
-	return secret, note, err
+	r.kept[refs] = kept{until: now.Add(ttl), found: found, err: err}
+	return found, err
 }
 
-// Forget makes the next Get of a Webhook's secret read it afresh.
+// Forget makes the next Get for a Webhook read afresh.
 func (r *Reader) Forget(w *v1alpha1.Webhook) {
-	if w.Spec.SecretRef == nil {
+	refs := referencesOf(w)
+	if refs.none() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgotten++
-	delete(r.kept, reference{w.Namespace, w.Spec.SecretRef.Name, w.Spec.SecretRef.Key})
+	delete(r.kept, refs)
 }
 
-func (r *Reader) read(ctx context.Context, ref reference) (*signing.Secret, string, error) {
-	var s corev1.Secret
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: ref.namespace, Name: ref.name}, &s)
-	if apierrors.IsNotFound(err) {
-		return nil, "", &Error{v1alpha1.ReasonSecretNotFound,
-			fmt.Sprintf("Secret %q does not exist in namespace %q: create it, or change spec.secretRef", ref.name, ref.namespace)}
+// read reads all that a Webhook names.
+func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Credentials, error) {
+	from := &objects{client: r.Client, namespace: refs.namespace, read: map[reference]object{}}
+	found := &Credentials{}
+	var notes []string
+	if refs.address != (reference{}) {
+		value, err := from.value(ctx, refs.address, "spec.urlSecretRef", leaves)
+		if err != nil {
+			return nil, err
+		}
+		address, trimmed, err := target.Parse(value)
+		if err != nil {
+			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.address, err)
+		}
+		if !address.HTTPS() && (refs.bundle != reference{} || refs.certificate != reference{}) {
+			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.address, errors.New("the URL begins with http://, and spec.tls is for https"))
+		}
+		found.Target = address
+		notes = appendTrimmed(notes, trimmed, refs.address)
 	}
-	if apierrors.IsForbidden(err) {
-		return nil, "", &Error{v1alpha1.ReasonSecretNotFound,
-			fmt.Sprintf("the operator may not read Secret %q: it needs permission to get secrets", ref.name)}
+	if refs.token != (reference{}) {
+		value, err := from.value(ctx, refs.token, "spec.secretRef", leaves)
+		if err != nil {
+			return nil, err
+		}
+		secret, trimmed, err := signing.ParseSecret(value)
+		if err != nil {
+			return nil, unusable(v1alpha1.ReasonSecretInvalid, refs.token, err)
+		}
+		found.Secret = &secret
+		notes = appendTrimmed(notes, trimmed, refs.token)
 	}
+	if err := from.readTLS(ctx, refs, found, now); err != nil {
+		return nil, err
+	}
+	found.Note = strings.Join(notes, "; ")
+	if secrets := found.secrets(); len(secrets) > 0 {
+		found.Redactor = redaction.New(secrets...)
+	}
+	return found, nil
+}
+
+// readTLS reads what spec.tls names. Nothing of it is sent but the client's
+// certificate, so the type of a Secret matters for that alone.
+func (o *objects) readTLS(ctx context.Context, refs references, found *Credentials, now time.Time) error {
+	if refs.bundle != (reference{}) {
+		field := "spec.tls.caSecretRef"
+		if refs.bundle.kind == "ConfigMap" {
+			field = "spec.tls.caConfigMapRef"
+		}
+		value, err := o.value(ctx, refs.bundle, field, stays)
+		if err != nil {
+			return err
+		}
+		if found.Authorities, err = sending.ParseAuthorities(value); err != nil {
+			return unusable(v1alpha1.ReasonCAInvalid, refs.bundle, err)
+		}
+	}
+	if refs.certificate != (reference{}) {
+		const field = "spec.tls.clientCertSecretRef"
+		certificate, err := o.value(ctx, refs.certificate, field, provesClient)
+		if err != nil {
+			return err
+		}
+		private := reference{refs.certificate.kind, refs.certificate.name, corev1.TLSPrivateKeyKey}
+		key, err := o.value(ctx, private, field, provesClient)
+		if err != nil {
+			return err
+		}
+		if found.Certificate, err = sending.ParseClientCertificate(certificate, key, now); err != nil {
+			return &Error{v1alpha1.ReasonClientCertificateInvalid,
+				fmt.Sprintf("Secret %q of %s cannot be used: %v", refs.certificate.name, field, err)}
+		}
+	}
+	return nil
+}
+
+// secrets are what must not be told.
+func (c *Credentials) secrets() []string {
+	all := c.Target.Secrets()
+	if c.Secret != nil {
+		all = append(all, c.Secret.Reveal())
+	}
+	return all
+}
+
+func unusable(reason string, of reference, err error) *Error {
+	return &Error{reason, fmt.Sprintf("key %q of %s %q cannot be used: %v", of.key, of.kind, of.name, err)}
+}
+
+func appendTrimmed(notes []string, trimmed bool, of reference) []string {
+	if !trimmed {
+		return notes
+	}
+	return append(notes, fmt.Sprintf("key %q of Secret %q ends in a line break, which is not sent", of.key, of.name))
+}
+
+// purpose is what a value is used for, which not every type of Secret is for.
+type purpose int
+
+const (
+	// leaves: the value is sent to the receiver.
+	leaves purpose = iota
+	// stays: it is not.
+	stays
+	// provesClient: it is a client certificate.
+	provesClient
+)
+
+// forbidden are the types of Secrets that a Webhook must not carry out of the
+// cluster: they are credentials of the cluster itself, or private keys.
+var forbidden = map[corev1.SecretType]bool{
+	corev1.SecretTypeServiceAccountToken: true,
+	corev1.SecretTypeBootstrapToken:      true,
+	corev1.SecretTypeDockercfg:           true,
+	corev1.SecretTypeDockerConfigJson:    true,
+	corev1.SecretTypeTLS:                 true,
+}
+
+// objects are those that one Webhook names, each read once.
+type objects struct {
+	client    client.Reader
+	namespace string
+	read      map[reference]object // without key
+}
+
+// object is a Secret or a ConfigMap.
+type object struct {
+	secretType corev1.SecretType
+	data       map[string][]byte
+}
+
+// value returns the value of a key that a field of the spec names.
+func (o *objects) value(ctx context.Context, of reference, field string, use purpose) ([]byte, error) {
+	is, err := o.get(ctx, of, field)
 	if err != nil {
-		return nil, "", fmt.Errorf("reading Secret %s/%s: %w", ref.namespace, ref.name, err)
+		return nil, err
 	}
-	if forbidden[s.Type] {
-		return nil, "", &Error{v1alpha1.ReasonSecretInvalid,
-			fmt.Sprintf("Secret %q is of type %s, which must not be sent to receivers: use one of type Opaque", ref.name, s.Type)}
+	switch {
+	case use == leaves && forbidden[is.secretType]:
+		return nil, &Error{v1alpha1.ReasonSecretInvalid,
+			fmt.Sprintf("Secret %q is of type %s, which must not be sent to receivers: use one of type Opaque", of.name, is.secretType)}
+	case use == provesClient && is.secretType != corev1.SecretTypeTLS:
+		return nil, &Error{v1alpha1.ReasonSecretInvalid,
+			fmt.Sprintf("Secret %q is not of type %s, which %s asks for: kubectl create secret tls makes one", of.name, corev1.SecretTypeTLS, field)}
 	}
-	value, ok := s.Data[ref.key]
-	if !ok {
-		return nil, "", &Error{v1alpha1.ReasonSecretKeyNotFound,
-			fmt.Sprintf("Secret %q has no key %q: add it, or change spec.secretRef.key", ref.name, ref.key)}
+	value, ok := is.data[of.key]
+	switch {
+	case ok:
+		return value, nil
+	case of.kind == "ConfigMap":
+		return nil, &Error{v1alpha1.ReasonConfigMapKeyNotFound,
+			fmt.Sprintf("ConfigMap %q has no key %q: add it, or change %s.key", of.name, of.key, field)}
+	case use == provesClient:
+		return nil, &Error{v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q: add it, or change %s", of.name, of.key, field)}
+	default:
+		return nil, &Error{v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q: add it, or change %s.key", of.name, of.key, field)}
 	}
-	secret, trimmed, err := signing.ParseSecret(value)
-	if err != nil {
-		return nil, "", &Error{v1alpha1.ReasonSecretInvalid,
-			fmt.Sprintf("key %q of Secret %q cannot be used: %v", ref.key, ref.name, err)}
+}
+
+// get reads an object, unless that was done already.
+func (o *objects) get(ctx context.Context, of reference, field string) (object, error) {
+	key := reference{kind: of.kind, name: of.name}
+	if is, ok := o.read[key]; ok {
+		return is, nil
 	}
-	if trimmed {
-		return &secret, fmt.Sprintf("key %q of Secret %q ends in a line break, which is not sent", ref.key, ref.name), nil
+	is, err := o.fetch(ctx, of)
+	missing, resource := v1alpha1.ReasonSecretNotFound, "secrets"
+	if of.kind == "ConfigMap" {
+		missing, resource = v1alpha1.ReasonConfigMapNotFound, "configmaps"
 	}
-	return &secret, "", nil
+	switch {
+	case apierrors.IsNotFound(err):
+		return object{}, &Error{missing,
+			fmt.Sprintf("%s %q does not exist in namespace %q: create it, or change %s", of.kind, of.name, o.namespace, field)}
+	case apierrors.IsForbidden(err):
+		return object{}, &Error{missing,
+			fmt.Sprintf("the operator may not read %s %q: it needs permission to get %s", of.kind, of.name, resource)}
+	case err != nil:
+		return object{}, fmt.Errorf("reading %s %s/%s: %w", of.kind, o.namespace, of.name, err)
+	}
+	o.read[key] = is
+	return is, nil
+}
+
+func (o *objects) fetch(ctx context.Context, of reference) (object, error) {
+	name := types.NamespacedName{Namespace: o.namespace, Name: of.name}
+	if of.kind != "ConfigMap" {
+		var s corev1.Secret
+		err := o.client.Get(ctx, name, &s)
+		return object{secretType: s.Type, data: s.Data}, err
+	}
+	var c corev1.ConfigMap
+	if err := o.client.Get(ctx, name, &c); err != nil {
+		return object{}, err
+	}
+	is := object{data: map[string][]byte{}}
+	maps.Copy(is.data, c.BinaryData)
+	for key, value := range c.Data {
+		is.data[key] = []byte(value)
+	}
+	return is, nil
 }

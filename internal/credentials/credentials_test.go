@@ -28,12 +28,13 @@ var (
 	secrets = corev1.Resource("secrets")
 )
 
-// secretReader is an API server that knows Secrets and nothing else.
+// secretReader is an API server that knows Secrets, ConfigMaps and nothing else.
 type secretReader struct {
-	mu      sync.Mutex
-	secrets map[types.NamespacedName]*corev1.Secret
-	err     error
-	reads   []types.NamespacedName
+	mu         sync.Mutex
+	secrets    map[types.NamespacedName]*corev1.Secret
+	configMaps map[types.NamespacedName]*corev1.ConfigMap
+	err        error
+	reads      []types.NamespacedName
 	// during, if given, is called between the read and its answer.
 	during func()
 }
@@ -41,20 +42,29 @@ type secretReader struct {
 func (r *secretReader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
 	r.mu.Lock()
 	r.reads = append(r.reads, key)
-	s, ok := r.secrets[key]
+	s, isSecret := r.secrets[key]
+	c, isConfigMap := r.configMaps[key]
 	err, during := r.err, r.during
 	r.mu.Unlock()
 	if during != nil {
 		during()
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !ok:
-		return apierrors.NewNotFound(secrets, key.Name)
 	}
-	s.DeepCopyInto(object.(*corev1.Secret))
-	return nil
+	switch into := object.(type) {
+	case *corev1.Secret:
+		if isSecret {
+			s.DeepCopyInto(into)
+			return nil
+		}
+	case *corev1.ConfigMap:
+		if isConfigMap {
+			c.DeepCopyInto(into)
+			return nil
+		}
+	}
+	return apierrors.NewNotFound(secrets, key.Name)
 }
 
 func (r *secretReader) List(context.Context, client.ObjectList, ...client.ListOption) error {
@@ -151,6 +161,7 @@ func TestGet(t *testing.T) {
 		"an empty key":          {secret: value("whsec_"), want: invalid("the value begins with whsec_, but what follows is not a base64 key")},
 		"service account token": {secret: ofType(corev1.SecretTypeServiceAccountToken), want: carried("kubernetes.io/service-account-token")},
 		"bootstrap token":       {secret: ofType(corev1.SecretTypeBootstrapToken), want: carried("bootstrap.kubernetes.io/token")},
+		"certificate and key":   {secret: ofType(corev1.SecretTypeTLS), want: carried("kubernetes.io/tls")},
 		"dockercfg":             {secret: ofType(corev1.SecretTypeDockercfg), want: carried("kubernetes.io/dockercfg")},
 		"dockerconfigjson":      {secret: ofType(corev1.SecretTypeDockerConfigJson), want: carried("kubernetes.io/dockerconfigjson")},
 		"forbidden type, and lacks the key": {
@@ -164,8 +175,8 @@ func TestGet(t *testing.T) {
 				api.put("music", "receiver", tc.secret)
 			}
 			for _, read := range []string{"read", "kept"} {
-				secret, note, err := r.Get(t.Context(), webhook("receiver"))
-				got := outcome{Secret: reveal(secret), Note: note}
+				with, err := r.Get(t.Context(), webhook("receiver"))
+				got := outcome{Secret: reveal(with.Secret), Note: with.Note}
 				if mistake := AsError(err); mistake != nil {
 					got.Reason, got.Message = mistake.Reason, mistake.Message
 				} else if err != nil {
@@ -174,7 +185,7 @@ func TestGet(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", read, diff)
 				}
-				if said := fmt.Sprintf("%s %v %+v %#v %v", note, err, err, AsError(err), secret); strings.Contains(said, token) {
+				if said := fmt.Sprintf("%v %+v %#v %v", err, err, AsError(err), with); strings.Contains(said, token) {
 					t.Errorf("%s: the value is told: %s", read, said)
 				}
 			}
@@ -189,10 +200,14 @@ func TestWithoutSecretNothingIsRead(t *testing.T) {
 	r, api, _ := newReader()
 	w := webhook("receiver")
 	w.Spec.SecretRef = nil
-	secret, note, err := r.Get(t.Context(), w)
+	w.Spec.URL = "https://ci.example.com/hooks"
+	with, err := r.Get(t.Context(), w)
 	r.Forget(w)
-	if secret != nil || note != "" || err != nil || api.count() != 0 {
-		t.Errorf("%v, %q, %v after %d reads", secret, note, err, api.count())
+	if with.Secret != nil || with.Note != "" || with.Redactor != nil || err != nil || api.count() != 0 {
+		t.Errorf("%v, %v after %d reads", with, err, api.count())
+	}
+	if with.Target.Reveal() != w.Spec.URL || with.Target.String() != w.Spec.URL {
+		t.Errorf("sent to %s", with.Target)
 	}
 }
 
@@ -200,14 +215,14 @@ func TestWithoutSecretNothingIsRead(t *testing.T) {
 func TestNamespaceOfTheWebhook(t *testing.T) {
 	r, api, _ := newReader()
 	api.put("video", "receiver", value("theirs"))
-	if _, _, err := r.Get(t.Context(), webhook("receiver")); AsError(err) == nil {
+	if _, err := r.Get(t.Context(), webhook("receiver")); AsError(err) == nil {
 		t.Errorf("no mistake: %v", err)
 	}
 	theirs := webhook("receiver")
 	theirs.Namespace = "video"
-	secret, _, err := r.Get(t.Context(), theirs)
-	if err != nil || reveal(secret) != "theirs" {
-		t.Errorf("%q, %v", reveal(secret), err)
+	with, err := r.Get(t.Context(), theirs)
+	if err != nil || reveal(with.Secret) != "theirs" {
+		t.Errorf("%q, %v", reveal(with.Secret), err)
 	}
 	want := []types.NamespacedName{{Namespace: "music", Name: "receiver"}, {Namespace: "video", Name: "receiver"}}
 	if diff := cmp.Diff(want, api.reads); diff != "" {
@@ -223,10 +238,10 @@ func TestKeysAreToldApart(t *testing.T) {
 	other := webhook("receiver")
 	other.Spec.SecretRef.Key = "other"
 	for range 2 {
-		one, _, _ := r.Get(t.Context(), webhook("receiver"))
-		two, _, _ := r.Get(t.Context(), other)
-		if reveal(one) != "one-one" || reveal(two) != "two-two" {
-			t.Errorf("%q, %q", reveal(one), reveal(two))
+		one, _ := r.Get(t.Context(), webhook("receiver"))
+		two, _ := r.Get(t.Context(), other)
+		if reveal(one.Secret) != "one-one" || reveal(two.Secret) != "two-two" {
+			t.Errorf("%q, %q", reveal(one.Secret), reveal(two.Secret))
 		}
 	}
 }
@@ -249,11 +264,11 @@ func TestKeptForAWhile(t *testing.T) {
 				api.put("music", "receiver", tc.before)
 			}
 			get := func() string {
-				secret, _, err := r.Get(t.Context(), webhook("receiver"))
+				with, err := r.Get(t.Context(), webhook("receiver"))
 				if mistake := AsError(err); mistake != nil {
 					return mistake.Reason
 				}
-				return reveal(secret)
+				return reveal(with.Secret)
 			}
 			var got []string
 			got = append(got, get())
@@ -277,8 +292,8 @@ func TestForget(t *testing.T) {
 	api.put("music", "receiver", value("before"))
 	api.put("music", "another", value("another"))
 	get := func(name string) string {
-		secret, _, _ := r.Get(t.Context(), webhook(name))
-		return reveal(secret)
+		with, _ := r.Get(t.Context(), webhook(name))
+		return reveal(with.Secret)
 	}
 	get("receiver")
 	get("another")
@@ -303,15 +318,15 @@ func TestForgetWhileItIsRead(t *testing.T) {
 		api.put("music", "receiver", value("after1"))
 		r.Forget(webhook("receiver"))
 	}
-	if _, _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
+	if _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
 		t.Fatal(err)
 	}
 	api.mu.Lock()
 	api.during = nil
 	api.mu.Unlock()
-	secret, _, err := r.Get(t.Context(), webhook("receiver"))
-	if err != nil || reveal(secret) != "after1" {
-		t.Errorf("%q, %v", reveal(secret), err)
+	with, err := r.Get(t.Context(), webhook("receiver"))
+	if err != nil || reveal(with.Secret) != "after1" {
+		t.Errorf("%q, %v", reveal(with.Secret), err)
 	}
 }
 
@@ -327,13 +342,13 @@ func TestErrorsAreNotKept(t *testing.T) {
 			r, api, _ := newReader()
 			api.put("music", "receiver", value("token"))
 			api.err = err
-			if _, _, got := r.Get(t.Context(), webhook("receiver")); !errors.Is(got, err) || AsError(got) != nil {
+			if _, got := r.Get(t.Context(), webhook("receiver")); !errors.Is(got, err) || AsError(got) != nil {
 				t.Errorf("error %v", got)
 			}
 			api.err = nil
-			secret, _, got := r.Get(t.Context(), webhook("receiver"))
-			if got != nil || reveal(secret) != "token" {
-				t.Errorf("%q, %v", reveal(secret), got)
+			with, got := r.Get(t.Context(), webhook("receiver"))
+			if got != nil || reveal(with.Secret) != "token" {
+				t.Errorf("%q, %v", reveal(with.Secret), got)
 			}
 		})
 	}
@@ -345,7 +360,7 @@ func TestWhatIsKeptExpires(t *testing.T) {
 	for n := range 100 {
 		name := fmt.Sprint("receiver-", n)
 		api.put("music", name, value("token"))
-		if _, _, err := r.Get(t.Context(), webhook(name)); err != nil {
+		if _, err := r.Get(t.Context(), webhook(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -353,7 +368,7 @@ func TestWhatIsKeptExpires(t *testing.T) {
 		t.Fatalf("%d are kept", len(r.kept))
 	}
 	clock.Step(TTL + 1)
-	if _, _, err := r.Get(t.Context(), webhook("receiver-0")); err != nil {
+	if _, err := r.Get(t.Context(), webhook("receiver-0")); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.kept) != 1 {
@@ -388,9 +403,9 @@ func TestConcurrently(t *testing.T) {
 	for worker := range 8 {
 		workers.Go(func() {
 			for n := range 200 {
-				secret, _, err := r.Get(t.Context(), webhook("receiver"))
-				if err != nil || reveal(secret) != "token" {
-					t.Errorf("%q, %v", reveal(secret), err)
+				with, err := r.Get(t.Context(), webhook("receiver"))
+				if err != nil || reveal(with.Secret) != "token" {
+					t.Errorf("%q, %v", reveal(with.Secret), err)
 				}
 				switch (worker + n) % 5 {
 				case 0:
@@ -407,13 +422,19 @@ func TestConcurrently(t *testing.T) {
 // The value is in memory of the Reader, and in no text that it makes.
 func TestPrintingTheReaderTellsNothing(t *testing.T) {
 	r, api, _ := newReader()
-	api.put("music", "receiver", value("s3cr3t-t0k3n"))
-	if _, _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
+	api.put("music", "receiver", func(s *corev1.Secret) {
+		s.Data["token"], s.Data["url"] = []byte("s3cr3t-t0k3n"), []byte("https://chat.example.com/hooks/s3cr3t-p4th")
+	})
+	w := webhook("receiver")
+	w.Spec.URL, w.Spec.URLSecretRef = "", &v1alpha1.SecretKeyReference{Name: "receiver", Key: "url"}
+	with, err := r.Get(t.Context(), w)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		fmt.Fprintf(&out, verb+"\n", r.kept)
+		fmt.Fprintf(&out, verb+"\n", with)
 	}
 	if strings.Contains(out.String(), "s3cr3t") || strings.Contains(out.String(), fmt.Sprintf("%x", "s3cr3t")) {
 		t.Errorf("the value is told: %s", out.String())

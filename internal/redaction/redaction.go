@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"html"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +96,9 @@ func (r *Redactor) add(secret string) {
 		}
 	}
 }
+
+// Format hides the secrets whatever the verb.
+func (r *Redactor) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Placeholder) }
 
 // MaxEncodedLen is how many bytes a secret may take in any spelling. A caller
 // that cuts a text at some length reads that much more, redacts, and cuts then.

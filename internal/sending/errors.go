@@ -16,7 +16,7 @@ import (
 
 // Error is why an exchange failed, in words for people: the same each time it
 // fails in the same way, without secrets, the URL, local ports, or any text of
-// the receiver.
+// the receiver but dates and up to three host names of its certificate.
 type Error struct {
 	text string
 	err  error
@@ -147,20 +147,18 @@ func describe(err error) string {
 	return describeHTTP(err.Error())
 }
 
-// describeTLS leaves out what the errors of crypto/x509 tell of the time and of
-// the certificate's contents, which the receiver chose.
+// describeTLS leaves out what the errors of crypto/x509 tell of the time, which
+// differs from one attempt to the next, and most of what they tell of the
+// certificate's contents, which the receiver chose.
 func describeTLS(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "certificate signed by unknown authority"
 	}
-	if e, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "certificate is not valid for " + e.Host
+	if e, ok := errors.AsType[x509.HostnameError](err); ok && e.Certificate != nil {
+		return "certificate is issued for " + issuedFor(e.Certificate) + ", not for " + e.Host
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		if e.Reason == x509.Expired {
-			return "certificate has expired or is not yet valid"
-		}
-		return "certificate is not valid"
+		return describeInvalid(e)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "certificate could not be verified"
@@ -176,6 +174,21 @@ func describeTLS(err error) string {
 		return "TLS could not be negotiated: " + detail
 	}
 	return ""
+}
+
+func describeInvalid(e x509.CertificateInvalidError) string {
+	switch {
+	case e.Reason == x509.Expired && e.Cert == nil:
+		return "certificate has expired or is not yet valid"
+	case e.Reason == x509.Expired && strings.Contains(e.Detail, " is before "): // the current time
+		return "certificate is valid from " + date(e.Cert.NotBefore) + " on, not yet"
+	case e.Reason == x509.Expired:
+		return "certificate expired on " + date(e.Cert.NotAfter)
+	case e.Reason == x509.IncompatibleUsage:
+		return "certificate is not meant for servers"
+	default:
+		return "certificate is not valid"
+	}
 }
 
 const (

@@ -74,12 +74,15 @@ type Options struct {
 	MaxIdleConnsPerHost int
 }
 
-// Sender sends requests. It reuses connections, never between requests that
-// verify certificates and those that do not. It may be used concurrently.
+// Sender sends requests. It reuses connections, never between requests whose TLS
+// settings differ. It may be used concurrently.
 type Sender struct {
-	userAgent          string
-	target             func(*url.URL) error
+	userAgent string
+	target    func(*url.URL) error
+	// verified and insecure are for requests without certificates of their own,
+	// which private are for.
 	verified, insecure *http.Transport
+	private            *transports
 }
 
 // Request is one request to make.
@@ -92,6 +95,10 @@ type Request struct {
 	Timeout time.Duration
 	// InsecureSkipVerify accepts any certificate.
 	InsecureSkipVerify bool
+	// Authorities vouch for the receiver. Nil are the system's.
+	Authorities *Authorities
+	// Certificate is shown to a receiver that asks for one. Nil is none.
+	Certificate *ClientCertificate
 	// Redact takes secrets out of all text that is kept. It may be nil.
 	Redact func(string) string
 }
@@ -139,15 +146,12 @@ type Exchange struct {
 // logger, for the whole process.
 func New(o Options) *Sender {
 	filterLog()
-	transport := func(skipVerify bool) *http.Transport {
+	transport := func(c *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                  viaProxy(o.Proxy),
 			OnProxyConnectResponse: connected,
 			DialContext:            dialContext(o),
-			TLSClientConfig: &tls.Config{
-				MinVersion:         tls.VersionTLS12,
-				InsecureSkipVerify: skipVerify, //nolint:gosec // the owner of the Webhook asked for it
-			},
+			TLSClientConfig:        c,
 			TLSHandshakeTimeout:    connectTimeout,
 			DisableCompression:     true, // a small gzip may become a gigabyte
 			MaxIdleConns:           cmp.Or(o.MaxIdleConns, 4096),
@@ -168,8 +172,9 @@ func New(o Options) *Sender {
 	return &Sender{
 		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
 		target:    o.Target,
-		verified:  transport(false),
-		insecure:  transport(true),
+		verified:  transport(tlsConfig(Request{})),
+		insecure:  transport(tlsConfig(Request{InsecureSkipVerify: true})),
+		private:   &transports{make: transport},
 	}
 }
 
@@ -177,6 +182,20 @@ func New(o Options) *Sender {
 func (s *Sender) Close() {
 	s.verified.CloseIdleConnections()
 	s.insecure.CloseIdleConnections()
+	s.private.close()
+}
+
+// transport returns the transport for a request, to be given back by calling
+// release when the answer is read.
+func (s *Sender) transport(r Request) (transport *http.Transport, release func()) {
+	switch {
+	case r.Authorities != nil || r.Certificate != nil:
+		return s.private.take(r)
+	case r.InsecureSkipVerify:
+		return s.insecure, func() {}
+	default:
+		return s.verified, func() {}
+	}
 }
 
 // Send posts a request once and returns when the answer is read, when
@@ -219,10 +238,8 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 		}
 	}
 	req.Header = header
-	transport := s.verified
-	if r.InsecureSkipVerify {
-		transport = s.insecure
-	}
+	transport, release := s.transport(r)
+	defer release()
 	// Not through an http.Client, which would follow redirects.
 	resp, err := transport.RoundTrip(req)
 	if err != nil {

@@ -304,7 +304,7 @@ func TestTLS(t *testing.T) {
 			configure: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
 			wantErr:   "the receiver refused TLS: protocol version not supported",
 		},
-		"another host": {host: "localhost", wantErr: "certificate is not valid for localhost"},
+		"another host": {host: "localhost", wantErr: "certificate is issued for example.com, *.example.com, 127.0.0.1 and 1 more, not for localhost"},
 		"wants a client certificate": {
 			configure: func(c *tls.Config) { c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 },
 			wantErr:   "the receiver refused TLS: handshake failure",

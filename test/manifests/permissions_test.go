@@ -136,6 +136,7 @@ func TestOperatorPermissions(t *testing.T) {
 		"webhookevents.horizoncd.io/status": "patch",
 		"webhookdeliveries.horizoncd.io":    "create delete get list patch watch",
 		"secrets":                           "get",
+		"configmaps":                        "get",
 		"events.events.k8s.io":              "create patch",
 	}
 	NewWithT(t).Eventually(func() permissions {

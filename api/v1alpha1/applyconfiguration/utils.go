@@ -23,6 +23,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ApplicationInfoApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Attempt"):
 		return &apiv1alpha1.AttemptApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CABundleReference"):
+		return &apiv1alpha1.CABundleReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ClusterInfo"):
 		return &apiv1alpha1.ClusterInfoApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DeliveryCounts"):
@@ -47,6 +49,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RetryPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
+		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TLSSettings"):
+		return &apiv1alpha1.TLSSettingsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Unmatched"):
 		return &apiv1alpha1.UnmatchedApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UserInfo"):

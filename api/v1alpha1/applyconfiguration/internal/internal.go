@@ -58,6 +58,16 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.AttemptCause
   scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.CABundleReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: ca.crt
+    - name: name
+      type:
+        scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.ClusterInfo
   map:
     fields:
@@ -239,6 +249,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.SecretReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.TLSSettings
+  map:
+    fields:
+    - name: caConfigMapRef
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.CABundleReference
+    - name: caSecretRef
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.CABundleReference
+    - name: clientCertSecretRef
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.SecretReference
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.Trigger
   scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.Unmatched
@@ -503,6 +531,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 30
+    - name: tls
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.TLSSettings
     - name: triggers
       type:
         list:
@@ -512,6 +543,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: url
       type:
         scalar: string
+    - name: urlSecretRef
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.SecretKeyReference
     - name: webhookID
       type:
         scalar: numeric

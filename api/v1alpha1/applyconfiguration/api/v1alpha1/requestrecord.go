@@ -10,7 +10,7 @@ package v1alpha1
 //
 // RequestRecord is a request as it was sent. Its body is spec.payload.
 type RequestRecordApplyConfiguration struct {
-	// url it was sent to.
+	// url it was sent to. Where it is a secret itself, its host and [redacted].
 	URL *string `json:"url,omitempty"`
 	// headers of the request, a line each. Secrets are shown as [redacted].
 	Headers *string `json:"headers,omitempty"`

@@ -12,7 +12,7 @@ package v1alpha1
 type SecretKeyReferenceApplyConfiguration struct {
 	// name of a Secret in the Webhook's own namespace. Secrets of other namespaces cannot be used.
 	Name *string `json:"name,omitempty"`
-	// key of the Secret whose value is the token.
+	// key of the Secret whose value is used.
 	Key *string `json:"key,omitempty"`
 }
 

@@ -16,9 +16,18 @@ import (
 type WebhookSpecApplyConfiguration struct {
 	// url is the absolute http or https address that events are posted to.
 	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
+	// Whoever may read the Webhook or its deliveries sees it: where it is a secret itself, use urlSecretRef instead.
 	URL *string `json:"url,omitempty"`
+	// urlSecretRef names the address where it is a secret itself, as those of chat services are: a key of a Secret in the Webhook's own namespace.
+	// The same rules hold for it as for url, and one of the two is required.
+	// Deliveries show its host and [redacted]. The operator notices a change of the Secret within 30 seconds.
+	URLSecretRef *SecretKeyReferenceApplyConfiguration `json:"urlSecretRef,omitempty"`
 	// sslVerifyEnabled says whether the certificate of an https receiver is checked. Defaults to true.
+	// The operator's administrator may forbid false.
 	SSLVerifyEnabled *bool `json:"sslVerifyEnabled,omitempty"`
+	// tls says which authorities vouch for an https receiver, and which certificate is shown to it.
+	// Without it, the system's authorities do, and none is.
+	TLS *TLSSettingsApplyConfiguration `json:"tls,omitempty"`
 	// description tells people what the webhook is for. Up to 1024 characters.
 	Description *string `json:"description,omitempty"`
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
@@ -61,11 +70,27 @@ func (b *WebhookSpecApplyConfiguration) WithURL(value string) *WebhookSpecApplyC
 	return b
 }
 
+// WithURLSecretRef sets the URLSecretRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the URLSecretRef field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithURLSecretRef(value *SecretKeyReferenceApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.URLSecretRef = value
+	return b
+}
+
 // WithSSLVerifyEnabled sets the SSLVerifyEnabled field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the SSLVerifyEnabled field is set to the value of the last call.
 func (b *WebhookSpecApplyConfiguration) WithSSLVerifyEnabled(value bool) *WebhookSpecApplyConfiguration {
 	b.SSLVerifyEnabled = &value
+	return b
+}
+
+// WithTLS sets the TLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TLS field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithTLS(value *TLSSettingsApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.TLS = value
 	return b
 }
 

@@ -1,0 +1,479 @@
+package sending
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	peer "github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+func newAuthority(t *testing.T, name string) *peer.Authority {
+	t.Helper()
+	a, err := peer.NewAuthority(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func issue(t *testing.T, a *peer.Authority, change func(c *x509.Certificate)) (certificate, key []byte) {
+	t.Helper()
+	certificate, key, err := a.Issue(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, key
+}
+
+// authorities trusts some authorities and no others.
+func authorities(t *testing.T, of ...*peer.Authority) *Authorities {
+	t.Helper()
+	var bundle []byte
+	for _, a := range of {
+		bundle = append(bundle, a.PEM()...)
+	}
+	trusted, err := ParseAuthorities(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trusted
+}
+
+func clientCertificate(t *testing.T, a *peer.Authority, name string) *ClientCertificate {
+	t.Helper()
+	certificate, key := issue(t, a, func(c *x509.Certificate) { c.Subject.CommonName = name })
+	shown, err := ParseClientCertificate(certificate, key, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shown
+}
+
+// tlsServer answers with the name in the client's certificate. It has a certificate
+// of the authority, or what change makes of it.
+type tlsServer struct {
+	*httptest.Server
+	// connections that were made.
+	connections atomic.Int32
+}
+
+func newTLSServer(t *testing.T, a *peer.Authority, change func(*x509.Certificate), configure ...func(*tls.Config)) *tlsServer {
+	t.Helper()
+	certificate, key := issue(t, a, change)
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tlsServer{Server: httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if shown := r.TLS.PeerCertificates; len(shown) > 0 {
+			_, _ = io.WriteString(w, shown[0].Subject.CommonName)
+		}
+	}))}
+	s.Config.ErrorLog = quiet
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.connections.Add(1)
+		}
+	}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	for _, f := range configure {
+		f(s.TLS)
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestPrivateAuthorities(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	server := newTLSServer(t, ours, nil)
+	const unknown = "certificate signed by unknown authority"
+	for name, tc := range map[string]struct {
+		request Request
+		wantErr string
+	}{
+		"none named":     {wantErr: unknown},
+		"the right one":  {request: Request{Authorities: authorities(t, ours)}},
+		"one of several": {request: Request{Authorities: authorities(t, theirs, ours)}},
+		"another one":    {request: Request{Authorities: authorities(t, theirs)}, wantErr: unknown},
+		"not verified":   {request: Request{Authorities: authorities(t, theirs), InsecureSkipVerify: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := send(t, newSender(t, Options{}), server.URL, func(r *Request) {
+				r.Authorities, r.InsecureSkipVerify = tc.request.Authorities, tc.request.InsecureSkipVerify
+			})
+			if diff := gocmp.Diff(tc.wantErr, errorText(x.Err)); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Private authorities take the place of the system's.
+func TestPrivateAuthoritiesAreTheOnlyOnes(t *testing.T) {
+	pool := authorities(t, newAuthority(t, "ours"))
+	config := tlsConfig(Request{Authorities: pool})
+	if config.ClientSessionCache != nil {
+		t.Error("sessions are resumed without being verified again")
+	}
+	got := config.RootCAs
+	if want := x509.NewCertPool(); got == nil || got.Equal(want) || !got.Equal(pool.pool) {
+		t.Errorf("other roots than the one that was named")
+	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	for version, configure := range map[string]func(*tls.Config){
+		"TLS 1.2": func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
+		"TLS 1.3": func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 },
+	} {
+		asking := func(c *tls.Config) {
+			configure(c)
+			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+			c.ClientCAs.AddCert(ours.Certificate())
+		}
+		required := newTLSServer(t, ours, nil, asking)
+		optional := newTLSServer(t, ours, nil, asking, func(c *tls.Config) { c.ClientAuth = tls.VerifyClientCertIfGiven })
+		indifferent := newTLSServer(t, ours, nil, configure)
+		for name, tc := range map[string]struct {
+			server      *tlsServer
+			certificate *ClientCertificate
+			want        string
+			wantRefusal bool
+		}{
+			"required":                 {server: required, certificate: clientCertificate(t, ours, "operator"), want: "operator"},
+			"required, and none":       {server: required, wantRefusal: true},
+			"required, but of another": {server: required, certificate: clientCertificate(t, theirs, "operator"), wantRefusal: true},
+			"optional":                 {server: optional, certificate: clientCertificate(t, ours, "operator"), want: "operator"},
+			"optional, and none":       {server: optional},
+			"not asked for":            {server: indifferent, certificate: clientCertificate(t, ours, "operator")},
+		} {
+			t.Run(version+" "+name, func(t *testing.T) {
+				x := send(t, newSender(t, Options{}), tc.server.URL, func(r *Request) {
+					r.Authorities, r.Certificate = authorities(t, ours), tc.certificate
+				})
+				if tc.wantRefusal {
+					// In TLS 1.3 the refusal comes when the request is under way, and the
+					// end of the connection may come before it.
+					refused := strings.HasPrefix(errorText(x.Err), "the receiver refused TLS: ")
+					if x.Response != nil || x.Err == nil || !refused && version == "TLS 1.2" {
+						t.Errorf("%+v, error %q, want that TLS is refused", x.Response, errorText(x.Err))
+					}
+					return
+				}
+				if x.Err != nil || x.Response.Body != tc.want {
+					t.Errorf("%+v, error %v; want that the receiver saw %q", x.Response, x.Err, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// What is wrong with a certificate, from a server that has it.
+func TestCertificateErrors(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	day := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		change func(c *x509.Certificate)
+		want   string
+	}{
+		"valid":   {},
+		"expired": {change: func(c *x509.Certificate) { c.NotBefore, c.NotAfter = day.AddDate(-1, 0, 0), day }, want: "certificate expired on 2026-01-02"},
+		"not yet valid": {
+			change: func(c *x509.Certificate) { c.NotBefore, c.NotAfter = day.AddDate(1000, 0, 0), day.AddDate(1001, 0, 0) },
+			want:   "certificate is valid from 3026-01-02 on, not yet",
+		},
+		"of another host": {change: hosts("a.example"), want: "certificate is issued for a.example, not for 127.0.0.1"},
+		"of other hosts":  {change: hosts("a.example", "*.b.example"), want: "certificate is issued for a.example, *.b.example, not for 127.0.0.1"},
+		"of many hosts":   {change: hosts("a.example", "b.example", "c.example", "d.example", "e.example"), want: "certificate is issued for a.example, b.example, c.example and 2 more, not for 127.0.0.1"},
+		"of another address": {change: func(c *x509.Certificate) {
+			hosts()(c)
+			c.IPAddresses = []net.IP{net.ParseIP("192.0.2.1"), net.ParseIP("2001:db8::1")}
+		}, want: "certificate is issued for 192.0.2.1, 2001:db8::1, not for 127.0.0.1"},
+		"of no host":            {change: func(c *x509.Certificate) { hosts()(c); c.Subject.CommonName = "127.0.0.1" }, want: "certificate is issued for no host, not for 127.0.0.1"},
+		"for clients only":      {change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, want: "certificate is not meant for servers"},
+		"names that tell tales": {change: hosts("\x1b[31m<b>s3cr3t</b>.example", strings.Repeat("a", 65), "a.example"), want: "certificate is issued for a.example and 2 more, not for 127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newTLSServer(t, ours, tc.change)
+			s := newSender(t, Options{})
+			for range 2 { // the same words each time
+				x := send(t, s, server.URL, func(r *Request) { r.Authorities = authorities(t, ours) })
+				if diff := gocmp.Diff(tc.want, errorText(x.Err)); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// hosts makes a certificate one for some hosts only.
+func hosts(names ...string) func(c *x509.Certificate) {
+	return func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = names, nil }
+}
+
+func TestIssuedFor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		names []string
+		want  string
+	}{
+		"none":                    {want: "no host"},
+		"one":                     {names: []string{"a.example"}, want: "a.example"},
+		"none that can be shown":  {names: []string{"a b", "", "\u202e", "a\nb", "<x>", strings.Repeat("a", 65)}, want: "6 other names"},
+		"one that cannot be":      {names: []string{"a b", "xn--bcher-kva.example", "_x.example"}, want: "xn--bcher-kva.example, _x.example and 1 more"},
+		"as long as can be shown": {names: []string{strings.Repeat("a", 64)}, want: strings.Repeat("a", 64)},
+		"a thousand":              {names: strings.Split(strings.Repeat("a.example ", 1000), " "), want: "a.example, a.example, a.example and 998 more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := gocmp.Diff(tc.want, issuedFor(&x509.Certificate{DNSNames: tc.names})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A connection that was made with some TLS settings serves none but these.
+func TestConnectionsAreKeptApart(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	server := newTLSServer(t, ours, nil, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })
+	s := newSender(t, Options{})
+	one, two := clientCertificate(t, ours, "one"), clientCertificate(t, ours, "two")
+	trusted := func() *Authorities { return authorities(t, ours) } // read anew each time
+	for i, tc := range []struct {
+		request  Request
+		wantNew  bool
+		wantErr  bool
+		wantSeen string
+	}{
+		{request: Request{InsecureSkipVerify: true}, wantNew: true},
+		{request: Request{InsecureSkipVerify: true}},
+		{request: Request{}, wantNew: true, wantErr: true},
+		{request: Request{Authorities: trusted()}, wantNew: true},
+		{request: Request{Authorities: trusted()}},
+		{request: Request{Authorities: authorities(t, theirs)}, wantNew: true, wantErr: true},
+		{request: Request{Authorities: authorities(t, theirs), InsecureSkipVerify: true}, wantNew: true},
+		{request: Request{Authorities: authorities(t, ours, theirs)}, wantNew: true},
+		{request: Request{Authorities: trusted(), Certificate: one}, wantNew: true, wantSeen: "one"},
+		{request: Request{Authorities: trusted(), Certificate: two}, wantNew: true, wantSeen: "two"},
+		{request: Request{Authorities: trusted(), Certificate: one}, wantSeen: "one"},
+		{request: Request{Certificate: one, InsecureSkipVerify: true}, wantNew: true, wantSeen: "one"},
+		{request: Request{InsecureSkipVerify: true}},
+	} {
+		before := server.connections.Load()
+		x := send(t, s, server.URL, func(r *Request) {
+			r.Authorities, r.Certificate, r.InsecureSkipVerify = tc.request.Authorities, tc.request.Certificate, tc.request.InsecureSkipVerify
+		})
+		seen := ""
+		if x.Response != nil {
+			seen = x.Response.Body
+		}
+		if isNew := server.connections.Load() > before; isNew != tc.wantNew || (x.Err != nil) != tc.wantErr || seen != tc.wantSeen {
+			t.Errorf("request %d: new connection %t, want %t; error %v; seen %q, want %q", i, isNew, tc.wantNew, x.Err, seen, tc.wantSeen)
+		}
+	}
+}
+
+// request has TLS settings that no other number has.
+func request(n int) Request {
+	return Request{Authorities: &Authorities{pool: x509.NewCertPool(), digest: sha256.Sum256(fmt.Append(nil, n))}}
+}
+
+// count waits for timers that are due.
+func (t *transports) count() int {
+	synctest.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.known)
+}
+
+func newTransports() *transports {
+	return &transports{make: func(c *tls.Config) *http.Transport { return &http.Transport{TLSClientConfig: c} }}
+}
+
+func TestTransportsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		known := newTransports()
+		first, release := known.take(request(1))
+		time.Sleep(2 * transportTTL)
+		if again, releaseAgain := known.take(request(1)); again != first {
+			t.Error("one that is in use was dropped")
+		} else {
+			releaseAgain()
+		}
+		time.Sleep(2 * transportTTL)
+		known.expire(settingsOf(request(1)), known.known[settingsOf(request(1))]) // a timer that fired as it was taken
+		if known.count() != 1 {
+			t.Fatal("one that is in use was dropped")
+		}
+		release()
+
+		time.Sleep(transportTTL - 1)
+		again, release := known.take(request(1))
+		if again != first {
+			t.Error("one that was used a moment ago was dropped")
+		}
+		time.Sleep(time.Nanosecond) // when it would have expired
+		release()
+		time.Sleep(transportTTL - 1)
+		if known.count() != 1 {
+			t.Error("its time did not begin anew")
+		}
+		time.Sleep(time.Nanosecond)
+		if known.count() != 0 {
+			t.Error("one that nobody used for a minute was kept")
+		}
+	})
+}
+
+// Certificates that rotate, and Webhooks without number, leave a bounded number of
+// transports behind.
+func TestTransportsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		known := newTransports()
+		busy, releaseBusy := known.take(request(-1))
+		for n := range 3 * maxTransports {
+			_, release := known.take(request(n))
+			release()
+			time.Sleep(time.Millisecond)
+			if known.count() > maxTransports {
+				t.Fatalf("%d are kept after %d", known.count(), n+1)
+			}
+		}
+		last := request(3*maxTransports - 1)
+		if _, ok := known.known[settingsOf(last)]; !ok {
+			t.Error("the one that was used last was dropped")
+		}
+		if still, release := known.take(request(-1)); still != busy {
+			t.Error("one that is in use was dropped")
+		} else {
+			release()
+		}
+		releaseBusy()
+
+		// As many as are in use there may be; no more than the bound are left.
+		var releases []func()
+		for n := range 3 * maxTransports {
+			_, release := known.take(request(n))
+			releases = append(releases, release)
+		}
+		if known.count() < 3*maxTransports {
+			t.Errorf("%d of %d that are in use are known", known.count(), 3*maxTransports)
+		}
+		for _, release := range releases {
+			release()
+		}
+		if known.count() > maxTransports {
+			t.Errorf("%d are kept", known.count())
+		}
+		known.close()
+		if known.count() != 0 {
+			t.Errorf("%d are kept after the end", known.count())
+		}
+	})
+}
+
+func TestParseAuthorities(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	_, key := issue(t, ours, nil)
+	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("s3cr3t")})
+	const none = "there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----"
+	for name, tc := range map[string]struct {
+		bundle [][]byte
+		want   []*peer.Authority
+		err    string
+	}{
+		"one":                      {bundle: [][]byte{ours.PEM()}, want: []*peer.Authority{ours}},
+		"two":                      {bundle: [][]byte{ours.PEM(), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
+		"with words between":       {bundle: [][]byte{[]byte("# ours\n"), ours.PEM(), []byte("\n# theirs\n"), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
+		"with a key":               {bundle: [][]byte{key, ours.PEM()}, want: []*peer.Authority{ours}},
+		"with one that is broken":  {bundle: [][]byte{broken, ours.PEM()}, want: []*peer.Authority{ours}},
+		"empty":                    {err: none},
+		"text":                     {bundle: [][]byte{[]byte("s3cr3t")}, err: none},
+		"DER":                      {bundle: [][]byte{ours.Certificate().Raw}, err: none},
+		"a key alone":              {bundle: [][]byte{key}, err: none},
+		"one that is broken alone": {bundle: [][]byte{broken}, err: "the certificate in it cannot be read"},
+		"too large":                {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 524288 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseAuthorities(bytes.Join(tc.bundle, nil))
+			if diff := gocmp.Diff(tc.err, errorText(err)); diff != "" {
+				t.Fatalf("error (-want +got):\n%s", diff)
+			}
+			if tc.err != "" {
+				return
+			}
+			want := x509.NewCertPool()
+			for _, a := range tc.want {
+				want.AddCert(a.Certificate())
+			}
+			if !got.pool.Equal(want) {
+				t.Error("other authorities than were given")
+			}
+		})
+	}
+}
+
+func TestParseClientCertificate(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	valid := func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(0, -1, 0), now.AddDate(0, 1, 0) }
+	certificate, key := issue(t, ours, valid)
+	other, otherKey := issue(t, ours, valid)
+	expired, expiredKey := issue(t, ours, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(-1, 0, 0), now.AddDate(0, 0, -1) })
+	future, futureKey := issue(t, ours, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(0, 0, 1), now.AddDate(1, 0, 0) })
+	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("s3cr3t")})
+	const noCertificate = "there is no certificate in tls.crt; one in PEM begins with -----BEGIN CERTIFICATE-----"
+	const noKey = "there is no private key in tls.key that can be used; PEM is expected"
+	for name, tc := range map[string]struct {
+		certificate, key []byte
+		want             string
+	}{
+		"usable":               {certificate: certificate, key: key},
+		"with its authority":   {certificate: append(bytes.Clone(certificate), ours.PEM()...), key: key},
+		"empty":                {want: noCertificate},
+		"no certificate":       {certificate: []byte("s3cr3t"), key: key, want: noCertificate},
+		"the two exchanged":    {certificate: key, key: certificate, want: noCertificate},
+		"broken":               {certificate: broken, key: key, want: "the certificate in tls.crt cannot be read"},
+		"no key":               {certificate: certificate, key: []byte("s3cr3t"), want: noKey},
+		"a certificate as key": {certificate: certificate, key: certificate, want: noKey},
+		"the key of another":   {certificate: certificate, key: otherKey, want: "the private key in tls.key is not that of the certificate in tls.crt"},
+		"the other way round":  {certificate: other, key: key, want: "the private key in tls.key is not that of the certificate in tls.crt"},
+		"expired":              {certificate: expired, key: expiredKey, want: "the certificate expired on 2026-11-22"},
+		"not yet valid":        {certificate: future, key: futureKey, want: "the certificate is not yet valid: it is from 2026-11-24 on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseClientCertificate(tc.certificate, tc.key, now)
+			if diff := gocmp.Diff(tc.want, errorText(err)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if (got == nil) != (tc.want != "") {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestClientCertificateIsNeverPrinted(t *testing.T) {
+	c := clientCertificate(t, newAuthority(t, "ours"), "operator")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if got := fmt.Sprintf(verb, c); got != "[client certificate]" {
+			t.Errorf("%s: %.200s", verb, got)
+		}
+	}
+}
