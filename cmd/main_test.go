@@ -10,8 +10,7 @@ import (
 func TestSplitNamespaces(t *testing.T) {
 	for list, want := range map[string][]string{
 		"music":                 {"music"},
-		"music,video":           {"music", "video"},
-		" video , music ":       {"music", "video"},
+		"video, music":          {"music", "video"},
 		"music,video,music":     {"music", "video"},
 		"":                      nil,
 		"music,":                nil,
