@@ -162,7 +162,7 @@ verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
 .PHONY: verify-manifests
 verify-manifests: $(TOOLS)/kustomize
 	@echo 'manifests'
-	@for dir in crd default samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
+	@for dir in crd default namespaced network-policy samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
 
 .PHONY: verify-modules
 verify-modules:

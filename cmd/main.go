@@ -7,12 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -60,6 +63,7 @@ const leaseRetry = time.Second
 // flags are the command line.
 type flags struct {
 	systemNamespace string
+	namespaces      []string
 	metricsAddress  string
 	probeAddress    string
 	pprofAddress    string
@@ -77,6 +81,11 @@ func parseFlags() flags {
 	var f flags
 	flag.StringVar(&f.systemNamespace, "system-namespace", systemNamespace(),
 		"Namespace whose Webhooks follow the events of every namespace. Defaults to $POD_NAMESPACE.")
+	flag.Func("namespaces", "Namespaces to watch, separated by commas, where the operator may not watch all of them.",
+		func(list string) (err error) {
+			f.namespaces, err = splitNamespaces(list)
+			return err
+		})
 	flag.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
 	flag.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	flag.StringVar(&f.pprofAddress, "pprof-bind-address", "0", "Address of profiles under /debug/pprof/, for everyone who can reach it; 0 turns them off.")
@@ -145,6 +154,7 @@ func run(ctx context.Context) error {
 	defer sender.Close()
 	err = controllers.Setup(mgr, controllers.Options{
 		SystemNamespace:  f.systemNamespace,
+		Namespaces:       f.namespaces,
 		Workers:          f.workers,
 		MaxEventAge:      f.maxEventAge,
 		EventTTL:         f.eventTTL,
@@ -161,8 +171,21 @@ func run(ctx context.Context) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
 	}
-	log.Info("starting", "version", version, "systemNamespace", f.systemNamespace)
+	log.Info("starting", "version", version, "systemNamespace", f.systemNamespace, "namespaces", f.namespaces)
 	return mgr.Start(ctx)
+}
+
+// splitNamespaces returns the namespaces of a list.
+func splitNamespaces(list string) ([]string, error) {
+	namespaces := strings.Split(list, ",")
+	for i, namespace := range namespaces {
+		namespaces[i] = strings.TrimSpace(namespace)
+		if problems := validation.IsDNS1123Label(namespaces[i]); len(problems) > 0 {
+			return nil, fmt.Errorf("%q is no name of a namespace: %s", namespaces[i], problems[0])
+		}
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces), nil
 }
 
 func managerOptions(f flags, drain time.Duration) ctrl.Options {
@@ -172,9 +195,14 @@ func managerOptions(f flags, drain time.Duration) ctrl.Options {
 			panic(err) // the types of a package disagree with themselves
 		}
 	}
+	watched := map[string]cache.Config{}
+	for _, namespace := range f.namespaces {
+		watched[namespace] = cache.Config{}
+	}
 	return ctrl.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
+			DefaultNamespaces: watched, // none of them means all
 			// A read that nobody planned for must not start a watch.
 			ReaderFailOnMissingInformer: true,
 			DefaultTransform:            cache.TransformStripManagedFields(),

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,6 +20,8 @@ import (
 type deliveryWatch struct {
 	client metadata.Interface
 	ledger *ledger.Ledger
+	// namespaces are watched one by one; none means all in one watch.
+	namespaces []string
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -26,7 +29,20 @@ func (w *deliveryWatch) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (w *deliveryWatch) Start(ctx context.Context) error {
-	resource := w.client.Resource(v1alpha1.GroupVersion.WithResource("webhookdeliveries"))
+	namespaces := w.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	var watches sync.WaitGroup
+	for _, namespace := range namespaces {
+		watches.Go(func() { w.watch(ctx, namespace) })
+	}
+	watches.Wait()
+	return nil
+}
+
+func (w *deliveryWatch) watch(ctx context.Context, namespace string) {
+	resource := w.client.Resource(v1alpha1.GroupVersion.WithResource("webhookdeliveries")).Namespace(namespace)
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return resource.List(ctx, o)
@@ -35,15 +51,17 @@ func (w *deliveryWatch) Start(ctx context.Context) error {
 			return resource.Watch(ctx, o)
 		},
 	}
-	reflector := cache.NewReflectorWithOptions(source, &metav1.PartialObjectMetadata{}, ledgerStore{w.ledger},
+	reflector := cache.NewReflectorWithOptions(source, &metav1.PartialObjectMetadata{}, ledgerStore{w.ledger, namespace},
 		cache.ReflectorOptions{Name: "webhookdeliveries"})
 	reflector.RunWithContext(ctx)
-	return nil
 }
 
-// ledgerStore lets a reflector write into the ledger. Of the metadata, only what
-// the ledger reads out of it stays in memory.
-type ledgerStore struct{ ledger *ledger.Ledger }
+// ledgerStore lets the reflector of a namespace, or of all, write into the ledger.
+// Of the metadata, only what the ledger reads out of it stays in memory.
+type ledgerStore struct {
+	ledger    *ledger.Ledger
+	namespace string
+}
 
 var _ cache.ReflectorStore = ledgerStore{}
 
@@ -62,6 +80,6 @@ func (s ledgerStore) Replace(list []any, resourceVersion string) error {
 	for _, object := range list {
 		all = append(all, object.(metav1.Object))
 	}
-	s.ledger.Replace(all, resourceVersion)
+	s.ledger.Replace(s.namespace, all, resourceVersion)
 	return nil
 }

@@ -144,7 +144,7 @@ func TestRetentionBeginsOnceEventsAreKnown(t *testing.T) {
 	c := slowList{begun: make(chan struct{}), proceed: make(chan struct{})}
 	routes := &router{clock: clock.RealClock{}}
 	r := &retentionReconciler{shared: &shared{client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, 10)}}
-	r.ledger.Replace(nil, "1")
+	r.ledger.Replace(metav1.NamespaceAll, nil, "1")
 	elected := make(chan struct{})
 	close(elected)
 	if err := r.begin(t.Context(), elected); err != nil {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,11 @@ import (
 
 // Options are what the operator's flags say.
 type Options struct {
-	// SystemNamespace is the namespace whose Webhooks follow every namespace.
+	// SystemNamespace is the namespace whose Webhooks follow every namespace, if
+	// it is watched.
 	SystemNamespace string
+	// Namespaces are those that the manager's cache is bound to; none means all.
+	Namespaces []string
 	// Workers is how many deliveries are worked on at once.
 	Workers int
 	// MaxEventAge is the age beyond which an event that nobody worked on is not
@@ -57,6 +61,15 @@ type Options struct {
 	StoreFull <-chan struct{}
 	// Registry takes the operator's own metrics.
 	Registry prometheus.Registerer
+}
+
+// watchedSystemNamespace is empty where the Webhooks of the system namespace cannot
+// be seen.
+func (o Options) watchedSystemNamespace() string {
+	if len(o.Namespaces) > 0 && !slices.Contains(o.Namespaces, o.SystemNamespace) {
+		return ""
+	}
+	return o.SystemNamespace
 }
 
 const (
@@ -128,7 +141,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,
 	}
-	s.ledger = ledger.New(s.router, draftCapacity)
+	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
 	var err error
 	if s.writer, err = newLeanWriter(mgr); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
@@ -174,7 +187,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := watchAll(mgr, s.ledger); err != nil {
+	if err := watchAll(mgr, s.ledger, o.Namespaces); err != nil {
 		return nil, err
 	}
 	records := &recordWriter{shared: s, drain: o.Drain + storeMargin}
@@ -182,7 +195,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
 	}
-	events := &eventReconciler{shared: s, systemNamespace: o.SystemNamespace, maxAge: o.MaxEventAge, ttl: o.EventTTL}
+	events := &eventReconciler{shared: s, systemNamespace: o.watchedSystemNamespace(), maxAge: o.MaxEventAge, ttl: o.EventTTL}
 	if err := events.setup(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the event controller: %w", err)
 	}
@@ -199,7 +212,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 
 // watchAll begins to watch what the controllers work on, on standbys too, so that a
 // takeover does not have to wait.
-func watchAll(mgr ctrl.Manager, known *ledger.Ledger) error {
+func watchAll(mgr ctrl.Manager, known *ledger.Ledger, namespaces []string) error {
 	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("watching %T: %w", kind, err)
@@ -209,7 +222,7 @@ func watchAll(mgr ctrl.Manager, known *ledger.Ledger) error {
 	if err != nil {
 		return fmt.Errorf("making the metadata client: %w", err)
 	}
-	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known}); err != nil {
+	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known, namespaces: namespaces}); err != nil {
 		return err
 	}
 	err = mgr.AddReadyzCheck("deliveries", func(*http.Request) error {

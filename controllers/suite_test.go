@@ -84,6 +84,8 @@ type bench struct {
 	receiver  *receiver.Receiver
 	engine    *deliveryReconciler
 	registry  *prometheus.Registry
+	// namespaces are those that the operator is bound to; none means all.
+	namespaces []string
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
 	// flags changes what the command line would say.
@@ -125,10 +127,15 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start(faults ...interceptor.Funcs) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
+	watched := map[string]cache.Config{}
+	for _, namespace := range b.namespaces {
+		watched[namespace] = cache.Config{}
+	}
 	options := ctrl.Options{
 		Scheme:  scheme,
 		Metrics: server.Options{BindAddress: "0"},
 		Cache: cache.Options{
+			DefaultNamespaces:           watched,
 			ReaderFailOnMissingInformer: true,
 			DefaultTransform:            cache.TransformStripManagedFields(),
 		},
@@ -149,7 +156,7 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	sender := sending.New(sending.Options{})
 	b.registry = prometheus.NewRegistry()
 	o := Options{
-		SystemNamespace: systemNamespace, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
+		SystemNamespace: systemNamespace, Namespaces: b.namespaces, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
 		Registry: b.registry,
 	}

@@ -250,6 +250,10 @@ func (r *deliveryReconciler) again(
 		return r.records.update(ctx, base, d)
 	case retry.Send:
 	}
+	if !record.Genuine(d, w) {
+		log.FromContext(ctx).Info("a delivery that does not fit its webhook is not sent", "webhook", w.Name, "delivery", d.Name)
+		return r.rest(retry.Next(withoutResend(d), w, true, r.clock.Now())), nil
+	}
 	with, problem, err := r.credentialsOf(ctx, w)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -39,6 +39,7 @@ const (
 // controllers: a status is a write, and nothing that is to be sent waits for one.
 type eventReconciler struct {
 	*shared
+	// systemNamespace is empty where it is not watched.
 	systemNamespace string
 	maxAge          time.Duration
 	ttl             time.Duration
@@ -228,7 +229,7 @@ func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alph
 // candidates are the Webhooks of the event's namespace and of the system's.
 func (r *eventReconciler) candidates(ctx context.Context, e *v1alpha1.WebhookEvent) ([]v1alpha1.Webhook, error) {
 	namespaces := []string{e.Namespace}
-	if e.Namespace != r.systemNamespace {
+	if r.systemNamespace != "" && e.Namespace != r.systemNamespace {
 		namespaces = append(namespaces, r.systemNamespace)
 	}
 	var all []v1alpha1.Webhook

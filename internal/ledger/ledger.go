@@ -77,13 +77,24 @@ type Ledger struct {
 	webhooks map[types.NamespacedName]*webhook
 	total    Counts
 	budget   *budget
+	// unlisted are the namespaces whose deliveries were not listed yet.
+	unlisted map[string]struct{}
 	synced   chan struct{}
 	once     sync.Once
 }
 
-// New returns an empty ledger with room for so many drafts.
-func New(listener Listener, capacity int) *Ledger {
+// New returns an empty ledger with room for so many drafts. Its deliveries are
+// listed namespace by namespace, or, where none is named, all in one list.
+func New(listener Listener, capacity int, namespaces ...string) *Ledger {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	unlisted := map[string]struct{}{}
+	for _, namespace := range namespaces {
+		unlisted[namespace] = struct{}{}
+	}
 	return &Ledger{
+		unlisted: unlisted,
 		listener: listener,
 		entries:  map[types.NamespacedName]*item{},
 		events:   map[types.UID]*event{},
@@ -323,9 +334,9 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 	l.listener.WebhookChanged(i.webhook.name)
 }
 
-// Replace takes in a list of all deliveries. What it lacks is gone, unless it was
-// stored after the list was made.
-func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
+// Replace takes in a list of all deliveries of a namespace, or of all namespaces.
+// What it lacks of these is gone, unless it was stored after the list was made.
+func (l *Ledger) Replace(namespace string, all []metav1.Object, resourceVersion string) {
 	listed := make(map[types.NamespacedName]struct{}, len(all))
 	for _, m := range all {
 		listed[keyOf(m)] = struct{}{}
@@ -333,7 +344,7 @@ func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
 	l.mu.RLock()
 	var gone []types.NamespacedName
 	for key := range l.entries {
-		if _, ok := listed[key]; !ok {
+		if _, ok := listed[key]; !ok && (namespace == metav1.NamespaceAll || namespace == key.Namespace) {
 			gone = append(gone, key)
 		}
 	}
@@ -344,7 +355,13 @@ func (l *Ledger) Replace(all []metav1.Object, resourceVersion string) {
 	for _, m := range all {
 		l.Observe(m)
 	}
-	l.once.Do(func() { close(l.synced) })
+	l.mu.Lock()
+	delete(l.unlisted, namespace)
+	complete := len(l.unlisted) == 0
+	l.mu.Unlock()
+	if complete {
+		l.once.Do(func() { close(l.synced) })
+	}
 }
 
 func (l *Ledger) tell(c change) {

@@ -212,24 +212,24 @@ func TestWhatIsOlderChangesNothing(t *testing.T) {
 		"a list that is older": {
 			do: func(l *Ledger) {
 				l.Observe(object("d", 5, succeeded))
-				l.Replace(objects(object("d", 3, waiting)), "4")
+				l.Replace(metav1.NamespaceAll, objects(object("d", 3, waiting)), "4")
 			},
 			want: map[string]string{"d": "Succeeded"},
 		},
 		"an older list that lacks it": {
-			do:   func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(nil, "4") },
+			do:   func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(metav1.NamespaceAll, nil, "4") },
 			want: map[string]string{"d": "Succeeded"},
 		},
 		"a list of its version that lacks it": {
-			do: func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(nil, "5") }, want: gone,
+			do: func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(metav1.NamespaceAll, nil, "5") }, want: gone,
 		},
 		"a newer list that lacks it": {
-			do: func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(nil, "6") }, want: gone,
+			do: func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Replace(metav1.NamespaceAll, nil, "6") }, want: gone,
 		},
 		"a newer list that has it": {
 			do: func(l *Ledger) {
 				l.Observe(object("d", 5, waiting))
-				l.Replace(objects(object("d", 6, succeeded), object("f", 1, failed)), "6")
+				l.Replace(metav1.NamespaceAll, objects(object("d", 6, succeeded), object("f", 1, failed)), "6")
 			},
 			want: map[string]string{"d": "Succeeded", "f": "Failed"},
 		},
@@ -257,7 +257,7 @@ func TestWhatIsOlderChangesNothing(t *testing.T) {
 			want: map[string]string{"d": "Waiting"},
 		},
 		"a draft, then a list that lacks it": {
-			do:   func(l *Ledger) { l.Add(key("d"), draft("e")); l.Replace(nil, "9") },
+			do:   func(l *Ledger) { l.Add(key("d"), draft("e")); l.Replace(metav1.NamespaceAll, nil, "9") },
 			want: map[string]string{"d": "draft"},
 		},
 		"a draft, then a delete of an earlier one": {
@@ -275,6 +275,44 @@ func TestWhatIsOlderChangesNothing(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Where namespaces are listed one by one, a list says nothing of the others, and
+// what is in store is known when all have been listed.
+func TestListsOfNamespaces(t *testing.T) {
+	in := func(namespace string) func(m *metav1.ObjectMeta) {
+		return func(m *metav1.ObjectMeta) { m.Namespace = namespace }
+	}
+	l := New(&told{}, 10, "music", "video")
+	synced := func() bool {
+		select {
+		case <-l.Synced():
+			return true
+		default:
+			return false
+		}
+	}
+	for _, step := range []struct {
+		namespace string
+		list      []metav1.Object
+		version   string
+		want      map[string]string
+		synced    bool
+	}{
+		{"music", objects(object("d", 1, waiting)), "1", map[string]string{"d": "Waiting"}, false},
+		{"music", objects(object("d", 2, succeeded)), "2", map[string]string{"d": "Succeeded"}, false},
+		{"video", objects(object("v", 3, failed, in("video"))), "3", map[string]string{"d": "Succeeded", "v": "Failed"}, true},
+		{"video", nil, "4", map[string]string{"d": "Succeeded"}, true},
+		{"music", nil, "5", map[string]string{}, true},
+	} {
+		l.Replace(step.namespace, step.list, step.version)
+		if diff := cmp.Diff(step.want, results(l)); diff != "" {
+			t.Errorf("after version %s (-want +got):\n%s", step.version, diff)
+		}
+		if synced() != step.synced {
+			t.Errorf("after version %s: synced %t", step.version, synced())
+		}
 	}
 }
 
@@ -346,7 +384,7 @@ func TestWhatIsTold(t *testing.T) {
 		"nobody is there": {do: func(l *Ledger) { l.Remove(key("d"), "2"); l.Amend(key("d"), func(*Draft) {}) }},
 		"a list": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
-			do:     func(l *Ledger) { l.Replace(objects(object("x", 2, waiting)), "2") },
+			do:     func(l *Ledger) { l.Replace(metav1.NamespaceAll, objects(object("x", 2, waiting)), "2") },
 			want:   []string{"delivery x", event, event, webhook, webhook},
 		},
 	} {
@@ -385,7 +423,7 @@ func TestSynced(t *testing.T) {
 	default:
 	}
 	for range 2 { // a watch lists again
-		l.Replace(objects(object("d", 1, waiting)), "1")
+		l.Replace(metav1.NamespaceAll, objects(object("d", 1, waiting)), "1")
 		select {
 		case <-l.Synced():
 		default:
@@ -628,7 +666,7 @@ func TestLikeTheModel(t *testing.T) {
 				for name, d := range listed {
 					m.observe(name, d)
 				}
-				l.Replace(list, strconv.Itoa(version))
+				l.Replace(metav1.NamespaceAll, list, strconv.Itoa(version))
 			}
 			compare(t, l, m)
 		}
@@ -685,7 +723,7 @@ func TestConcurrently(t *testing.T) {
 				case 6:
 					l.Amend(key(name), func(d *Draft) { d.Refused = name })
 				case 7:
-					l.Replace(objects(object(name, version, result)), strconv.Itoa(version))
+					l.Replace(metav1.NamespaceAll, objects(object(name, version, result)), strconv.Itoa(version))
 				}
 				if c := l.CountsOf(key("w")); c.Waiting < 0 || c.Succeeded < 0 || c.Failed < 0 || c.Waiting+c.Succeeded+c.Failed > 12 {
 					t.Errorf("counts %+v", c)

@@ -350,3 +350,13 @@ func SameLog(a, b *v1alpha1.WebhookDelivery) bool {
 func Same(a, b *v1alpha1.WebhookDelivery) bool {
 	return a.Spec.WebhookRef.UID == b.Spec.WebhookRef.UID && a.Spec.EventRef.UID == b.Spec.EventRef.UID
 }
+
+// Genuine tells whether a record is one of those that are made for a Webhook: its
+// name follows from what it says it is of. Who carries a record over to another
+// Webhook, or makes one up, would have it sent with a secret that is not theirs.
+func Genuine(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook) bool {
+	of := d.Spec.WebhookRef
+	sum := digest(d.Spec.EventRef.UID, of.UID)
+	return d.Namespace == w.Namespace && of.Name == w.Name && of.UID == w.UID &&
+		strings.HasPrefix(d.Name, w.Name+"-") && strings.HasSuffix(d.Name, fmt.Sprintf("-%x", sum[:8]))
+}

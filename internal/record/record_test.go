@@ -860,6 +860,41 @@ func TestSame(t *testing.T) {
 	}
 }
 
+func TestGenuine(t *testing.T) {
+	change := func(change func(d *v1alpha1.WebhookDelivery)) *v1alpha1.WebhookDelivery {
+		d := draft()
+		change(d)
+		return d
+	}
+	successor := webhook()
+	successor.UID = "0d8f3a52-86a4-4a42-9d8e-8a2d0c3f5e78"
+	longer := webhook()
+	longer.Name = "smoke"
+	for name, tc := range map[string]struct {
+		delivery *v1alpha1.WebhookDelivery
+		webhook  *v1alpha1.Webhook
+		want     bool
+	}{
+		"made":                                   {delivery: draft(), webhook: webhook(), want: true},
+		"sent, annotated and relabelled":         {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Labels = nil; annotate(d, "1") }), webhook: webhook(), want: true},
+		"of a webhook that has the name now":     {delivery: draft(), webhook: successor},
+		"of a webhook with a longer name":        {delivery: draft(), webhook: longer},
+		"in another namespace":                   {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Namespace = "video" }), webhook: webhook()},
+		"says that it is of another event":       {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Spec.EventRef.UID = "other" }), webhook: webhook()},
+		"says that it is of another webhook":     {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Spec.WebhookRef.UID = "other" }), webhook: webhook()},
+		"names another webhook":                  {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Spec.WebhookRef.Name = "other" }), webhook: webhook()},
+		"a name that somebody has thought of":    {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Name = "smoke-tests-1" }), webhook: webhook()},
+		"the name of another webhook's delivery": {delivery: change(func(d *v1alpha1.WebhookDelivery) { d.Name = "x-" + d.Name }), webhook: webhook()},
+		"a foreign one":                          {delivery: &v1alpha1.WebhookDelivery{}, webhook: webhook()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Genuine(tc.delivery, tc.webhook); got != tc.want {
+				t.Errorf("Genuine = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestShrink(t *testing.T) {
 	d := draft()
 	for n := range 12 {

@@ -169,6 +169,7 @@ func TestOperatorActs(t *testing.T) {
 // The people of a team, with the roles that they usually have.
 func TestPeopleAct(t *testing.T) {
 	ctx := t.Context()
+	writer(t) // the policy holds
 	w := create(t, "webhooks", webhook("people-act"))
 	create(t, "webhookdeliveries", delivery("people-act-1", w))
 
@@ -191,13 +192,33 @@ func TestPeopleAct(t *testing.T) {
 			return patch(s, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationResend, rand.Text()))
 		},
 		"change what is sent": func(s subject) error { return patch(s, `{"spec":{"payload":"{}"}}`) },
-		"create a webhook":    func(s subject) error { return try(s, "webhooks", webhook("people-act-2")) },
-		"create an event":     func(s subject) error { return try(s, "webhookevents", event("people-act")) },
-		"create a delivery":   func(s subject) error { return try(s, "webhookdeliveries", delivery("people-act-2", w)) },
+		"change the log":      func(s subject) error { return patch(s, `{"status":{"result":"Waiting"}}`) },
+		"label a delivery":    func(s subject) error { return patch(s, `{"metadata":{"labels":{"horizoncd.io/result":"Waiting"}}}`) },
+		"delete a delivery": func(s subject) error {
+			return horizon(t, as(t, s), "webhookdeliveries").Delete(ctx, "people-act-1", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+		},
+		"look healthy": func(s subject) error {
+			_, err := horizon(t, as(t, s), "webhooks").
+				Patch(ctx, w.GetName(), types.MergePatchType, []byte(`{"status":{"webhookID":1}}`), metav1.PatchOptions{}, "status")
+			return err
+		},
+		"read secrets": func(s subject) error {
+			client, err := kubernetes.NewForConfig(as(t, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.CoreV1().Secrets(tenant).List(ctx, metav1.ListOptions{})
+			return err
+		},
+		"create a webhook":  func(s subject) error { return try(s, "webhooks", webhook("people-act-2")) },
+		"create an event":   func(s subject) error { return try(s, "webhookevents", event("people-act")) },
+		"create a delivery": func(s subject) error { return try(s, "webhookdeliveries", delivery("people-act-2", w)) },
 	}
 	for role, may := range map[string][]string{
 		"view":                      {"list deliveries"},
-		"edit":                      {"list deliveries", "create a webhook"},
+		"edit":                      {"list deliveries", "create a webhook", "resend", "read secrets"},
+		"horizon-webhook-viewer":    {"list deliveries"},
+		"horizon-webhook-editor":    {"create a webhook"},
 		"horizon-delivery-resender": {"list deliveries", "resend"},
 		"horizon-event-creator":     {"create an event"},
 	} {

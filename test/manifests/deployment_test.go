@@ -10,7 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -73,9 +75,6 @@ func TestDeployment(t *testing.T) {
 	if pod.ServiceAccountName != operatorName {
 		t.Errorf("service account %s", pod.ServiceAccountName)
 	}
-	if readOnly := c.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
-		t.Error("the root filesystem can be written to")
-	}
 	if !slices.Contains(c.Args, "--leader-elect") {
 		t.Error("several replicas would work at once")
 	}
@@ -109,6 +108,70 @@ func TestDeployment(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"POD_NAMESPACE": "metadata.namespace"}, env); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+}
+
+// The pods run as nobody in particular, with nothing but their credentials for the
+// API server, and cannot write anywhere.
+func TestDeploymentHasNoPrivileges(t *testing.T) {
+	pod := deployment(t).Spec.Template.Spec
+	if diff := cmp.Diff(&corev1.PodSecurityContext{
+		RunAsNonRoot: new(true), RunAsUser: new(int64(65532)), RunAsGroup: new(int64(65532)),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}, pod.SecurityContext); diff != "" {
+		t.Errorf("of the pod (-want +got):\n%s", diff)
+	}
+	c := pod.Containers[0]
+	if diff := cmp.Diff(&corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}, c.SecurityContext); diff != "" {
+		t.Errorf("of the container (-want +got):\n%s", diff)
+	}
+	if len(pod.Volumes) > 0 || len(c.VolumeMounts) > 0 || pod.HostNetwork || pod.HostPID || pod.HostIPC {
+		t.Errorf("volumes %v, mounts %v, host network %t", pod.Volumes, c.VolumeMounts, pod.HostNetwork)
+	}
+	if !*pod.AutomountServiceAccountToken {
+		t.Error("it has no credentials for the API server")
+	}
+	account, err := cluster.admin.CoreV1().ServiceAccounts(systemNamespace).Get(t.Context(), operatorName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken {
+		t.Error("every pod of the account has its credentials")
+	}
+}
+
+// The sample of a NetworkPolicy is valid, and about the pods of the Deployment.
+func TestNetworkPolicy(t *testing.T) {
+	manifests, err := render(t.Context(), "../../config/network-policy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs, err := parse(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := newObjects(cluster.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy networkingv1.NetworkPolicy
+	for _, obj := range objs {
+		if _, err := objects.apply(t.Context(), obj, metav1.ApplyOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+			t.Error(err)
+		}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := deployment(t)
+	if diff := cmp.Diff(d.Spec.Template.Labels, policy.Spec.PodSelector.MatchLabels); diff != "" {
+		t.Errorf("whom it is about (-pods +policy):\n%s", diff)
+	}
+	if policy.Namespace != d.Namespace {
+		t.Errorf("it is in %q", policy.Namespace)
 	}
 }
 
@@ -157,6 +220,8 @@ func TestRenderedObjects(t *testing.T) {
 		"Role horizon-webhook-operator-leader-election in horizon-webhooks",
 		"RoleBinding horizon-webhook-operator-leader-election in horizon-webhooks",
 		"ServiceAccount horizon-webhook-operator in horizon-webhooks",
+		"ValidatingAdmissionPolicy horizon-delivery-records",
+		"ValidatingAdmissionPolicyBinding horizon-delivery-records",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config/default (-want +got):\n%s", diff)

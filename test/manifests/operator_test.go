@@ -23,12 +23,19 @@ import (
 // service account that the manifests bind. Only its addresses are others.
 func startOperator(t *testing.T) *operator.Operator {
 	t.Helper()
+	return startOperatorIn(t, systemNamespace, deployment(t).Spec.Template.Spec.Containers[0].Args)
+}
+
+// startOperatorIn runs it as the same account of a namespace.
+func startOperatorIn(t *testing.T, namespace string, args []string) *operator.Operator {
+	t.Helper()
 	dir := t.TempDir()
 	binary, err := operator.Build(t.Context(), "../..", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := cluster.UserConfig(operatorUser, operatorAccount.groups...)
+	s := serviceAccount(namespace, operatorName)
+	account, err := cluster.UserConfig(s.user, s.groups...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +43,8 @@ func startOperator(t *testing.T) *operator.Operator {
 		Binary:          binary,
 		Kubeconfig:      filepath.Join(dir, "kubeconfig"),
 		Log:             filepath.Join(dir, "operator.log"),
-		SystemNamespace: systemNamespace,
-		Args: slices.DeleteFunc(deployment(t).Spec.Template.Spec.Containers[0].Args, func(arg string) bool {
+		SystemNamespace: namespace,
+		Args: slices.DeleteFunc(args, func(arg string) bool {
 			return strings.Contains(arg, "-bind-address")
 		}),
 	}
