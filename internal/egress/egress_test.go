@@ -270,6 +270,29 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A metadata service is reached only by whom its very address was allowed.
+func TestMetadata(t *testing.T) {
+	wide := Policy{Allow: mustAllow(t, "0.0.0.0/0,::/0,169.254.0.0/16,fe80::/10,fc00::/7,100.64.0.0/10,192.0.0.0/24")}
+	for _, addr := range addrs(
+		"100.100.100.200", "168.63.129.16", "169.254.0.23", "169.254.10.10", "169.254.42.42", "169.254.169.254", "169.254.170.2", "169.254.170.23",
+		"192.0.0.192", "fd00:42::42", "fd00:100::100:200", "fd00:a9fe:a9fe::1", "fd00:c1::a9fe:a9fe", "fd00:ec2::23", "fd00:ec2::254",
+		"fd20:ce::254", "fe80::a9fe:a9fe",
+	) {
+		if wide.addr(addr.Prev()) != nil || wide.addr(addr.Next()) != nil {
+			t.Errorf("the neighbours of %s are denied", addr)
+		}
+		half := netip.PrefixFrom(addr, addr.BitLen()-1).Masked()
+		for _, p := range []Policy{{}, wide, {Allow: []netip.Prefix{half}}} {
+			if p.addr(addr) == nil {
+				t.Errorf("%s is allowed by %v", addr, p.Allow)
+			}
+		}
+		if err := (Policy{Allow: mustAllow(t, addr.String())}).addr(addr); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What the error of a denied address suggests does allow it, one suggestion after
 // the other.
 func TestSuggestionOpens(t *testing.T) {
