@@ -479,7 +479,7 @@ func TestSecureProxy(t *testing.T) {
 	}
 	p.hosts["receiver.test"] = ""
 	trusting := newSender(t, Options{Proxy: u})
-	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs //nolint:forcetypeassert // httptest's
+	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	trusting.verified.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
 	if x := send(t, trusting, "http://receiver.test/", nil); x.Err != nil || x.Response.Body != "through the proxy" {
 		t.Errorf("%+v, error %v", x.Response, x.Err)
