@@ -28,7 +28,7 @@ type egressFlags struct {
 }
 
 func (f *egressFlags) bind(to *flag.FlagSet) {
-	to.Func("egress-allow", "`Prefixes` and addresses, with commas between them, that requests may go to beside public ones. May be given several times.",
+	to.Func("egress-allow", "Where requests may go beside public addresses: `prefixes` and addresses, with commas between them. May be given several times.",
 		func(value string) error { f.allow = append(f.allow, value); return nil })
 	to.StringVar(&f.proxy, "egress-proxy", "", "URL of the http or https proxy that all requests go through. None is taken from the environment.")
 }
@@ -87,8 +87,8 @@ func apiServer(ctx context.Context, cfg *rest.Config) ([]netip.AddrPort, error) 
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	at := [][2]string{{u.Hostname(), port}}
-	if host := os.Getenv("KUBERNETES_SERVICE_HOST"); host != "" {
-		at = append(at, [2]string{host, os.Getenv("KUBERNETES_SERVICE_PORT")})
+	if host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"); host != "" && port != "" {
+		at = append(at, [2]string{host, port})
 	}
 	var all []netip.AddrPort
 	for _, hostPort := range at {
