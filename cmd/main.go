@@ -68,6 +68,7 @@ type flags struct {
 	drain           int
 	maxEventAge     time.Duration
 	eventTTL        time.Duration
+	egress          egressFlags
 	zap             zap.Options
 }
 
@@ -83,6 +84,7 @@ func parseFlags() flags {
 	flag.IntVar(&f.drain, "drain-seconds", 10, "How long requests under way may go on after SIGTERM.")
 	flag.DurationVar(&f.maxEventAge, "max-event-age", 72*time.Hour, "Age beyond which an event that nobody worked on is not sent.")
 	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age, at least 15m, at which finished events are deleted; 0 keeps them for ever.")
+	f.egress.bind(flag.CommandLine)
 	f.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return f
@@ -105,6 +107,10 @@ func run(ctx context.Context) error {
 	}
 	if f.eventTTL != 0 && f.eventTTL < retention.MinAge {
 		return fmt.Errorf("--event-ttl must be 0 or at least %s", retention.MinAge)
+	}
+	policy, proxy, err := f.egress.parse()
+	if err != nil {
+		return err
 	}
 
 	cfg, err := ctrl.GetConfig()
@@ -129,7 +135,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	sender := sending.New(sending.Options{UserAgent: "Horizon-Webhook/" + version})
+	egress, err := outbound(ctx, policy, proxy, cfg)
+	if err != nil {
+		return err
+	}
+	sender := sending.New(egress)
 	defer sender.Close()
 	err = controllers.Setup(mgr, controllers.Options{
 		SystemNamespace: f.systemNamespace,

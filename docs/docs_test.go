@@ -116,7 +116,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 func TestNamedTestsExist(t *testing.T) {
 	exist := map[string]bool{}
-	for _, dir := range []string{"../api", "../controllers", "../internal", "../test", "."} {
+	for _, dir := range []string{"../api", "../cmd", "../controllers", "../internal", "../test", "."} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, "_test.go") {
 				for _, m := range testFunc.FindAllStringSubmatch(read(t, path), -1) {

@@ -38,6 +38,9 @@ const (
 	ReasonWaitedTooLong = "WaitedTooLong"
 	// ReasonOverflow: too many deliveries of the Webhook were waiting.
 	ReasonOverflow = "Overflow"
+	// ReasonEgressDenied: the operator sends nothing to the address of the
+	// receiver, unless an administrator allows it. Healthy has this reason, too.
+	ReasonEgressDenied = "EgressDenied"
 	// ReasonWebhookGone: the Webhook was deleted while the delivery waited.
 	ReasonWebhookGone = "WebhookGone"
 )

@@ -100,6 +100,8 @@ func health(v View) (status metav1.ConditionStatus, reason, message string) {
 		return metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver " + v.Last.Explanation
 	case v.Last.Verdict == retry.Gone:
 		return metav1.ConditionFalse, v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"
+	case v.Last.Verdict == retry.Denied:
+		return metav1.ConditionFalse, v1alpha1.ReasonEgressDenied, "nothing was sent: " + v.Last.Explanation
 	case v.Last.Verdict == retry.Failed && v.Open:
 		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen, fmt.Sprintf(
 			"%d attempts in a row failed, and so did the last: %s; deliveries wait, and one is tried now and then, %s apart at most, until the receiver accepts it",

@@ -120,6 +120,11 @@ func TestStatus(t *testing.T) {
 			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
 			wantKstatus: status.CurrentStatus,
 		},
+		"denied": {
+			view:        View{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true},
+			want:        map[string]string{"Ready": usable, "Healthy": "False EgressDenied: nothing was sent: 10.1.2.3 is denied"},
+			wantKstatus: status.CurrentStatus,
+		},
 		"interrupted before anything else": {
 			view:        View{Last: report(retry.Interrupted, "interrupted while connecting")},
 			want:        map[string]string{"Ready": usable, "Healthy": unsent},

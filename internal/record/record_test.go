@@ -348,6 +348,12 @@ func TestSequences(t *testing.T) {
 	giveUp := func(reason string) func(t *testing.T, d *v1alpha1.WebhookDelivery) {
 		return func(t *testing.T, d *v1alpha1.WebhookDelivery) { GiveUp(d, reason, "given up", now.Add(time.Hour)) }
 	}
+	denied := func(t *testing.T, d *v1alpha1.WebhookDelivery) {
+		x := silence(now)
+		x.Denied = true
+		Add(d, attempt(v1alpha1.CauseInitial, x))
+		*d = *stored(t, d)
+	}
 	type steps []func(t *testing.T, d *v1alpha1.WebhookDelivery)
 
 	for name, tc := range map[string]struct {
@@ -408,6 +414,20 @@ func TestSequences(t *testing.T) {
 			want: summary{
 				Result: v1alpha1.DeliveryFailed, Reason: v1alpha1.ReasonGone, Delivered: metav1.ConditionFalse,
 				Kstatus: status.FailedStatus, Attempts: 1, Resend: -1,
+			},
+		},
+		"denied": {
+			steps: steps{denied},
+			want: summary{
+				Result: v1alpha1.DeliveryFailed, Reason: v1alpha1.ReasonEgressDenied, Delivered: metav1.ConditionFalse,
+				Kstatus: status.FailedStatus, Attempts: 1, Resend: -1,
+			},
+		},
+		"denied, then resent and delivered": {
+			steps: steps{denied, resent("1", 200, time.Minute)},
+			want: summary{
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
+				Kstatus: status.CurrentStatus, Attempts: 2, Resend: 1, Finished: "2026-11-23T09:01:00Z",
 			},
 		},
 		"a failed one is resent and delivered": {

@@ -26,6 +26,9 @@ const (
 	// Interrupted: the operator stopped waiting for the answer, because it was
 	// told to stop. The attempt does not count.
 	Interrupted
+	// Denied: the address is one that nothing is sent to. Another try would end
+	// in the same way, and it says nothing of the receiver.
+	Denied
 )
 
 // Judge returns the verdict on an exchange.
@@ -35,6 +38,8 @@ func Judge(x sending.Exchange) Verdict {
 		return Accepted
 	case x.Interrupted:
 		return Interrupted
+	case x.Denied:
+		return Denied
 	case x.Response != nil && x.Response.StatusCode == http.StatusGone:
 		return Gone
 	default:
@@ -139,6 +144,8 @@ func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, c
 	switch {
 	case v == Gone:
 		return Sequel{Reason: v1alpha1.ReasonGone}
+	case v == Denied:
+		return Sequel{Reason: v1alpha1.ReasonEgressDenied}
 	case v == Interrupted:
 		return Sequel{At: now, Reason: v1alpha1.ReasonRetrying}
 	case cycle.Attempts > p.Limit:

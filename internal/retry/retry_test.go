@@ -63,6 +63,8 @@ func TestJudge(t *testing.T) {
 		"interrupted before any answer":   {exchange: sending.Exchange{Err: context.Canceled, Interrupted: true}, want: Interrupted},
 		"timeout is not an interruption":  {exchange: sending.Exchange{Err: context.DeadlineExceeded}, want: Failed},
 		"gone, and the body was cut":      {exchange: sending.Exchange{Response: &sending.Response{StatusCode: 410, BodyTruncated: true}}, want: Gone},
+		"denied":                          {exchange: sending.Exchange{Err: errors.New("10.0.0.1 is denied"), Denied: true}, want: Denied},
+		"denied while interrupted":        {exchange: sending.Exchange{Err: context.Canceled, Interrupted: true, Denied: true}, want: Interrupted},
 		"a failure with a success's body": {exchange: sending.Exchange{Response: &sending.Response{StatusCode: 500, Body: "200 OK"}}, want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,6 +223,7 @@ func TestAfter(t *testing.T) {
 		"gone at once":                       {verdict: Gone, policy: policy, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonGone}},
 		"gone at last":                       {verdict: Gone, policy: policy, attempts: 3, want: Sequel{Reason: v1alpha1.ReasonGone}},
 		"gone, and asks to wait":             {verdict: Gone, policy: policy, attempts: 1, retryAfter: "20", want: Sequel{Reason: v1alpha1.ReasonGone}},
+		"denied":                             {verdict: Denied, policy: policy, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonEgressDenied}},
 		"interrupted":                        {verdict: Interrupted, policy: policy, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
 		"interrupted in the last retry":      {verdict: Interrupted, policy: policy, attempts: 2, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
 		"interrupted, limit 0":               {verdict: Interrupted, policy: Policy{}, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},

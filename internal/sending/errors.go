@@ -27,11 +27,6 @@ func (e *Error) Error() string { return e.text }
 // Unwrap returns the cause. Its text may hold what Error's does not.
 func (e *Error) Unwrap() error { return e.err }
 
-// refusal is an error of Options.Control, whose text may be shown.
-type refusal struct{ error }
-
-func (r *refusal) Unwrap() error { return r.error }
-
 var errURL = errors.New("the URL cannot be used")
 
 // ErrorText returns what to show of an error of Exchange, or of another one that
@@ -119,6 +114,9 @@ func describe(err error) string {
 		return e.text
 	}
 	if e, ok := errors.AsType[*refusal](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[proxyError](err); ok {
 		return e.Error()
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {

@@ -8,11 +8,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,6 +55,15 @@ type Options struct {
 	// resolution; an error, or a panic, forbids it. The error can be found in
 	// Exchange.Err by errors.As, and its text is shown.
 	Control func(network, address string, c syscall.RawConn) error
+	// Target, if given, is asked in the same way about each URL, before anything
+	// is looked up.
+	Target func(*url.URL) error
+	// Proxy, if given, is the http or https proxy that all requests go through.
+	// Control is not asked then: the proxy's own address is known, and what it
+	// dials is not. Proxies of the environment are never used.
+	Proxy *url.URL
+	// Resolver looks up hosts. Defaults to the system's.
+	Resolver *net.Resolver
 	// UserAgent is sent where a request does not give one.
 	UserAgent string
 	// MaxIdleConns bounds the idle connections to all receivers. Defaults to
@@ -69,6 +78,7 @@ type Options struct {
 // verify certificates and those that do not. It may be used concurrently.
 type Sender struct {
 	userAgent          string
+	target             func(*url.URL) error
 	verified, insecure *http.Transport
 }
 
@@ -120,6 +130,9 @@ type Exchange struct {
 	// Interrupted: Err is because the caller's context ended, not because of
 	// Timeout.
 	Interrupted bool
+	// Denied: Err is because Options.Control or Options.Target forbade all there
+	// was to connect to. The receiver has got nothing.
+	Denied bool
 }
 
 // New returns a Sender. It also keeps what receivers send from the standard
@@ -127,10 +140,10 @@ type Exchange struct {
 func New(o Options) *Sender {
 	filterLog()
 	transport := func(skipVerify bool) *http.Transport {
-		dialer := &net.Dialer{Timeout: connectTimeout, Control: guard(o.Control)}
 		return &http.Transport{
-			Proxy:       nil, // a guard would see the proxy's address only
-			DialContext: dialer.DialContext,
+			Proxy:                  viaProxy(o.Proxy),
+			OnProxyConnectResponse: connected,
+			DialContext:            dialContext(o),
 			TLSClientConfig: &tls.Config{
 				MinVersion:         tls.VersionTLS12,
 				InsecureSkipVerify: skipVerify, //nolint:gosec // the owner of the Webhook asked for it
@@ -146,6 +159,7 @@ func New(o Options) *Sender {
 	}
 	return &Sender{
 		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
+		target:    o.Target,
 		verified:  transport(false),
 		insecure:  transport(true),
 	}
@@ -189,6 +203,7 @@ func (s *Sender) Send(ctx context.Context, r Request) Exchange {
 	if err != nil {
 		x.Interrupted = ctx.Err() != nil
 		timedOut := !x.Interrupted && bounded.Err() != nil
+		x.Denied = !x.Interrupted && !timedOut && isRefusal(err)
 		x.Err = newError(err, p.stage(), x.Interrupted, timedOut, r)
 	}
 	return x
@@ -198,6 +213,11 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, r.URL, bytes.NewReader(r.Body))
 	if err != nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
 		return nil, errURL // the cause would tell the URL
+	}
+	if s.target != nil {
+		if err := refuse(func() error { return s.target(req.URL) }); err != nil {
+			return nil, err
+		}
 	}
 	req.Header = header
 	transport := s.verified
@@ -238,25 +258,6 @@ func read(resp *http.Response, redact func(string) string) (*Response, error) {
 	kept.Body, cut = keep(body, MaxBody)
 	kept.BodyTruncated = kept.BodyTruncated || cut || err != nil
 	return kept, err
-}
-
-// guard makes a panic of the check a refusal: in the goroutine that dials, it
-// would end the process.
-func guard(control func(string, string, syscall.RawConn) error) func(string, string, syscall.RawConn) error {
-	if control == nil {
-		return nil
-	}
-	return func(network, address string, c syscall.RawConn) (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = &refusal{fmt.Errorf("the check of the address failed: %v", p)}
-			}
-		}()
-		if err := control(network, address, c); err != nil {
-			return &refusal{err}
-		}
-		return nil
-	}
 }
 
 // stage is how far an exchange has come.

@@ -4,6 +4,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ type Options struct {
 
 	// SystemNamespace is the operator's own. Default: DefaultSystemNamespace.
 	SystemNamespace string
+	// EgressAllow is what requests may go to beside public addresses. Default:
+	// loopback, where receivers play.
+	EgressAllow string
 	// Args are further flags, after the package's own: for one given twice the
 	// last one wins.
 	Args []string
@@ -65,6 +69,7 @@ func (o Options) args(health, metrics string) []string {
 	return append([]string{
 		"--kubeconfig=" + o.Kubeconfig,
 		"--system-namespace=" + namespace,
+		"--egress-allow=" + cmp.Or(o.EgressAllow, "127.0.0.0/8,::1/128"),
 		"--health-probe-bind-address=" + health,
 		"--metrics-bind-address=" + metrics,
 	}, o.Args...)

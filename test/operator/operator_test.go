@@ -45,6 +45,7 @@ func playOperator() int {
 	metrics := flags.String("metrics-bind-address", "", "")
 	flags.String("kubeconfig", "", "")
 	flags.String("system-namespace", "", "")
+	flags.String("egress-allow", "", "")
 	fail := flags.Bool("fail", false, "")
 	stubborn := flags.Bool("never-ready", false, "")
 	if err := flags.Parse(os.Args[1:]); err != nil {

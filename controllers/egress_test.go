@@ -1,0 +1,99 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
+	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+)
+
+// A denied address is no reason to try again, nor to think ill of the receiver.
+func TestDeniedDeliveryEndsAtOnce(t *testing.T) {
+	const events = 2 * circuit.Threshold
+	b := newBench(t)
+	var allowed atomic.Bool
+	b.tune = func(r *deliveryReconciler) {
+		sender := sending.New(sending.Options{Control: func(_, address string, _ syscall.RawConn) error {
+			if allowed.Load() {
+				return nil
+			}
+			return errors.New("this address is denied")
+		}})
+		t.Cleanup(sender.Close)
+		r.sender = sender
+	}
+	b.start()
+	w := b.webhook("w")
+	for i := range events {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	for i := range events {
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventFailed)
+	}
+	for _, d := range b.deliveries() {
+		b.Expect(d.Status.Attempts).To(Equal(int32(1)))
+		b.Expect(d.Status.NextAttemptTime.IsZero()).To(BeTrue())
+		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
+		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
+	}
+	b.Expect(b.engine.endpoints.open()).To(BeZero(), "open circuits")
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+		g.Expect(c).NotTo(BeNil())
+		g.Expect(c.Status).To(Equal(metav1.ConditionFalse))
+		g.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: nothing was sent: this address is denied"))
+	}).Should(Succeed())
+	b.Expect(b.requests("w")).To(BeZero())
+
+	allowed.Store(true)
+	d := b.deliveries()[0]
+	b.resend(&d, "allowed")
+	b.settled(d.Spec.EventRef.Name, v1alpha1.EventSucceeded)
+	b.event("next")
+	b.settled("next", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// It tells nothing of the receiver: a circuit neither opens nor closes, and the
+// next probe may go.
+func TestDenialLeavesTheCircuitAlone(t *testing.T) {
+	now := clocktesting.NewFakeClock(time.Now())
+	e := newEndpoints(nil, now)
+	w := webhookOf("uid", now.Now())
+	denied := &readiness.Report{Verdict: retry.Denied, Generation: w.Generation}
+	to := e.of(w)
+	for range 2 * circuit.Threshold {
+		pass, ok := to.begin()
+		if !ok {
+			t.Fatal("denials have opened the circuit")
+		}
+		to.end(pass, denied)
+	}
+	failAgain(e, w)
+	now.Step(circuit.MinWait)
+	for range 3 {
+		pass, ok := to.begin()
+		if !ok {
+			t.Fatal("a probe that was denied stands in the way of the next")
+		}
+		to.end(pass, denied)
+		if !to.isOpen() {
+			t.Fatal("a probe that was denied has closed the circuit")
+		}
+	}
+}

@@ -1,0 +1,487 @@
+package sending
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/horizoncd/webhook-operator/internal/egress"
+)
+
+// honeypot listens where nobody may connect to, and counts who does.
+type honeypot struct {
+	listener net.Listener
+	conns    atomic.Int32
+}
+
+func newHoneypot(t *testing.T, address string) *honeypot {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Skipf("no honeypot: %v", err)
+	}
+	h := &honeypot{listener: listener}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			h.conns.Add(1)
+			conn.Close()
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		serving.Wait()
+		if n := h.conns.Load(); n != 0 {
+			t.Errorf("%d connections to the honeypot at %s", n, listener.Addr())
+		}
+	})
+	return h
+}
+
+func (h *honeypot) port(t *testing.T) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(h.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// nameserver answers queries for the addresses of names, each time the next of
+// the answers that it has for a name, and the last one from then on.
+type nameserver struct {
+	mu      sync.Mutex
+	answers map[string][][]netip.Addr
+	asked   map[string]int
+}
+
+func newNameserver(t *testing.T, answers map[string][][]netip.Addr) (*nameserver, *net.Resolver) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &nameserver{answers: answers, asked: map[string]int{}}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		query := make([]byte, 4096)
+		for {
+			size, from, err := conn.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo(n.answer(query[:size]), from)
+		}
+	})
+	t.Cleanup(func() {
+		conn.Close()
+		serving.Wait()
+	})
+	return n, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+}
+
+const typeA, typeAAAA = 1, 28
+
+// answer makes an answer of a query (RFC 1035, section 4.1): its header, its
+// question, and the addresses of the kind that was asked for.
+func (n *nameserver) answer(query []byte) []byte {
+	end, name := 12, ""
+	for query[end] != 0 {
+		length := int(query[end])
+		name += string(query[end+1:end+1+length]) + "."
+		end += 1 + length
+	}
+	kind := binary.BigEndian.Uint16(query[end+1:])
+	question := query[12 : end+5]
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	all, known := n.answers[name]
+	var addrs []netip.Addr
+	if known {
+		// Both kinds are asked for together.
+		turn := n.asked[name] / 2
+		n.asked[name]++
+		for _, addr := range all[min(turn, len(all)-1)] {
+			if addr.Is4() == (kind == typeA) && (kind == typeA || kind == typeAAAA) {
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	answer := append([]byte{}, query[:2]...)
+	answer = append(answer, 0x81, 0x80, 0, 1, 0, byte(len(addrs)), 0, 0, 0, 0)
+	if !known {
+		answer[3] |= 3 // no such name
+	}
+	answer = append(answer, question...)
+	for _, addr := range addrs {
+		data := addr.AsSlice()
+		answer = append(answer, 0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(data)))
+		answer = append(answer, data...)
+	}
+	return answer
+}
+
+func addrs(texts ...string) (all []netip.Addr) {
+	for _, text := range texts {
+		all = append(all, netip.MustParseAddr(text))
+	}
+	return all
+}
+
+// guarded returns options under which 127.0.0.1 is all that is allowed beside
+// public addresses.
+func guarded(t *testing.T, resolver *net.Resolver) Options {
+	t.Helper()
+	allow, err := egress.ParseAllow("127.0.0.1/32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := egress.Policy{Allow: allow}
+	return Options{Control: policy.Control, Target: policy.Target, Resolver: resolver}
+}
+
+// Whatever way a tenant spells an address that is denied, it gets no connection.
+func TestDeniedAddressesGetNoConnection(t *testing.T) {
+	four := newHoneypot(t, "127.0.0.2:0")
+	port := four.port(t)
+	newHoneypot(t, "127.0.0.3:"+port)
+	s := newSender(t, guarded(t, nil))
+	for _, host := range []string{
+		"127.0.0.2", "127.0.0.3", "127.0.0.2.", "2130706434", "0x7f000002", "0X7F000002", "017700000002", "127.2", "127.0.2", "0x7f.2", "0177.0.0.2",
+		"127.0.0.0x2", "0177.0x0.0.2", "[::ffff:127.0.0.2]", "[::ffff:7f00:2]", "[0:0:0:0:0:ffff:127.0.0.2]", "[::127.0.0.2]", "[::ffff:0:127.0.0.2]",
+		"[64:ff9b::127.0.0.2]", "[64:ff9b:1::127.0.0.2]", "[2002:7f00:2::]", "[2001:0:7f00:2::]", "[fe80::5efe:127.0.0.2]", "１２７.0.0.2", "127。0。0。2",
+		"0.0.0.0", "0", "[::]", "[fe80::1%25lo]", "[::1%25lo]", "169.254.169.254", "[fd00:ec2::254]",
+	} {
+		for _, scheme := range []string{"http", "https"} {
+			x := send(t, s, scheme+"://"+host+":"+port+"/", nil)
+			denied, ok := errors.AsType[*egress.Error](x.Err)
+			if !x.Denied || !ok || x.Response != nil {
+				t.Errorf("%s://%s: %+v, want it denied", scheme, host, x)
+			} else if x.Err.Error() != denied.Error() {
+				t.Errorf("%s://%s: error %q, want the guard's: %q", scheme, host, x.Err, denied)
+			}
+		}
+	}
+	t.Run("IPv6", func(t *testing.T) {
+		six := newHoneypot(t, "[::1]:0")
+		for _, host := range []string{"[::1]", "[0:0:0:0:0:0:0:1]", "[::0.0.0.1]"} {
+			if x := send(t, s, "http://"+host+":"+six.port(t)+"/", nil); !x.Denied {
+				t.Errorf("%s: %+v, want it denied", host, x)
+			}
+		}
+	})
+}
+
+// The dialer decides even where nothing has looked at the URL.
+func TestDialerDenies(t *testing.T) {
+	port := newHoneypot(t, "127.0.0.2:0").port(t)
+	o := guarded(t, nil)
+	o.Target = nil
+	s := newSender(t, o)
+	for _, host := range []string{"127.0.0.2", "[::ffff:127.0.0.2]", "１２７.0.0.2", "[64:ff9b::127.0.0.2]"} {
+		if x := send(t, s, "http://"+host+":"+port+"/", nil); !x.Denied {
+			t.Errorf("%s: %+v, want it denied", host, x)
+		}
+	}
+}
+
+// Names are judged by the address that is dialled, each time.
+func TestDeniedNamesGetNoConnection(t *testing.T) {
+	allowed, requests := receiver(t, write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+	port := allowed[strings.LastIndexByte(allowed, ':')+1:]
+	newHoneypot(t, "127.0.0.2:"+port)
+	newHoneypot(t, "127.0.0.3:"+port)
+
+	const nobody = "connection refused"
+	denied := func(addr string) string {
+		return addr + " is denied: 127.0.0.0/8 is loopback (RFC 1122); to allow it, an administrator starts the operator with --egress-allow=127.0.0.0/8"
+	}
+	type want struct {
+		Arrived bool
+		Denied  bool
+		Err     string
+	}
+	for name, tc := range map[string]struct {
+		answers [][]netip.Addr
+		port    string // where it is not the receiver's
+		want    []want
+	}{
+		"allowed": {answers: [][]netip.Addr{addrs("127.0.0.1")}, want: []want{{Arrived: true}}},
+		"denied":  {answers: [][]netip.Addr{addrs("127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"rebinding": {
+			answers: [][]netip.Addr{addrs("127.0.0.1"), addrs("127.0.0.2"), addrs("127.0.0.1")},
+			want:    []want{{Arrived: true}, {Denied: true, Err: denied("127.0.0.2")}, {Arrived: true}},
+		},
+		"all denied":         {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.3")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"first denied":       {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.1")}, want: []want{{Arrived: true}}},
+		"last denied":        {answers: [][]netip.Addr{addrs("127.0.0.1", "127.0.0.2")}, want: []want{{Arrived: true}}},
+		"first denied, down": {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.1")}, port: "1", want: []want{{Err: nobody}}},
+		"last denied, down":  {answers: [][]netip.Addr{addrs("127.0.0.1", "127.0.0.2")}, port: "1", want: []want{{Err: nobody}}},
+		"mapped":             {answers: [][]netip.Addr{addrs("::ffff:127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"no such name":       {want: []want{{Err: "no such host some.test"}}},
+		"without addresses":  {answers: [][]netip.Addr{nil}, want: []want{{Err: "no such host some.test"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answers := map[string][][]netip.Addr{}
+			if tc.answers != nil {
+				answers["some.test"] = tc.answers
+			}
+			_, resolver := newNameserver(t, answers)
+			s := newSender(t, guarded(t, resolver))
+			to := port
+			if tc.port != "" {
+				to = tc.port
+			}
+			var got []want
+			for range tc.want {
+				requests.Store(0)
+				x := send(t, s, "http://some.test.:"+to+"/", nil)
+				got = append(got, want{Arrived: requests.Load() == 1, Denied: x.Denied, Err: strings.ReplaceAll(errorText(x.Err), "some.test.", "some.test")})
+			}
+			if diff := gocmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Of both families, Go tries one after the other, or both at once: whichever was
+// not denied decides whether it is worth another try.
+func TestDeniedBesideUnreachableIsTriedAgain(t *testing.T) {
+	six := newHoneypot(t, "[::1]:0")
+	_, resolver := newNameserver(t, map[string][][]netip.Addr{
+		"both.test":   {addrs("::1", "127.0.0.1")},
+		"denied.test": {addrs("::1", "127.0.0.2")},
+	})
+	s := newSender(t, guarded(t, resolver))
+	if x := send(t, s, "http://both.test.:"+six.port(t)+"/", nil); x.Denied || errorText(x.Err) != "connection refused" {
+		t.Errorf("one denied, one down: denied %t, %v; want a failure to connect", x.Denied, x.Err)
+	}
+	if x := send(t, s, "http://denied.test.:"+six.port(t)+"/", nil); !x.Denied {
+		t.Errorf("both denied: %v; want it denied", x.Err)
+	}
+}
+
+// A redirect leads nowhere, be its goal denied or not.
+func TestRedirectToADeniedAddressGetsNoConnection(t *testing.T) {
+	port := newHoneypot(t, "127.0.0.2:0").port(t)
+	for _, status := range []string{"301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"} {
+		target, requests := receiver(t, say("HTTP/1.1 "+status+"\r\nLocation: http://127.0.0.2:"+port+"/\r\nContent-Length: 0\r\n\r\n"))
+		x := send(t, newSender(t, guarded(t, nil)), target, nil)
+		if x.Denied || x.Err != nil || x.Response == nil || requests.Load() != 1 {
+			t.Errorf("%s: %+v after %d requests, want the redirect itself", status, x, requests.Load())
+		}
+	}
+}
+
+// A deadline that has passed is a failure, whatever else there was.
+func TestTimeoutIsNotADenial(t *testing.T) {
+	o := Options{Target: func(*url.URL) error { return errors.New("no") }}
+	x := send(t, newSender(t, o), "http://127.0.0.1:1/", func(r *Request) { r.Timeout = -1 })
+	if x.Denied || x.Err == nil {
+		t.Errorf("%+v, want a timeout", x)
+	}
+}
+
+// proxy is an HTTP proxy that makes the connections that it is asked for, and
+// looks up some names by itself.
+type proxy struct {
+	*httptest.Server
+	mu    sync.Mutex
+	asked []string
+	// hosts are what it knows names by.
+	hosts map[string]string
+	// status that it answers CONNECT with.
+	status int
+}
+
+func newProxy(t *testing.T, secure bool) *proxy {
+	t.Helper()
+	p := &proxy{status: http.StatusOK, hosts: map[string]string{}}
+	p.Server = httptest.NewUnstartedServer(p)
+	p.Config.ErrorLog = quiet
+	if secure {
+		p.StartTLS()
+	} else {
+		p.Start()
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	p.asked = append(p.asked, r.Method+" "+r.Host+" "+r.Header.Get("Proxy-Authorization"))
+	address, known := p.hosts[r.Host]
+	status := p.status
+	p.mu.Unlock()
+	if !known {
+		http.Error(w, "the proxy knows no such host", http.StatusBadGateway)
+		return
+	}
+	if r.Method != http.MethodConnect {
+		w.Header().Set("Via", "1.1 proxy")
+		_, _ = io.WriteString(w, "through the proxy")
+		return
+	}
+	if status != http.StatusOK {
+		w.WriteHeader(status)
+		return
+	}
+	far, err := net.Dial("tcp", address)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+	near, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		far.Close()
+		return
+	}
+	go func() { _, _ = io.Copy(far, bufio.NewReader(buffered)); far.Close() }()
+	_, _ = io.Copy(near, far)
+	near.Close()
+}
+
+func (p *proxy) requests() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string{}, p.asked...)
+}
+
+func TestProxy(t *testing.T) {
+	p := newProxy(t, false)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "at the receiver") }))
+	t.Cleanup(secure.Close)
+	p.hosts = map[string]string{"receiver.test:443": secure.Listener.Addr().String(), "receiver.test": ""}
+
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("user", "s3cr3t")
+	o := guarded(t, nil)
+	o.Proxy = u
+	// The proxy's own address needs no leave.
+	o.Control = func(_, address string, _ syscall.RawConn) error { return errors.New(address + " is denied") }
+	s := newSender(t, o)
+	for _, tc := range []struct{ target, want string }{
+		{"http://receiver.test/hook", "through the proxy"},
+		{"https://receiver.test/hook", "at the receiver"},
+	} {
+		x := send(t, s, tc.target, func(r *Request) { r.InsecureSkipVerify = true })
+		if x.Err != nil || x.Response.Body != tc.want {
+			t.Errorf("%s: %+v, error %v; want %q", tc.target, x.Response, x.Err, tc.want)
+		}
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:s3cr3t"))
+	if diff := gocmp.Diff([]string{"POST receiver.test " + basic, "CONNECT receiver.test:443 " + basic}, p.requests()); diff != "" {
+		t.Errorf("the proxy was asked (-want +got):\n%s", diff)
+	}
+
+	p.status = http.StatusForbidden
+	x := send(t, newSender(t, o), "https://receiver.test/hook", nil)
+	if got, want := errorText(x.Err), "the proxy answered 403 Forbidden"; got != want || x.Denied {
+		t.Errorf("error %q, denied %t; want %q, which may change", got, x.Denied, want)
+	}
+}
+
+// What a proxy might take for an address is judged before it gets to know.
+func TestProxyIsNotAskedForDeniedAddresses(t *testing.T) {
+	p := newProxy(t, false)
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := guarded(t, nil)
+	o.Proxy = u
+	s := newSender(t, o)
+	for _, host := range []string{
+		"127.0.0.2", "[::1]", "[::ffff:127.0.0.2]", "10.0.0.1", "169.254.169.254", "2130706434", "0x7f000002", "127.2", "127.0.0.2.", "１２７.0.0.2",
+	} {
+		for _, scheme := range []string{"http", "https"} {
+			if x := send(t, s, scheme+"://"+host+"/", nil); !x.Denied {
+				t.Errorf("%s://%s: %+v, want it denied", scheme, host, x)
+			}
+		}
+	}
+	if got := p.requests(); len(got) != 0 {
+		t.Errorf("the proxy was asked for %q", got)
+	}
+}
+
+// TLS to a proxy has nothing to do with what a Webhook says of its receiver: a
+// proxy of an unknown authority is none, be certificates checked or not.
+func TestProxyIsVerified(t *testing.T) {
+	p := newProxy(t, true)
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSender(t, Options{Proxy: u})
+	for _, target := range []string{"http://receiver.test/", "https://receiver.test/"} {
+		x := send(t, s, target, func(r *Request) { r.InsecureSkipVerify = true })
+		if got, want := errorText(x.Err), "certificate signed by unknown authority"; got != want {
+			t.Errorf("%s: error %q, want %q", target, got, want)
+		}
+	}
+	if got := p.requests(); len(got) != 0 {
+		t.Errorf("the proxy was asked for %q", got)
+	}
+}
+
+func TestSecureProxy(t *testing.T) {
+	for proxy, want := range map[string]string{
+		"http://proxy.test:3128":        "http://proxy.test:3128",
+		"https://proxy.test:3128":       "http://proxy.test:3128",
+		"https://user:pass@proxy.test/": "http://user:pass@proxy.test:443/",
+		"https://[2001:db8::1]":         "http://[2001:db8::1]:443",
+	} {
+		u, err := url.Parse(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := viaProxy(u)(&http.Request{URL: &url.URL{Scheme: "https", Host: "receiver.test"}})
+		if err != nil || got.String() != want || u.String() != proxy {
+			t.Errorf("%s: the transport knows %v, want %s", proxy, got, want)
+		}
+	}
+	// And what is dialled speaks TLS.
+	p := newProxy(t, true)
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.hosts["receiver.test"] = ""
+	trusting := newSender(t, Options{Proxy: u})
+	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	trusting.verified.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
+	if x := send(t, trusting, "http://receiver.test/", nil); x.Err != nil || x.Response.Body != "through the proxy" {
+		t.Errorf("%+v, error %v", x.Response, x.Err)
+	}
+}
