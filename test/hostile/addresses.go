@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -20,16 +19,9 @@ import (
 const (
 	// allowed is the one address that may be reached.
 	allowed = "127.0.0.1"
-	// egressDenied is the reason of a delivery to any other.
-	egressDenied = "EgressDenied"
-	guardFlag    = "--egress-allow"
+	// guardFlag is what a condition has to name.
+	guardFlag = "--egress-allow"
 )
-
-// hasGuard tells whether the operator knows addresses that it must not reach.
-func hasGuard(ctx context.Context, binary string) bool {
-	help, _ := exec.CommandContext(ctx, binary, "--help").CombinedOutput()
-	return strings.Contains(string(help), strings.TrimPrefix(guardFlag, "-"))
-}
 
 // honeypots listen, all on one port, where nobody may come.
 type honeypots struct {
@@ -148,10 +140,6 @@ type forbidden struct {
 
 // playAddresses sends to addresses that nobody may reach.
 func playAddresses(ctx context.Context, t *trial) (err error) {
-	if !hasGuard(ctx, t.binary) {
-		t.say("addresses: left out, since the operator has no %s", guardFlag)
-		return nil
-	}
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err
@@ -250,7 +238,7 @@ func (t *trial) denied(ctx context.Context, f *forbidden, d *v1alpha1.WebhookDel
 		return []string{fmt.Sprintf("it is %s", d.Status.Result)}
 	case f.redirected || f.named:
 		return nil
-	case reason != egressDenied:
+	case reason != v1alpha1.ReasonEgressDenied:
 		return []string{fmt.Sprintf("it failed as %s: %s", reason, d.Status.History[0].Error)}
 	}
 	told, cancel := context.WithTimeout(ctx, 15*time.Second)

@@ -78,11 +78,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	args := o.args
-	if hasGuard(ctx, o.binary) {
-		args = append([]string{"--egress-allow=" + allowed + "/32"}, args...)
-	}
-	t.op, err = operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: args})
+	t.op, err = operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args, EgressAllow: allowed})
 	if err != nil {
 		return err
 	}
