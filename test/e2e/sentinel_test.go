@@ -35,7 +35,7 @@ const unusable = "sentinel-that-cannot-be-sent"
 
 // spellings are the ways to write a text that are looked for, and its halves.
 func spellings(text string) map[string]string {
-	quoted, _ := json.Marshal(text)
+	quoted, _ := json.Marshal(text) //nolint:errchkjson // texts can be written as JSON
 	all := map[string]string{
 		"as it is": text, "first half": text[:len(text)/2], "second half": text[len(text)/2:],
 		"query": url.QueryEscape(text), "path": url.PathEscape(text), "JSON": string(quoted[1 : len(quoted)-1]), "HTML": html.EscapeString(text),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -84,9 +85,7 @@ func carelessSecrets(namespace string) []careless {
 	}
 	typed := func(name string, kind corev1.SecretType, more map[string][]byte) careless {
 		c := of(name, v1alpha1.ReasonSecretInvalid, "a-credential-of-the-cluster")
-		for key, value := range more {
-			c.secret.Data[key] = value
-		}
+		maps.Copy(c.secret.Data, more)
 		c.secret.Type = kind
 		c.secret.Annotations = map[string]string{corev1.ServiceAccountNameKey: "default"}
 		return c
