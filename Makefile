@@ -44,6 +44,8 @@ ARGS ?=
 TESTFLAGS ?=
 TEST_TIMEOUT ?= 15m
 PACKAGES ?= ./...
+# For how long make fuzz runs each of its targets.
+FUZZTIME ?= 10s
 
 ##@ General
 
@@ -127,6 +129,20 @@ bench: build control-plane ## Measure throughput, latency, isolation and sizes a
 chaos: build control-plane ## Kill, pause and cut off what runs, and count what is lost (SHORT=1: in five minutes; SEED=n: once more)
 	@go build -o $(BIN)/build/chaos ./test/chaos
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/chaos $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(ARGS)
+
+.PHONY: hostile
+hostile: build control-plane ## Play what hostile receivers and careless tenants do to a running operator
+	@go build -o $(BIN)/build/hostile ./test/hostile
+	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
+
+# One after the other: go test takes one target at a time. What a fuzzer finds is left in testdata/fuzz of its package.
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n 1 dirname | sort -u); do \
+		for target in $$(go test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
+		done; \
+	done
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts

@@ -375,6 +375,49 @@ func TestRefusedRecordsAreKept(t *testing.T) {
 	b.Expect(b.requests("w")).To(Equal(len(names)))
 }
 
+// A record that is refused for its size or its contents is stored without what the
+// receiver wrote. One that is refused all the same is not tried in a loop, and
+// nothing is sent again for it.
+func TestRefusedRecordIsStoredSmaller(t *testing.T) {
+	for name, refusal := range map[string]error{
+		"too large": apierrors.NewRequestEntityTooLargeError("the record is too large"),
+		"invalid":   apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("WebhookDelivery").GroupKind(), "d", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.receiver.Script("/w", receiver.Answer{Status: 500, Body: "what the receiver wrote"})
+			var tries atomic.Int32
+			var taken atomic.Bool
+			b.start(interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+					if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
+						tries.Add(1)
+						if !taken.Load() || d.Status.Response.Body != "" {
+							return refusal
+						}
+					}
+					return c.Create(ctx, o, opts...)
+				},
+			})
+			b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
+			b.event("e")
+			b.Eventually(func(g Gomega) {
+				e := &v1alpha1.WebhookEvent{}
+				g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "e"}, e)).To(Succeed())
+				c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+				g.Expect(c).NotTo(BeNil())
+				g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+			}).Should(Succeed())
+			b.Expect(tries.Load()).To(And(BeNumerically(">=", 2), BeNumerically("<", 10)), "one whole, one smaller, and then a second apart and more")
+			taken.Store(true)
+			d := b.delivery(v1alpha1.DeliveryFailed)
+			b.Expect(d.Status.Response).To(Equal(&v1alpha1.ResponseRecord{StatusCode: 500, HeadersTruncated: true, BodyTruncated: true}))
+			b.Expect(d.Status.History[0].Error).To(ContainSubstring("left out"))
+			b.Expect(b.requests("w")).To(Equal(1))
+		})
+	}
+}
+
 func TestTerminatingNamespaceIsNotSentToAgainAndAgain(t *testing.T) {
 	b := newBench(t)
 	var once atomic.Bool

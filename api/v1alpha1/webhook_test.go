@@ -25,6 +25,7 @@ const (
 	withUserInfo = "url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
 	badHost      = "url must name a host"
 	badPort      = "url must have a port from 1 to 65535"
+	withFragment = "url must not have a fragment (#…): it is never sent"
 	tooShort     = "at least 1 chars long"
 	tooLong      = "may not be more than 2048"
 )
@@ -37,7 +38,7 @@ func TestWebhookURL(t *testing.T) {
 		"documented":                     {url: "https://ci.example.com/hooks/horizon?team=music%20ops"},
 		"http":                           {url: "http://localhost"},
 		"upper case":                     {url: "HTTPS://CI.EXAMPLE.COM/HOOKS"},
-		"every character that may stand": {url: "https://ci.example.com/a-._~!$&'()*+,;=:@%2F/[b]?c=d&e[]=/?:@#f"},
+		"every character that may stand": {url: "https://ci.example.com/a-._~!$&'()*+,;=:@%2F/[b]?c=d&e[]=/?:@"},
 		"single label and underscore":    {url: "http://ci_1/hooks"},
 		"trailing dot":                   {url: "https://ci.example.com./hooks"},
 		"punycode":                       {url: "https://xn--bcher-kva.example/hooks"},
@@ -96,6 +97,9 @@ func TestWebhookURL(t *testing.T) {
 		"user name and password":         {url: "https://me:secret@ci.example.com/", want: []string{withUserInfo}},
 		"empty user name":                {url: "https://@ci.example.com/", want: []string{withUserInfo}},
 		"user name that looks like host": {url: "https://ci.example.com:443@other.example.com/", want: []string{withUserInfo}},
+		"fragment":                       {url: "https://ci.example.com/hooks#music", want: []string{withFragment}},
+		"empty fragment":                 {url: "https://ci.example.com/hooks#", want: []string{withFragment}},
+		"fragment before an at sign":     {url: "https://ci.example.com#@other.example.com/", want: []string{withFragment}},
 		"port 0":                         {url: "https://ci.example.com:0/", want: []string{badPort}},
 		"port 65536":                     {url: "https://ci.example.com:65536/", want: []string{badPort}},
 		"port 99999":                     {url: "https://ci.example.com:99999", want: []string{badPort}},

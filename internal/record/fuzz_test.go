@@ -239,6 +239,38 @@ func FuzzOperations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, operations []byte) { runOperations(t, s, operations) })
 }
 
+// Whatever somebody annotates: a value that is not empty asks for one resend, and the
+// record that honours it can be stored.
+func FuzzResend(f *testing.F) {
+	for _, seed := range []string{"", "1", "first\nsecond", "\x00\xff", strings.Repeat("\U0001f3b5", 300)} {
+		f.Add(seed, "before")
+	}
+	s := schema(f)
+	f.Fuzz(func(t *testing.T, value, before string) {
+		if !utf8.ValidString(value) || !utf8.ValidString(before) {
+			t.Skip() // the API server takes none such
+		}
+		d := draft()
+		Add(d, attempt(v1alpha1.CauseInitial, exchange(200, now)))
+		for _, v := range []string{before, value} {
+			honoured := d.Annotations[v1alpha1.AnnotationResent] == ResendHash(v)
+			annotate(d, v)
+			if got, want := ResendPending(d.Annotations), v != "" && !honoured; got != want {
+				t.Fatalf("%q is to be honoured: %t, want %t", v, got, want)
+			}
+			if ResendPending(d.Annotations) {
+				a := attempt(v1alpha1.CauseResend, exchange(200, now))
+				a.Resend = v
+				Add(d, a)
+			}
+			if ResendPending(d.Annotations) {
+				t.Errorf("%q would be honoured twice", v)
+			}
+		}
+		validate(t, s, d)
+	})
+}
+
 // The same for sequences of chance, since fuzzing is not part of every run.
 func TestOperations(t *testing.T) {
 	s := schema(t)

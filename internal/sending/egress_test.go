@@ -22,6 +22,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/horizoncd/webhook-operator/internal/egress"
+	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
 )
 
 // honeypot listens where nobody may connect to, and counts who does.
@@ -211,7 +212,7 @@ func TestDialerDenies(t *testing.T) {
 
 // Names are judged by the address that is dialled, each time.
 func TestDeniedNamesGetNoConnection(t *testing.T) {
-	allowed, requests := receiver(t, write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+	allowed, r := rawReceiver(t, inputs.Write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
 	port := allowed[strings.LastIndexByte(allowed, ':')+1:]
 	newHoneypot(t, "127.0.0.2:"+port)
 	newHoneypot(t, "127.0.0.3:"+port)
@@ -258,9 +259,9 @@ func TestDeniedNamesGetNoConnection(t *testing.T) {
 			}
 			var got []want
 			for range tc.want {
-				requests.Store(0)
+				before := r.Requests()
 				x := send(t, s, "http://some.test.:"+to+"/", nil)
-				got = append(got, want{Arrived: requests.Load() == 1, Denied: x.Denied, Err: strings.ReplaceAll(errorText(x.Err), "some.test.", "some.test")})
+				got = append(got, want{Arrived: r.Requests() == before+1, Denied: x.Denied, Err: strings.ReplaceAll(errorText(x.Err), "some.test.", "some.test")})
 			}
 			if diff := gocmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -290,10 +291,10 @@ func TestDeniedBesideUnreachableIsTriedAgain(t *testing.T) {
 func TestRedirectToADeniedAddressGetsNoConnection(t *testing.T) {
 	port := newHoneypot(t, "127.0.0.2:0").port(t)
 	for _, status := range []string{"301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"} {
-		target, requests := receiver(t, say("HTTP/1.1 "+status+"\r\nLocation: http://127.0.0.2:"+port+"/\r\nContent-Length: 0\r\n\r\n"))
+		target, r := rawReceiver(t, inputs.Say("HTTP/1.1 "+status+"\r\nLocation: http://127.0.0.2:"+port+"/\r\nContent-Length: 0\r\n\r\n"))
 		x := send(t, newSender(t, guarded(t, nil)), target, nil)
-		if x.Denied || x.Err != nil || x.Response == nil || requests.Load() != 1 {
-			t.Errorf("%s: %+v after %d requests, want the redirect itself", status, x, requests.Load())
+		if x.Denied || x.Err != nil || x.Response == nil || r.Requests() != 1 {
+			t.Errorf("%s: %+v after %d requests, want the redirect itself", status, x, r.Requests())
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package sending
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -202,27 +201,17 @@ var httpErrors = []struct{ prefix, text string }{
 	{"server closed idle connection", noAnswer},
 	{"server gave HTTP response to HTTPS client", notTLS},
 	{"server response headers exceeded", bigHeader},
-	{"response header list larger than advertised limit", bigHeader},
 	{"invalid header field", "a header of the request cannot be sent"},
-	{"client connection lost", "the HTTP/2 connection went silent"},
-	{"server sent GOAWAY", "the receiver closed the HTTP/2 connection"},
-	{"connection error: ", "the HTTP/2 connection failed"},
 }
 
 func describeHTTP(text string) string {
-	for _, prefix := range []string{"net/http: HTTP/1.x transport connection broken: ", "net/http: ", "http: ", "http2: "} {
+	for _, prefix := range []string{"net/http: HTTP/1.x transport connection broken: ", "net/http: ", "http: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	for _, known := range httpErrors {
 		if strings.HasPrefix(text, known.prefix) {
 			return known.text
 		}
-	}
-	// stream error: stream ID 5; INTERNAL_ERROR; received from peer
-	if stream, ok := strings.CutPrefix(text, "stream error: "); ok {
-		_, stream, _ = strings.Cut(stream, "; ")
-		code, cause, _ := strings.Cut(stream, "; ")
-		return cmp.Or(describeHTTP(cause), "the HTTP/2 stream failed: "+code)
 	}
 	return ""
 }

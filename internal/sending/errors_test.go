@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
 )
 
 func dialError(err error) error {
@@ -31,32 +33,27 @@ func TestErrorText(t *testing.T) {
 		err  error
 		want string
 	}{
-		"none":               {want: ""},
-		"refused":            {err: dialError(os.NewSyscallError("connect", syscall.ECONNREFUSED)), want: "connection refused"},
-		"unreachable":        {err: dialError(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), want: "no route to host"},
-		"reset":              {err: fmt.Errorf("net/http: Transport failed to read from server: %w", dialError(syscall.ECONNRESET)), want: "connection reset by peer"},
-		"no such host":       {err: dialError(&net.DNSError{Err: "no such host", Name: "ci.example.com", Server: "10.96.0.10:53", IsNotFound: true}), want: "no such host ci.example.com"},
-		"no answer of DNS":   {err: dialError(&net.DNSError{Err: "read udp 10.0.0.7:51234->10.96.0.10:53: i/o timeout", Name: "ci.example.com", IsTimeout: true}), want: "the host ci.example.com could not be looked up"},
-		"DNS misbehaves":     {err: dialError(&net.DNSError{Err: "server misbehaving", Name: "ci.example.com", Server: "10.96.0.10:53", IsTemporary: true}), want: "the host ci.example.com could not be looked up"},
-		"unknown authority":  {err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{Cert: &x509.Certificate{}}}, want: "certificate signed by unknown authority"},
-		"expired":            {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired, Detail: "current time 2026-11-23T09:00:00Z is after 2026-11-22T00:00:00Z"}}, want: "certificate has expired or is not yet valid"},
-		"not for servers":    {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.IncompatibleUsage, Detail: "the receiver's words"}}, want: "certificate is not meant for servers"},
-		"not for this name":  {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName, Detail: "the receiver's words"}}, want: "certificate is not valid"},
-		"not TLS":            {err: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, want: "the receiver does not speak TLS"},
-		"TLS, plain text":    {err: errors.New("http: server gave HTTP response to HTTPS client"), want: "the receiver does not speak TLS"},
-		"TLS, other":         {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "TLS could not be negotiated: failed to parse certificate from server"},
-		"HTTP/2, going away": {err: errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=7, ErrCode=NO_ERROR, debug="words"`), want: "the receiver closed the HTTP/2 connection"},
-		"HTTP/2, stream":     {err: errors.New("stream error: stream ID 7; PROTOCOL_ERROR; received from peer"), want: "the HTTP/2 stream failed: PROTOCOL_ERROR"},
-		"HTTP/2, no cause":   {err: errors.New("stream error: stream ID 7; CANCEL"), want: "the HTTP/2 stream failed: CANCEL"},
-		"HTTP/2, headers":    {err: errors.New("http2: response header list larger than advertised limit"), want: "the headers of the answer are larger than 64 KiB"},
-		"HTTP/2, silent":     {err: errors.New("http2: client connection lost"), want: "the HTTP/2 connection went silent"},
-		"broken off":         {err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF), want: "the answer broke off"},
-		"timeout":            {err: fmt.Errorf("getting: %w", context.DeadlineExceeded), want: "timeout"},
-		"interrupted":        {err: context.Canceled, want: "interrupted"},
-		"of an exchange":     {err: fmt.Errorf("sending: %w", &Error{text: "what happened", err: io.EOF}), want: "what happened"},
-		"of a URL":           {err: &url.Error{Op: "parse", URL: "http://x/?token=s3cr3t", Err: errors.New("no good")}, want: "no good"},
-		"another":            {err: errors.New("signing: no secret\x00"), want: "signing: no secret\ufffd"},
-		"too long":           {err: errors.New(strings.Repeat("ü", MaxError)), want: strings.Repeat("ü", MaxError/2)},
+		"none":              {want: ""},
+		"refused":           {err: dialError(os.NewSyscallError("connect", syscall.ECONNREFUSED)), want: "connection refused"},
+		"unreachable":       {err: dialError(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), want: "no route to host"},
+		"reset":             {err: fmt.Errorf("net/http: Transport failed to read from server: %w", dialError(syscall.ECONNRESET)), want: "connection reset by peer"},
+		"no such host":      {err: dialError(&net.DNSError{Err: "no such host", Name: "ci.example.com", Server: "10.96.0.10:53", IsNotFound: true}), want: "no such host ci.example.com"},
+		"no answer of DNS":  {err: dialError(&net.DNSError{Err: "read udp 10.0.0.7:51234->10.96.0.10:53: i/o timeout", Name: "ci.example.com", IsTimeout: true}), want: "the host ci.example.com could not be looked up"},
+		"DNS misbehaves":    {err: dialError(&net.DNSError{Err: "server misbehaving", Name: "ci.example.com", Server: "10.96.0.10:53", IsTemporary: true}), want: "the host ci.example.com could not be looked up"},
+		"unknown authority": {err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{Cert: &x509.Certificate{}}}, want: "certificate signed by unknown authority"},
+		"expired":           {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired, Detail: "current time 2026-11-23T09:00:00Z is after 2026-11-22T00:00:00Z"}}, want: "certificate has expired or is not yet valid"},
+		"not for servers":   {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.IncompatibleUsage, Detail: "the receiver's words"}}, want: "certificate is not meant for servers"},
+		"not for this name": {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName, Detail: "the receiver's words"}}, want: "certificate is not valid"},
+		"not TLS":           {err: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, want: "the receiver does not speak TLS"},
+		"TLS, plain text":   {err: errors.New("http: server gave HTTP response to HTTPS client"), want: "the receiver does not speak TLS"},
+		"TLS, other":        {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "TLS could not be negotiated: failed to parse certificate from server"},
+		"broken off":        {err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF), want: "the answer broke off"},
+		"timeout":           {err: fmt.Errorf("getting: %w", context.DeadlineExceeded), want: "timeout"},
+		"interrupted":       {err: context.Canceled, want: "interrupted"},
+		"of an exchange":    {err: fmt.Errorf("sending: %w", &Error{text: "what happened", err: io.EOF}), want: "what happened"},
+		"of a URL":          {err: &url.Error{Op: "parse", URL: "http://x/?token=s3cr3t", Err: errors.New("no good")}, want: "no good"},
+		"another":           {err: errors.New("signing: no secret\x00"), want: "signing: no secret\ufffd"},
+		"too long":          {err: errors.New(strings.Repeat("ü", MaxError)), want: strings.Repeat("ü", MaxError/2)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := gocmp.Diff(tc.want, ErrorText(tc.err)); diff != "" {
@@ -74,7 +71,7 @@ func TestErrorsOfConnecting(t *testing.T) {
 	}
 	closed := listener.Addr().String()
 	listener.Close()
-	plain, _ := receiver(t, say("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	plain, _ := rawReceiver(t, inputs.Say("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	for name, tc := range map[string]struct {
 		target string
 		want   string

@@ -158,15 +158,7 @@ func New(o Options) *Sender {
 			MaxIdleConnsPerHost:    cmp.Or(o.MaxIdleConnsPerHost, 256),
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: maxReceivedHeader,
-			ForceAttemptHTTP2:      true,
-			HTTP2: &http.HTTP2Config{
-				// A dead connection harms only the requests of these seconds.
-				SendPingTimeout: 15 * time.Second,
-				PingTimeout:     15 * time.Second,
-				// The default lets a receiver fill 4 MiB of memory a request.
-				MaxReceiveBufferPerStream:     64 << 10,
-				MaxReceiveBufferPerConnection: 1 << 20,
-			},
+			Protocols:              onlyHTTP1(),
 		}
 	}
 	return &Sender{
@@ -176,6 +168,15 @@ func New(o Options) *Sender {
 		insecure:  transport(tlsConfig(Request{InsecureSkipVerify: true})),
 		private:   &transports{make: transport},
 	}
+}
+
+// onlyHTTP1 leaves HTTP/2 out. A receiver that overflows a stream's window makes
+// net/http lock a mutex twice (1.26.8, processWindowUpdate): the exchange never
+// ends, and nobody else gets a connection by HTTP/2 any more.
+func onlyHTTP1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
 }
 
 // Close closes idle connections. Requests under way go on.

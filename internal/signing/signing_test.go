@@ -234,7 +234,9 @@ func FuzzParseSecret(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		s, trimmed, err := ParseSecret(value)
 		if err != nil {
-			if len(value) > 6 && strings.Contains(err.Error(), string(value)) {
+			// Shorter ones stand in the words of the error by chance.
+			hidden := strings.TrimPrefix(string(value), keyPrefix)
+			if len(hidden) > 12 && strings.Contains(err.Error(), hidden) {
 				t.Errorf("the error tells the value: %v", err)
 			}
 			return

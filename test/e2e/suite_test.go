@@ -13,7 +13,9 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -35,6 +37,7 @@ const (
 var suite struct {
 	client   client.Client
 	clients  *kubernetes.Clientset
+	dynamic  dynamic.Interface
 	options  operator.Options
 	operator *operator.Operator
 	kubectl  string   // its path
@@ -69,6 +72,11 @@ func run(m *testing.M) (code int) {
 	if suite.clients, err = kubernetes.NewForConfig(cp.Config()); err != nil {
 		return fail(err)
 	}
+	quiet := cp.Config()
+	quiet.WarningHandler = rest.NoWarnings{} // of kinds that are deprecated, which some tests list
+	if suite.dynamic, err = dynamic.NewForConfig(quiet); err != nil {
+		return fail(err)
+	}
 	if suite.kubectl, err = cp.Kubectl(); err != nil {
 		return fail(err)
 	}
@@ -84,6 +92,7 @@ func run(m *testing.M) (code int) {
 		Binary:     binary,
 		Kubeconfig: install.Kubeconfig,
 		Log:        filepath.Join(cp.Dir(), "operator.log"),
+		Args:       []string{"--zap-log-level=debug"}, // which must not tell secrets either
 	}
 	if suite.operator, err = operator.Start(ctx, suite.options); err != nil {
 		return fail(err)

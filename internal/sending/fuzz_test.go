@@ -1,0 +1,268 @@
+package sending
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/horizoncd/webhook-operator/internal/redaction"
+	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
+)
+
+// scripted is a connection whose other end answers the first bytes that it gets,
+// whatever they are, and then says no more.
+type scripted struct {
+	net.Conn
+	answer *strings.Reader
+	sent   chan struct{}
+	send   sync.Once
+}
+
+func (c *scripted) Write(p []byte) (int, error) {
+	c.send.Do(func() { close(c.sent) })
+	return len(p), nil
+}
+
+func (c *scripted) Read(p []byte) (int, error) {
+	<-c.sent
+	return c.answer.Read(p)
+}
+
+func (c *scripted) Close() error {
+	c.send.Do(func() { close(c.sent) })
+	return nil
+}
+
+func (c *scripted) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *scripted) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *scripted) SetDeadline(time.Time) error      { return nil }
+func (c *scripted) SetReadDeadline(time.Time) error  { return nil }
+func (c *scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// exchangeWith sends a request whose receiver answers with the given bytes.
+func exchangeWith(t *testing.T, target, answer string, redact func(string) string) Exchange {
+	t.Helper()
+	s := newSender(t, Options{})
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		return &scripted{answer: strings.NewReader(answer), sent: make(chan struct{})}, nil
+	}
+	// For https too: this is not about TLS.
+	s.verified.DialContext, s.verified.DialTLSContext, s.verified.DisableKeepAlives = dial, dial, true
+	return send(t, s, target, func(r *Request) { r.Redact = redact })
+}
+
+// Whatever bytes a receiver answers with, the exchange ends, and what is kept of it
+// is bounded, fit to be shown, and without the secret.
+func FuzzAnswer(f *testing.F) {
+	const secret = "s3cr3t-of-the-receiver"
+	for _, seed := range []string{
+		"", "HTTP/1.1 200 OK\r\n\r\nbody", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nX: y\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 000 \r\n\r\n", "HTTP/1.1 101 Other\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nbytes",
+		"HTTP/1.1 503 Busy\r\nRetry-After: 1e300\r\nLocation: http://x/?" + secret + "\r\nX: \xff" + secret + "\r\n\r\n" + secret + "\x00\x1b[2J",
+		"HTTP/1.1 " + secret + "\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + secret + "\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("ü", MaxBody), "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 2000) + "\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	redact := redaction.New(secret).Redact
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		x := exchangeWith(t, "http://receiver.example/", string(answer), redact)
+		for _, problem := range (inputs.Want{Any: true}).Check((*inputs.Response)(x.Response), errorText(x.Err), patience) {
+			t.Error(problem)
+		}
+		if x.Response == nil && x.Err == nil || x.Interrupted || x.Duration > grace {
+			t.Errorf("%+v, want an answer or an error, at once", x)
+		}
+		texts := []string{errorText(x.Err), x.RequestHeader}
+		if r := x.Response; r != nil {
+			texts = append(texts, r.Header, r.Body, r.RetryAfter, r.Location)
+		}
+		for _, text := range texts {
+			if strings.Contains(text, secret) {
+				t.Errorf("the secret is in %q", text)
+			}
+		}
+	})
+}
+
+// What is kept of a text is a part of it, and can be stored and shown.
+func FuzzKeep(f *testing.F) {
+	f.Add("a\x00\xff\u009b\r\n\tü", 5)
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit < 0 || limit > 1<<20 {
+			t.Skip()
+		}
+		kept, cut := keep(text, limit)
+		if len(kept) > limit || !utf8.ValidString(kept) {
+			t.Errorf("keep(%q, %d) = %q", text, limit, kept)
+		}
+		if strings.ContainsFunc(kept, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\n' }) {
+			t.Errorf("keep(%q, %d) = %q, with control characters", text, limit, kept)
+		}
+		if again, _ := keep(kept, limit); again != kept {
+			t.Errorf("kept again, %q becomes %q", kept, again)
+		}
+		if whole, _ := keep(text, 4*len(text)); cut != (kept != whole) || !strings.HasPrefix(whole, kept) {
+			t.Errorf("keep(%q, %d) = %q, cut: %t; whole: %q", text, limit, kept, cut, whole)
+		}
+	})
+}
+
+// What the API accepts as a URL, by the rules in the CRD, is sent, and to the host
+// that stands in it.
+func FuzzURL(f *testing.F) {
+	for _, seed := range []string{
+		"https://ci.example.com/hooks/horizon?team=music%20ops", "HTTP://LOCALHOST", "http://ci_1:0080/a//b/../c;d?e=%zz",
+		"https://[2001:db8::1]:8443?a=b", "http://[64:ff9b::192.0.2.1]/", "http://a.:65535/@:99999/", "http://xn--/", "http://1:1:1/",
+		"https://ci.example.com:443@other.example.com/", "http://[fe80::1%25lo]/", "http://a/%2F%00?%", "file:///etc/passwd", "https:///", "http://-./'()*",
+	} {
+		f.Add(seed)
+	}
+	rules := urlRules(f)
+	f.Fuzz(func(t *testing.T, target string) {
+		x := exchangeWith(t, target, "HTTP/1.1 204 No Content\r\n\r\n", nil)
+		sent := x.Err == nil && x.Response != nil && x.Response.StatusCode == http.StatusNoContent
+		if accepted(t, rules, target) && !sent {
+			t.Errorf("the API accepts %q, and it cannot be sent: %v", target, x.Err)
+		}
+	})
+}
+
+// The rules are read rightly: what these tests of the API say of some URLs, they
+// say too.
+func TestURLRules(t *testing.T) {
+	rules := urlRules(t)
+	for target, want := range map[string]bool{
+		"https://ci.example.com/hooks/horizon?team=music%20ops": true, "http://[2001:db8::1]:8443": true, "http://localhost:80": true,
+		"": false, "/hooks": false, "ftp://x/": false, "http://x y/": false, "http://a@b/": false, "http://x:0/": false, "http://x:65536": false,
+		"http://x/#f": false, "http://[::ffff:127.0.0.1]/": false, "http://[1]/": false, "http://:80/": false, "http://x/%2": false,
+	} {
+		if got := accepted(t, rules, target); got != want {
+			t.Errorf("%q accepted: %t, want %t", target, got, want)
+		}
+	}
+}
+
+// urlRules are the rules of spec.url as they are installed.
+func urlRules(t testing.TB) []string {
+	t.Helper()
+	data, err := os.ReadFile("../../config/crd/bases/horizoncd.io_webhooks.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(data, crd); err != nil {
+		t.Fatal(err)
+	}
+	var rules []string
+	for _, r := range crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties["url"].XValidations {
+		rules = append(rules, r.Rule)
+	}
+	if len(rules) == 0 {
+		t.Fatal("spec.url has no rules")
+	}
+	return rules
+}
+
+// accepted evaluates the rules by the few words of CEL that they use.
+func accepted(t testing.TB, rules []string, target string) bool {
+	t.Helper()
+	if target == "" || utf8.RuneCountInString(target) > 2048 || !utf8.ValidString(target) {
+		return false
+	}
+	for _, rule := range rules {
+		c := cel{t: t, rest: rule, self: target}
+		if ok := c.or(); c.rest != "" {
+			t.Fatalf("cannot read %q of the rule %q", c.rest, rule)
+		} else if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// cel reads and evaluates an expression from left to right.
+type cel struct {
+	t          testing.TB
+	rest, self string
+}
+
+func (c *cel) take(token string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(c.rest), token)
+	if ok {
+		c.rest = strings.TrimSpace(rest)
+	}
+	return ok
+}
+
+func (c *cel) or() bool {
+	ok := c.and()
+	for c.take("||") {
+		ok = c.and() || ok
+	}
+	return ok
+}
+
+func (c *cel) and() bool {
+	ok := c.not()
+	for c.take("&&") {
+		ok = c.not() && ok
+	}
+	return ok
+}
+
+func (c *cel) not() bool {
+	switch {
+	case c.take("!"):
+		return !c.not()
+	case c.take("("):
+		ok := c.or()
+		c.take(")")
+		return ok
+	case c.take("self.matches("):
+		return pattern(c.text()).MatchString(c.self)
+	case c.take("self.contains("):
+		return strings.Contains(c.self, c.text())
+	case c.take("isIP(self.find("):
+		found := pattern(c.text()).FindString(c.self)
+		if !c.take(`.replace("[", ""))`) {
+			c.t.Fatalf("cannot read %q", c.rest)
+		}
+		a, err := netip.ParseAddr(strings.ReplaceAll(found, "[", ""))
+		return err == nil && a.Zone() == "" && !a.Is4In6()
+	}
+	c.t.Fatalf("cannot read %q", c.rest)
+	return false
+}
+
+// text reads a string and the parenthesis after it.
+func (c *cel) text() string {
+	c.take("r")
+	text, rest, _ := strings.Cut(c.rest[1:], c.rest[:1])
+	c.rest = strings.TrimPrefix(rest, ")")
+	return text
+}
+
+var patterns sync.Map
+
+func pattern(text string) *regexp.Regexp {
+	if compiled, ok := patterns.Load(text); ok {
+		return compiled.(*regexp.Regexp)
+	}
+	compiled := regexp.MustCompile(text)
+	patterns.Store(text, compiled)
+	return compiled
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+const (
+	// rounds is how many events come to each receiver: what one leaves on a
+	// connection must not be taken for an answer to the next.
+	rounds = 2
+	// heapMost is how much the operator's heap may grow while all of them misbehave
+	// at once, and goroutinesMost how many more may be left.
+	heapMost       = 64 << 20
+	goroutinesMost = 50
+	// brief is a timeout that is meant to be reached, by all of them at once.
+	brief = 3 * time.Second
+	// slack is how much later than its timeout an attempt may end.
+	slack = time.Second
+)
+
+// misbehaviour is an input that is being played.
+type misbehaviour struct {
+	inputs.Input
+	webhook  string
+	raw      *receiver.Raw
+	timeout  time.Duration
+	attempts int32
+}
+
+// playAnswers lets each receiver answer events, all at the same time.
+func playAnswers(ctx context.Context, t *trial) (err error) {
+	namespace, err := t.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	var all []*misbehaviour
+	defer func() {
+		for _, m := range all {
+			err = errors.Join(err, m.raw.Close())
+		}
+	}()
+	for i, input := range inputs.All() {
+		raw, url, err := input.Start()
+		if err != nil {
+			return err
+		}
+		m := &misbehaviour{Input: input, webhook: fmt.Sprintf("answers-%03d", i), raw: raw, timeout: 10 * time.Second, attempts: 1}
+		all = append(all, m)
+		w := webhook(namespace, m.webhook, url)
+		w.Spec.SSLVerifyEnabled = new(false)
+		if input.Want.TimedOut != "" || input.Want.Any {
+			m.timeout = brief
+		}
+		w.Spec.TimeoutSeconds = int32(m.timeout.Seconds())
+		if r := input.Want.Response; r != nil && r.RetryAfter != "" {
+			m.attempts, w.Spec.Retry.Limit = 2, new(int32(1)) // not when the receiver says
+		}
+		if err := t.client.Create(ctx, w); err != nil {
+			return err
+		}
+	}
+	watch, err := t.watchMemory(ctx)
+	if err != nil {
+		return err
+	}
+	for round := range rounds {
+		event := fmt.Sprintf("horizon-%d", round+1)
+		if err := t.event(ctx, namespace, event); err != nil {
+			return err
+		}
+		records, err := t.settled(ctx, namespace, event, len(all))
+		if err != nil {
+			return err
+		}
+		for _, m := range all {
+			t.judge(m.Name, m.problems(records[m.webhook]))
+		}
+	}
+	for _, m := range all {
+		if got := m.raw.Requests(); got > rounds*int(m.attempts) {
+			t.judge(m.Name, []string{fmt.Sprintf("%d requests of %d attempts", got, rounds*m.attempts)})
+		}
+	}
+	for len(all) > 0 { // so that nothing of theirs is left
+		last := all[len(all)-1]
+		all = all[:len(all)-1]
+		if err := last.raw.Close(); err != nil {
+			return err
+		}
+	}
+	problems, err := watch(ctx)
+	t.judge("memory", problems)
+	return err
+}
+
+// problems are what is wrong with the record of an input.
+func (m *misbehaviour) problems(d *v1alpha1.WebhookDelivery) []string {
+	if d == nil || len(d.Status.History) == 0 {
+		return []string{"no record"}
+	}
+	var problems []string
+	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	latest := d.Status.History[0]
+	if took := time.Duration(latest.Milliseconds) * time.Millisecond; took > m.timeout+slack {
+		add("took %v, with a timeout of %v", took, m.timeout)
+	}
+	if d.Status.Attempts != m.attempts && !m.Want.Any {
+		add("%d attempts, want %d", d.Status.Attempts, m.attempts)
+	}
+	if d.Generation > int64(d.Status.Attempts) {
+		add("written %d times for %d attempts", d.Generation, d.Status.Attempts)
+	}
+	want := v1alpha1.DeliveryFailed
+	if r := m.Want.Response; r != nil && r.StatusCode >= 200 && r.StatusCode < 300 {
+		want = v1alpha1.DeliverySucceeded
+	}
+	if d.Status.Result != want && !m.Want.Any {
+		add("result %s, want %s", d.Status.Result, want)
+	}
+	// The record says in its own words what the error of an exchange is.
+	errText := latest.Error
+	if _, cause, ok := strings.Cut(errText, "the body could not be read: "); ok {
+		errText = cause
+	} else if d.Status.Response != nil {
+		errText = ""
+		if want != v1alpha1.DeliverySucceeded { // such a body's error is not told
+			errText = m.errorWithResponse()
+		}
+	}
+	var got *inputs.Response
+	if r := d.Status.Response; r != nil {
+		got = &inputs.Response{
+			StatusCode: int(r.StatusCode), Header: r.Headers, HeaderTruncated: r.HeadersTruncated,
+			Body: r.Body, BodyTruncated: r.BodyTruncated,
+		}
+		if m.Want.Response != nil { // which the record does not have by themselves
+			got.RetryAfter, got.Location = m.Want.Response.RetryAfter, m.Want.Response.Location
+		}
+	}
+	if len(latest.Error) > inputs.MaxError {
+		add("an error of %d bytes", len(latest.Error))
+	}
+	expected := m.Want
+	if expected.TimedOut == "while waiting for the answer" || expected.TimedOut == "while reading the headers of the answer" {
+		// How far it has come depends on buffers.
+		expected = inputs.Want{Any: true}
+		if !strings.HasPrefix(errText, fmt.Sprintf("timeout after %s while ", m.timeout)) {
+			add("error %q, want a timeout", errText)
+		}
+	}
+	return append(problems, expected.Check(got, errText, m.timeout)...)
+}
+
+// errorWithResponse is the error of an exchange that has an answer too.
+func (m *misbehaviour) errorWithResponse() string {
+	switch {
+	case m.Want.TimedOut != "":
+		return fmt.Sprintf("timeout after %s %s", m.timeout, m.Want.TimedOut)
+	case len(m.Want.Errors) > 0:
+		return m.Want.Errors[0]
+	}
+	return ""
+}
+
+// watchMemory returns a function that tells what the operator's memory has done
+// since.
+func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]string, error), error) {
+	before, err := t.gauge(ctx, "go_memstats_heap_inuse_bytes")
+	if err != nil {
+		return nil, err
+	}
+	goroutines, err := t.gauge(ctx, "go_goroutines")
+	if err != nil {
+		return nil, err
+	}
+	watching, cancel := context.WithCancel(ctx)
+	peak := make(chan float64, 1)
+	go func() {
+		most := before
+		_ = poll(watching, func() (bool, error) {
+			now, err := t.gauge(watching, "go_memstats_heap_inuse_bytes")
+			most = max(most, now)
+			return false, err
+		})
+		peak <- most
+	}()
+	return func(ctx context.Context) ([]string, error) {
+		cancel()
+		most := <-peak
+		var problems []string
+		if most > before+heapMost {
+			problems = append(problems, fmt.Sprintf("the heap grew from %.0f to %.0f MiB", before/(1<<20), most/(1<<20)))
+		}
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		var left float64
+		err := poll(waiting, func() (bool, error) {
+			var err error
+			left, err = t.gauge(waiting, "go_goroutines")
+			return left <= goroutines+goroutinesMost, err
+		})
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%.0f goroutines are left of %.0f: %v", left, goroutines, err))
+		}
+		t.say("answers: the operator's heap grew from %.0f to %.0f MiB at most, goroutines from %.0f to %.0f", before/(1<<20), most/(1<<20), goroutines, left)
+		return problems, nil
+	}, nil
+}

@@ -1,0 +1,66 @@
+// Hostile plays to a running operator what strangers and careless tenants do to
+// it: receivers that answer with anything but HTTP, URLs and Secrets that cannot be
+// used, annotations without end, and addresses that nobody may reach through it.
+// There are a real API server, the operator as a process of its own with the
+// permissions that it is installed with, and receivers on loopback.
+//
+// It prints a line for each input that was not stood and one for each group, and
+// ends with "N passed, N failed".
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// options are the command line.
+type options struct {
+	binary, root, logs string
+
+	only string   // the group to play; empty: all
+	args []string // further ones of the operator
+}
+
+// errFailed says that something was not stood; its line has told what.
+var errFailed = errors.New("not all was stood")
+
+func main() {
+	var o options
+	var args string
+	flag.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
+	flag.StringVar(&o.logs, "out", "bin", "the directory for the operator's log, "+logName)
+	flag.StringVar(&o.only, "only", "", "the group to play, such as answers; default all")
+	flag.StringVar(&args, "operator-args", "", "further flags of the operator, separated by spaces")
+	flag.Parse()
+	o.args = strings.Fields(args)
+	// Clients complain into it; what they cannot do is an error, too.
+	quiet := zap.New(zap.WriteTo(io.Discard))
+	ctrl.SetLogger(quiet)
+	klog.SetLogger(quiet)
+	// The first Ctrl-C ends everything in order; a second one ends this process at
+	// once, and its children with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, o); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
+			os.Exit(130)
+		}
+		if !errors.Is(err, errFailed) {
+			fmt.Fprintln(os.Stderr, "hostile:", err)
+		}
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/operator"
+)
+
+const (
+	logName = "hostile-operator.log"
+	// patience is far beyond what a step takes, on a busy machine too.
+	patience = time.Minute
+	interval = 100 * time.Millisecond
+	// limit is what all may take: a guard against a run that never ends.
+	limit = 10 * time.Minute
+)
+
+// group is a kind of inputs.
+type group struct {
+	name string
+	play func(context.Context, *trial) error
+}
+
+var groups = []group{
+	{"answers", playAnswers},
+	{"urls", playURLs},
+	{"secrets", playSecrets},
+	{"annotations", playAnnotations},
+	{"addresses", playAddresses},
+}
+
+// trial is a run of the program.
+type trial struct {
+	options
+	out     io.Writer
+	began   time.Time
+	client  client.Client
+	op      *operator.Operator
+	group   string
+	tried   int // inputs of the group
+	failed  int
+	passed  int // of all groups
+	failing int
+}
+
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
+	defer cancel()
+	t := &trial{options: o, out: out, began: time.Now()}
+	cp, err := controlplane.Start(ctx, controlplane.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cp.Stop()) }()
+	install, err := operator.Install(ctx, cp, o.root)
+	if err != nil {
+		return err
+	}
+	t.client = install.Client
+	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+		return err
+	}
+	log := filepath.Join(o.logs, logName)
+	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	t.op, err = operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args, EgressAllow: allowed})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.op.Kill()) }()
+	for _, g := range groups {
+		if o.only != "" && o.only != g.name {
+			continue
+		}
+		t.group, t.tried, t.failed = g.name, 0, 0
+		if err := g.play(ctx, t); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		if state := t.op.State(); state != "" {
+			return fmt.Errorf("%s: the operator has ended: %s; its log is %s", g.name, state, log)
+		}
+		t.passed, t.failing = t.passed+t.tried-t.failed, t.failing+t.failed
+		if g.name != "addresses" { // which has a line of its own
+			t.say("%s: %d tried, %d stood", g.name, t.tried, t.tried-t.failed)
+		}
+		if g.name == "annotations" {
+			fmt.Fprintf(out, "\ninputs: %d tried, %d stood\n\n", t.passed+t.failing, t.passed)
+		}
+	}
+	fmt.Fprintf(out, "\n%d passed, %d failed\n", t.passed, t.failing)
+	if t.failing > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+// say prints a line of progress.
+func (t *trial) say(format string, args ...any) {
+	fmt.Fprintf(t.out, "%6.1f s  %s\n", time.Since(t.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// judge counts an input, and prints what was not as it should be.
+func (t *trial) judge(name string, problems []string) {
+	t.tried++
+	if len(problems) == 0 {
+		return
+	}
+	t.failed++
+	for _, problem := range problems {
+		t.say("%s: NOT SO: %s: %.1000s", t.group, name, problem)
+	}
+}
+
+// namespace makes the namespace of a group.
+func (t *trial) namespace(ctx context.Context) (string, error) {
+	name := "hostile-" + t.group
+	return name, t.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// webhook is one that is attempted once.
+func webhook(namespace, name, url string) *v1alpha1.Webhook {
+	return &v1alpha1.Webhook{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.WebhookSpec{
+			URL: url, Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}, TimeoutSeconds: 10,
+			Retry: v1alpha1.RetryPolicy{Limit: new(int32(0)), MinBackoffSeconds: 1, MaxBackoffSeconds: 2},
+		},
+	}
+}
+
+func (t *trial) event(ctx context.Context, namespace, name string) error {
+	return t.client.Create(ctx, &v1alpha1.WebhookEvent{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       v1alpha1.WebhookEventSpec{EventType: "clusters_deployed"},
+	})
+}
+
+// settled waits until an event has so many deliveries and none of them is attempted
+// again, and returns them by Webhook.
+func (t *trial) settled(ctx context.Context, namespace, event string, n int) (map[string]*v1alpha1.WebhookDelivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var found map[string]*v1alpha1.WebhookDelivery
+	err := poll(ctx, func() (bool, error) {
+		var list v1alpha1.WebhookDeliveryList
+		if err := t.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+			return false, err
+		}
+		found = map[string]*v1alpha1.WebhookDelivery{}
+		for i := range list.Items {
+			d := &list.Items[i]
+			if d.Spec.EventRef.Name != event || d.Status.Result == v1alpha1.DeliveryWaiting {
+				continue
+			}
+			if found[d.Spec.WebhookRef.Name] != nil {
+				return false, fmt.Errorf("two records of %s for %s", event, d.Spec.WebhookRef.Name)
+			}
+			found[d.Spec.WebhookRef.Name] = d
+		}
+		return len(found) >= n, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// poll asks every now and then until the answer is yes, an error, or ctx ends.
+func poll(ctx context.Context, ask func() (bool, error)) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if ok, err := ask(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// gauge is one of the operator's metrics.
+func (t *trial) gauge(ctx context.Context, name string) (float64, error) {
+	text, err := t.op.Metrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("the operator has no metric %s", name)
+	}
+	return strconv.ParseFloat(found[1], 64)
+}
