@@ -17,10 +17,11 @@ func Endless(text string) func(net.Conn) {
 	}
 }
 
-// Drip writes a text again and again, slowly enough to never fill a buffer.
+// Drip writes a text again and again, slowly enough to reach
+// no bound before a timeout.
 func Drip(text string) func(net.Conn) {
 	return func(conn net.Conn) {
-		for range time.Tick(time.Millisecond) {
+		for range time.Tick(10 * time.Millisecond) {
 			if _, err := io.WriteString(conn, text); err != nil {
 				return
 			}
