@@ -131,10 +131,20 @@ func (r *Redactor) Redact(s string) string {
 // span is a part of a text, in bytes.
 type span struct{ start, end int }
 
-// find returns where a text gives a secret away, in no particular order.
+// find returns where a text gives a secret away, in no particular order. A secret
+// and an answer of one letter each meet at every byte: what overlaps is joined at
+// once, so that there are no more spans than a form has room for.
 func (r *Redactor) find(s string) []span {
 	var found []span
 	for _, f := range r.forms {
+		first := len(found)
+		add := func(next span) {
+			if last := len(found) - 1; last >= first && next.start <= found[last].end {
+				found[last].end = max(found[last].end, next.end)
+				return
+			}
+			found = append(found, next)
+		}
 		// One byte on after each find: occurrences may overlap.
 		for from := 0; ; from++ {
 			i := strings.Index(s[from:], f.text)
@@ -142,11 +152,11 @@ func (r *Redactor) find(s string) []span {
 				break
 			}
 			from += i
-			found = append(found, f.widen(s, from, from+len(f.text)))
+			add(f.widen(s, from, from+len(f.text)))
 		}
 		for n := len(f.text) - 1; n >= max(MinLength, (len(f.text)+1)/2); n-- {
 			if strings.HasSuffix(s, f.text[:n]) {
-				found = append(found, f.widen(s, len(s)-n, len(s)))
+				add(f.widen(s, len(s)-n, len(s)))
 				break
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -220,4 +221,26 @@ func BenchmarkRedact(b *testing.B) {
 			New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 		}
 	})
+}
+
+// Secrets and an answer of one letter each meet at every byte, in every spelling.
+// Whoever chooses both must not fill the memory with it.
+func TestRepetitiveAnswerTakesLittleMemory(t *testing.T) {
+	const most = 16 << 20
+	var secrets []string
+	for n := range 32 {
+		secrets = append(secrets, strings.Repeat("a", MinLength+n))
+	}
+	r := New(secrets...)
+	answer := strings.Repeat("a", 48<<10) + `%\&`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := r.Redact(answer)
+	runtime.ReadMemStats(&after)
+	if want := Placeholder + `%\&`; got != want {
+		t.Errorf("%.200q, want %q", got, want)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > most {
+		t.Errorf("it took %d bytes, more than %d", took, most)
+	}
 }
