@@ -72,18 +72,16 @@ type Reader struct {
 	// RequireSSLVerify makes it a mistake not to check certificates.
 	RequireSSLVerify bool
 
-	mu   sync.Mutex
-	kept map[references]kept
-	// forgotten counts the calls of Forget: what was being read meanwhile may be
-	// what is to be forgotten.
-	forgotten int
+	mu      sync.Mutex
+	kept    map[references]kept
+	reading map[references]*reading
 }
 
 // references are all that a Webhook names. What one Webhook uses is read together:
 // a token must not meet the address of the time before.
 type references struct {
-	namespace                           string
-	token, address, bundle, certificate reference
+	namespace                       string
+	token, url, bundle, certificate reference
 }
 
 // reference is a key of an object; the zero reference is none.
@@ -100,7 +98,7 @@ func referencesOf(w *v1alpha1.Webhook) references {
 		refs.token = reference{"Secret", r.Name, r.Key}
 	}
 	if r := w.Spec.URLSecretRef; r != nil {
-		refs.address = reference{"Secret", r.Name, r.Key}
+		refs.url = reference{"Secret", r.Name, r.Key}
 	}
 	if t := w.Spec.TLS; t != nil {
 		if r := t.CASecretRef; r != nil {
@@ -118,6 +116,14 @@ func referencesOf(w *v1alpha1.Webhook) references {
 
 // none tells whether there is nothing to read.
 func (r references) none() bool { return r == references{namespace: r.namespace} }
+
+// reading is a read that is under way. Whoever needs the same waits for it: a
+// hundred requests to one receiver need not read what it is sent with each.
+type reading struct {
+	done  chan struct{} // closed when the rest is set
+	found *Credentials
+	err   error
+}
 
 // kept is what was read. Credentials are a pointer, so that printing this prints
 // nothing of them.
@@ -143,7 +149,7 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 		return Credentials{}, err
 	}
 	with := *found
-	if refs.address == (reference{}) {
+	if refs.url == (reference{}) {
 		with.Target = target.Plain(w.Spec.URL)
 	}
 	return with, nil
@@ -152,47 +158,60 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error) {
 	now := r.Clock.Now()
 	r.mu.Lock()
-	k, ok := r.kept[refs]
-	forgotten := r.forgotten
-	r.mu.Unlock()
-	if ok && now.Before(k.until) {
+	if k, ok := r.kept[refs]; ok && now.Before(k.until) {
+		r.mu.Unlock()
 		return k.found, k.err
 	}
-	found, err := r.read(ctx, refs, now)
-	if err != nil && AsError(err) == nil {
-		return nil, err
+	if is, ok := r.reading[refs]; ok {
+		r.mu.Unlock()
+		select {
+		case <-is.done:
+			return is.found, is.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
+	is := &reading{done: make(chan struct{}), err: errors.New("reading what a Webhook names has broken off")}
+	if r.reading == nil {
+		r.reading = map[references]*reading{}
+	}
+	r.reading[refs] = is
+	r.mu.Unlock()
+	defer func() { r.keep(refs, is, now); close(is.done) }() // also if something panics
+	is.found, is.err = r.read(ctx, refs, now)
+	return is.found, is.err
+}
+
+// keep remembers what was read, unless Forget was called meanwhile: it may be what
+// was to be forgotten.
+func (r *Reader) keep(refs references, is *reading, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.reading[refs] != is {
+		return
+	}
+	delete(r.reading, refs)
+	ttl := TTL
+	switch {
+	case is.err != nil && AsError(is.err) == nil:
+		return
+	case is.err != nil:
+		ttl = mistakeTTL
+	}
 	if r.kept == nil {
 		r.kept = map[references]kept{}
 	}
-	for other, k := range r.kept {
-		if now.After(k.until) {
-			delete(r.kept, other)
-		}
-	}
-	if r.forgotten != forgotten {
-		return found, err
-	}
-	ttl := TTL
-	if err != nil {
-		ttl = mistakeTTL
-	}
-	r.kept[refs] = kept{until: now.Add(ttl), found: found, err: err}
-	return found, err
+	maps.DeleteFunc(r.kept, func(_ references, k kept) bool { return now.After(k.until) })
+	r.kept[refs] = kept{until: now.Add(ttl), found: is.found, err: is.err}
 }
 
 // Forget makes the next Get for a Webhook read afresh.
 func (r *Reader) Forget(w *v1alpha1.Webhook) {
 	refs := referencesOf(w)
-	if refs.none() {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forgotten++
 	delete(r.kept, refs)
+	delete(r.reading, refs)
 }
 
 // read reads all that a Webhook names.
@@ -200,20 +219,20 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 	from := &objects{client: r.Client, namespace: refs.namespace, read: map[reference]object{}}
 	found := &Credentials{}
 	var notes []string
-	if refs.address != (reference{}) {
-		value, err := from.value(ctx, refs.address, "spec.urlSecretRef", leaves)
+	if refs.url != (reference{}) {
+		value, err := from.value(ctx, refs.url, "spec.urlSecretRef", leaves)
 		if err != nil {
 			return nil, err
 		}
-		address, trimmed, err := target.Parse(value)
+		to, trimmed, err := target.Parse(value)
 		if err != nil {
-			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.address, err)
+			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.url, err)
 		}
-		if !address.HTTPS() && (refs.bundle != reference{} || refs.certificate != reference{}) {
-			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.address, errors.New("the URL begins with http://, and spec.tls is for https"))
+		if !to.HTTPS() && (refs.bundle != reference{} || refs.certificate != reference{}) {
+			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.url, errors.New("the URL begins with http://, and spec.tls is for https"))
 		}
-		found.Target = address
-		notes = appendTrimmed(notes, trimmed, refs.address)
+		found.Target = to
+		notes = appendTrimmed(notes, trimmed, refs.url)
 	}
 	if refs.token != (reference{}) {
 		value, err := from.value(ctx, refs.token, "spec.secretRef", leaves)
@@ -312,6 +331,7 @@ var forbidden = map[corev1.SecretType]bool{
 	corev1.SecretTypeDockercfg:           true,
 	corev1.SecretTypeDockerConfigJson:    true,
 	corev1.SecretTypeTLS:                 true,
+	corev1.SecretTypeSSHAuth:             true,
 }
 
 // objects are those that one Webhook names, each read once.

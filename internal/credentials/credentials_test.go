@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -162,6 +164,7 @@ func TestGet(t *testing.T) {
 		"service account token": {secret: ofType(corev1.SecretTypeServiceAccountToken), want: carried("kubernetes.io/service-account-token")},
 		"bootstrap token":       {secret: ofType(corev1.SecretTypeBootstrapToken), want: carried("bootstrap.kubernetes.io/token")},
 		"certificate and key":   {secret: ofType(corev1.SecretTypeTLS), want: carried("kubernetes.io/tls")},
+		"SSH key":               {secret: ofType(corev1.SecretTypeSSHAuth), want: carried("kubernetes.io/ssh-auth")},
 		"dockercfg":             {secret: ofType(corev1.SecretTypeDockercfg), want: carried("kubernetes.io/dockercfg")},
 		"dockerconfigjson":      {secret: ofType(corev1.SecretTypeDockerConfigJson), want: carried("kubernetes.io/dockerconfigjson")},
 		"forbidden type, and lacks the key": {
@@ -328,6 +331,56 @@ func TestForgetWhileItIsRead(t *testing.T) {
 	if err != nil || reveal(with.Secret) != "after1" {
 		t.Errorf("%q, %v", reveal(with.Secret), err)
 	}
+}
+
+// What one Webhook forgets is nothing to the others.
+func TestForgetOfAnotherWhileItIsRead(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", value("value1"))
+	api.during = func() { r.Forget(webhook("another")) }
+	for range 2 {
+		if _, err := r.Get(t.Context(), webhook("receiver")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if api.count() != 1 {
+		t.Errorf("read %d times", api.count())
+	}
+}
+
+// However many requests need it at once, it is read once.
+func TestManyWaitForOneRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, api, _ := newReader()
+		api.put("music", "receiver", value("value1"))
+		answer := make(chan struct{})
+		api.during = func() { <-answer }
+		var found atomic.Int32
+		for range 100 {
+			go func() {
+				if with, err := r.Get(t.Context(), webhook("receiver")); err == nil && reveal(with.Secret) == "value1" {
+					found.Add(1)
+				}
+			}()
+		}
+		synctest.Wait() // one of them reads
+		impatient, cancel := context.WithCancel(t.Context())
+		gaveUp := make(chan error)
+		go func() {
+			_, err := r.Get(impatient, webhook("receiver"))
+			gaveUp <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			t.Errorf("whoever waits no longer: %v", err)
+		}
+		close(answer)
+		synctest.Wait()
+		if found.Load() != 100 || api.count() != 1 {
+			t.Errorf("%d found it, after %d reads", found.Load(), api.count())
+		}
+	})
 }
 
 // An API server that does not answer is nobody's mistake, and not remembered.
