@@ -9,9 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
@@ -213,6 +215,35 @@ func TestPausedCollectsAndThenSends(t *testing.T) {
 	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
 	b.settled("b", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// A resend that cannot be made is no reason to look again and again.
+func TestResendOfWhatCannotBeSentEnds(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w", func(w *v1alpha1.Webhook) {
+		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "missing", Key: "value"}
+	})
+	b.event("e")
+	d := b.delivery(v1alpha1.DeliveryWaiting)
+	b.resend(d, "1")
+	key := fairqueue.Request{
+		Webhook: types.NamespacedName{Namespace: b.namespace, Name: "w"}, Delivery: d.Name,
+	}
+	b.Eventually(func() bool {
+		known, ok := b.engine.ledger.Get(key.Key())
+		return ok && known.State.Resend
+	}).Should(BeTrue())
+	late := *b.engine
+	late.shared = b.later(73 * time.Hour)
+	for range 2 { // the first gives up, and the second finds nothing to do
+		result, err := late.Reconcile(b.ctx, key)
+		b.Expect(err).NotTo(HaveOccurred())
+		b.Expect(result.RequeueAfter).To(BeZero())
+	}
+	d = b.delivery(v1alpha1.DeliveryFailed)
+	b.Expect(meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered).Reason).To(Equal(v1alpha1.ReasonWaitedTooLong))
+	b.Expect(b.requests("w")).To(BeZero())
 }
 
 func TestMissingSecretHoldsDeliveries(t *testing.T) {

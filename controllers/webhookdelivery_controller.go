@@ -2,10 +2,7 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"slices"
 	"time"
 
@@ -19,18 +16,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/circuit"
-	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/payload"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
-	"github.com/horizoncd/webhook-operator/internal/signing"
 )
 
 // takeoverMargin is for how long after this process has begun to lead events may
@@ -252,7 +245,7 @@ func (r *deliveryReconciler) again(
 	}
 	if !record.Genuine(d, w) {
 		log.FromContext(ctx).Info("a delivery that does not fit its webhook is not sent", "webhook", w.Name, "delivery", d.Name)
-		return r.rest(retry.Next(withoutResend(d), w, true, r.clock.Now())), nil
+		return r.unsendable(ctx, base, d, w)
 	}
 	with, problem, err := r.credentialsOf(ctx, w)
 	if err != nil {
@@ -260,7 +253,7 @@ func (r *deliveryReconciler) again(
 	}
 	if problem != nil {
 		// The webhook controller wakes its deliveries when it can be sent to.
-		return r.rest(retry.Next(withoutResend(d), w, true, r.clock.Now())), nil
+		return r.unsendable(ctx, base, d, w)
 	}
 	if r.refusals.lately(d.Namespace) {
 		return reconcile.Result{RequeueAfter: refusedInterval}, nil
@@ -279,10 +272,19 @@ func (r *deliveryReconciler) again(
 	return r.records.update(ctx, base, d)
 }
 
-func withoutResend(d *v1alpha1.WebhookDelivery) retry.State {
-	s := record.StateOf(d)
-	s.Resend = false
-	return s
+// unsendable lets a delivery wait that cannot be sent, or gives it up when its time
+// is over. A resend that was asked for does not count then: it would begin at once.
+func (r *deliveryReconciler) unsendable(
+	ctx context.Context, base, d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook,
+) (reconcile.Result, error) {
+	state := record.StateOf(d)
+	state.Resend = false
+	step := retry.Next(state, w, true, r.clock.Now())
+	if step.Deed == retry.GiveUp {
+		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
+		return r.records.update(ctx, base, d)
+	}
+	return r.rest(step), nil
 }
 
 func (r *deliveryReconciler) rest(step retry.Step) reconcile.Result {
@@ -293,131 +295,4 @@ func (r *deliveryReconciler) rest(step retry.Step) reconcile.Result {
 		return reconcile.Result{}
 	}
 	return reconcile.Result{RequeueAfter: max(step.At.Sub(r.clock.Now()), time.Millisecond)}
-}
-
-// reason is why a delivery waits.
-type reason struct{ reason, message string }
-
-var givenUp = map[string]string{
-	v1alpha1.ReasonWebhookGone:   "its webhook was deleted; a new one of the same name does not get it",
-	v1alpha1.ReasonWaitedTooLong: "it waited longer than spec.retry.giveUpAfterSeconds of its webhook",
-}
-
-// holds returns why nothing is sent to a Webhook now, or nil.
-func (r *shared) holds(w *v1alpha1.Webhook) *reason {
-	switch {
-	case w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled:
-		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
-	}
-	switch endpoint := r.endpoints.of(w); {
-	case readiness.Gone(w, endpoint.report()):
-		return &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
-	case endpoint.blocked():
-		return circuitOpen
-	}
-	return nil
-}
-
-var circuitOpen = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
-
-// credentialsOf returns what to send with, or why nothing can be sent.
-func (r *deliveryReconciler) credentialsOf(
-	ctx context.Context, w *v1alpha1.Webhook,
-) (credentials.Credentials, *reason, error) {
-	if w == nil {
-		return credentials.Credentials{}, nil, nil
-	}
-	with, err := r.credentials.Get(ctx, w)
-	if mistake := credentials.AsError(err); mistake != nil {
-		r.unready.Store(w.UID, struct{}{})
-		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
-		return with, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
-	}
-	return with, nil, err
-}
-
-// attempt sends a delivery and writes the outcome into its log. It sends nothing,
-// and returns a reason, where the circuit of the receiver is open, or an error.
-func (r *deliveryReconciler) attempt(
-	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
-	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
-) (*reason, error) {
-	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
-	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret)
-	if err != nil {
-		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
-	}
-	out := sending.Request{
-		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
-		InsecureSkipVerify: w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled,
-		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
-	}
-	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
-		return nil, fmt.Errorf("not sending: %w", err)
-	}
-	endpoint := r.endpoints.of(w)
-	pass, ok := circuit.Pass{}, true
-	if cause != v1alpha1.CauseResend { // which a person asked for
-		pass, ok = endpoint.begin()
-	}
-	if !ok {
-		return circuitOpen, nil
-	}
-	var report *readiness.Report // nil if something panics
-	defer func() {
-		endpoint.end(pass, report)
-		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
-	}()
-	exchange := r.send(ctx, request, out)
-	r.meters.attempt(cause, exchange)
-	verdict := record.Add(d, record.Attempt{
-		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: retry.PolicyOf(w),
-		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
-	})
-	if rejected(exchange) {
-		r.credentials.Forget(w)
-	}
-	if readiness.Gone(w, endpoint.report()) {
-		verdict = retry.Gone // only an edit ends that, not a resend that went well
-	}
-	report = &readiness.Report{
-		Delivery: v1alpha1.LastDelivery{
-			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
-		},
-		Verdict: verdict, Explanation: retry.Explain(exchange), Generation: w.Generation,
-	}
-	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
-	return nil, nil
-}
-
-func (r *deliveryReconciler) send(ctx context.Context, request fairqueue.Request, out sending.Request) sending.Exchange {
-	ctx, cancel := linger(ctx, r.drain)
-	defer cancel()
-	defer r.queue.Sending(request)()
-	return r.sender.Send(ctx, out)
-}
-
-// rejected tells whether the receiver did not accept the secret: it may have been
-// rotated since it was read.
-func rejected(x sending.Exchange) bool {
-	return x.Response != nil &&
-		(x.Response.StatusCode == http.StatusUnauthorized || x.Response.StatusCode == http.StatusForbidden)
-}
-
-func timeout(w *v1alpha1.Webhook) time.Duration {
-	if w.Spec.TimeoutSeconds > 0 {
-		return time.Duration(w.Spec.TimeoutSeconds) * time.Second
-	}
-	return 30 * time.Second
-}
-
-// linger returns a context that outlives ctx by a while: what has begun when the
-// operator is told to stop gets that long to end.
-func linger(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
-	lingering, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(while, cancel)
-		context.AfterFunc(lingering, func() { timer.Stop() })
-	})
-	return lingering, func() { stop(); cancel() }
 }

@@ -1,0 +1,109 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/circuit"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/internal/signing"
+)
+
+// attempt sends a delivery and writes the outcome into its log. It sends nothing,
+// and returns a reason, where the circuit of the receiver is open, or an error.
+func (r *deliveryReconciler) attempt(
+	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
+	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
+) (*reason, error) {
+	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
+	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
+	}
+	out := sending.Request{
+		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
+		InsecureSkipVerify: w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled,
+		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
+	}
+	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
+		return nil, fmt.Errorf("not sending: %w", err)
+	}
+	endpoint := r.endpoints.of(w)
+	pass, ok := circuit.Pass{}, true
+	if cause != v1alpha1.CauseResend { // which a person asked for
+		pass, ok = endpoint.begin()
+	}
+	if !ok {
+		return circuitOpen, nil
+	}
+	var report *readiness.Report // nil if something panics
+	defer func() {
+		endpoint.end(pass, report)
+		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	}()
+	exchange := r.send(ctx, request, out)
+	r.meters.attempt(cause, exchange)
+	verdict := record.Add(d, record.Attempt{
+		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: retry.PolicyOf(w),
+		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
+	})
+	if rejected(exchange) {
+		r.credentials.Forget(w)
+	}
+	if readiness.Gone(w, endpoint.report()) {
+		verdict = retry.Gone // only an edit ends that, not a resend that went well
+	}
+	report = &readiness.Report{
+		Delivery: v1alpha1.LastDelivery{
+			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
+		},
+		Verdict: verdict, Explanation: retry.Explain(exchange), Generation: w.Generation,
+	}
+	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
+	return nil, nil
+}
+
+func (r *deliveryReconciler) send(ctx context.Context, request fairqueue.Request, out sending.Request) sending.Exchange {
+	ctx, cancel := linger(ctx, r.drain)
+	defer cancel()
+	defer r.queue.Sending(request)()
+	return r.sender.Send(ctx, out)
+}
+
+// rejected tells whether the receiver did not accept the secret: it may have been
+// rotated since it was read.
+func rejected(x sending.Exchange) bool {
+	return x.Response != nil &&
+		(x.Response.StatusCode == http.StatusUnauthorized || x.Response.StatusCode == http.StatusForbidden)
+}
+
+func timeout(w *v1alpha1.Webhook) time.Duration {
+	if w.Spec.TimeoutSeconds > 0 {
+		return time.Duration(w.Spec.TimeoutSeconds) * time.Second
+	}
+	return 30 * time.Second
+}
+
+// linger returns a context that outlives ctx by a while: what has begun when the
+// operator is told to stop gets that long to end.
+func linger(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	lingering, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(while, cancel)
+		context.AfterFunc(lingering, func() { timer.Stop() })
+	})
+	return lingering, func() { stop(); cancel() }
+}

@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/readiness"
+)
+
+// reason is why a delivery waits.
+type reason struct{ reason, message string }
+
+// circuitOpen is the reason while only probes are sent.
+var circuitOpen = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
+
+// givenUp says why a delivery was given up.
+var givenUp = map[string]string{
+	v1alpha1.ReasonWebhookGone:   "its webhook was deleted; a new one of the same name does not get it",
+	v1alpha1.ReasonWaitedTooLong: "it waited longer than spec.retry.giveUpAfterSeconds of its webhook",
+}
+
+// holds returns why nothing is sent to a Webhook now, or nil.
+func (r *shared) holds(w *v1alpha1.Webhook) *reason {
+	if w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled {
+		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
+	}
+	switch endpoint := r.endpoints.of(w); {
+	case readiness.Gone(w, endpoint.report()):
+		return &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
+	case endpoint.blocked():
+		return circuitOpen
+	}
+	return nil
+}
+
+// credentialsOf returns what to send with, or why nothing can be sent.
+func (r *deliveryReconciler) credentialsOf(
+	ctx context.Context, w *v1alpha1.Webhook,
+) (credentials.Credentials, *reason, error) {
+	if w == nil {
+		return credentials.Credentials{}, nil, nil
+	}
+	with, err := r.credentials.Get(ctx, w)
+	if mistake := credentials.AsError(err); mistake != nil {
+		r.unready.Store(w.UID, struct{}{})
+		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
+		return with, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
+	}
+	return with, nil, err
+}
