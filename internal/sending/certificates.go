@@ -1,6 +1,7 @@
 package sending
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,8 +16,8 @@ import (
 )
 
 // MaxAuthorities bounds a bundle of authorities, in bytes. Those of browsers and
-// operating systems take half as much.
-const MaxAuthorities = 512 << 10
+// operating systems fit.
+const MaxAuthorities = 256 << 10
 
 // Authorities are who may vouch for a receiver, in place of the system's.
 type Authorities struct {
@@ -31,23 +32,13 @@ func ParseAuthorities(bundle []byte) (*Authorities, error) {
 	if len(bundle) > MaxAuthorities {
 		return nil, fmt.Errorf("it has %d bytes, more than the %d that a CA bundle may have", len(bundle), MaxAuthorities)
 	}
-	pool, unreadable, usable := x509.NewCertPool(), 0, 0
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			unreadable++
-			continue
-		}
-		usable++
-		pool.AddCert(certificate)
-	}
+	// What is parsed takes several times the room, so it is not kept: the pool does
+	// that when it is asked.
+	pool := x509.NewCertPool()
 	switch {
-	case usable > 0:
+	case pool.AppendCertsFromPEM(bundle):
 		return &Authorities{pool: pool, digest: sha256.Sum256(bundle)}, nil
-	case unreadable > 0:
+	case bytes.Contains(bundle, []byte("-----BEGIN CERTIFICATE-----")):
 		return nil, errors.New("the certificate in it cannot be read")
 	default:
 		return nil, errors.New("there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----")

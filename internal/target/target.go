@@ -65,6 +65,8 @@ func Parse(value []byte) (t Target, trimmed bool, err error) {
 		return Target{}, trimmed, errors.New("the URL must be absolute: it starts with http:// or https:// and a host")
 	case !encoded.MatchString(text):
 		return Target{}, trimmed, errors.New("the URL must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form")
+	case strings.Contains(text, "#"):
+		return Target{}, trimmed, errors.New("the URL must not have a fragment (#…): it is never sent")
 	case userInfo.MatchString(text):
 		return Target{}, trimmed, errors.New("the URL must not contain a user name or password: put the receiver's token into a Secret and name it in spec.secretRef")
 	}
@@ -118,8 +120,7 @@ func (t Target) Secrets() []string {
 	if err != nil {
 		return []string{*t.url}
 	}
-	sent, _, _ := strings.Cut(*t.url, "#")
-	all := []string{*t.url, sent, u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery, u.EscapedFragment()}
+	all := []string{*t.url, u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery}
 	pieces := strings.Split(u.EscapedPath(), "/")
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		name, value, ok := strings.Cut(pair, "=")

@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 		want  outcome
 	}{
 		"usable":               {value: base, want: outcome{URL: base, Shown: "https://chat.example.com/[redacted]"}},
-		"with a query":         {value: base + "?key=s3cr3t#x", want: outcome{URL: base + "?key=s3cr3t#x", Shown: "https://chat.example.com/[redacted]"}},
+		"with a query":         {value: base + "?key=s3cr3t", want: outcome{URL: base + "?key=s3cr3t", Shown: "https://chat.example.com/[redacted]"}},
 		"query without path":   {value: "http://chat.example.com?key=s3cr3t", want: outcome{URL: "http://chat.example.com?key=s3cr3t", Shown: "http://chat.example.com/[redacted]"}},
 		"host alone":           {value: "https://chat.example.com", want: outcome{URL: "https://chat.example.com", Shown: "https://chat.example.com/[redacted]"}},
 		"port":                 {value: "https://chat.example.com:8443/t0k3n", want: outcome{URL: "https://chat.example.com:8443/t0k3n", Shown: "https://chat.example.com:8443/[redacted]"}},
@@ -44,6 +44,7 @@ func TestParse(t *testing.T) {
 		"a space":              {value: base + " 2", want: outcome{Err: "the URL must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"}},
 		"a line break inside":  {value: base + "\r\nX-Evil: 1", want: outcome{Err: "the URL must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"}},
 		"binary":               {value: base + "\x00\xff", want: outcome{Err: "the URL must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"}},
+		"a fragment":           {value: base + "#s3cr3t", want: outcome{Err: "the URL must not have a fragment (#…): it is never sent"}},
 		"user and password":    {value: "https://me:t0k3n@chat.example.com/", want: outcome{Err: "the URL must not contain a user name or password: put the receiver's token into a Secret and name it in spec.secretRef"}},
 		"no host":              {value: "https://:443/t0k3n", want: outcome{Err: "the URL must name a host: a DNS name, an IPv4 address, or an IPv6 address in brackets; a port is a number after a colon"}},
 		"IPv4 within IPv6":     {value: "https://[::ffff:192.0.2.1]/t0k3n", want: outcome{Err: "the URL must name a host: a DNS name, an IPv4 address, or an IPv6 address in brackets; a port is a number after a colon"}},
@@ -94,29 +95,27 @@ func TestHTTPS(t *testing.T) {
 // Whatever part of an address a receiver echoes, it is redacted; and nothing else
 // is.
 func TestEchoIsRedacted(t *testing.T) {
-	const address = "https://chat.example.com:8443/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/?key=qu3ry+s3cr3t&team=music%20ops&s1gned=x#fr4gment"
+	const address = "https://chat.example.com:8443/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/?key=qu3ry+s3cr3t&team=music%20ops&s1gned=x"
 	parsed, _, err := Parse([]byte(address))
 	if err != nil {
 		t.Fatal(err)
 	}
 	redact := redaction.New(parsed.Secrets()...).Redact
 	for name, echo := range map[string]string{
-		"all of it":            address,
-		"without the fragment": strings.TrimSuffix(address, "#fr4gment"),
-		"path and query":       "/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/?key=qu3ry+s3cr3t&team=music%20ops&s1gned=x",
-		"path":                 "/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/",
-		"path, decoded":        "/hook/B012345/s3cr3t/t0k3n/bot77:AAbb-cc_dd/",
-		"query":                "key=qu3ry+s3cr3t&team=music%20ops&s1gned=x",
-		"a segment":            "B012345",
-		"a segment, encoded":   "s3cr3t%2Ft0k3n",
-		"a segment, decoded":   "s3cr3t/t0k3n",
-		"a part of a segment":  "AAbb-cc_dd",
-		"a value":              "qu3ry+s3cr3t",
-		"a value, as a form":   "qu3ry s3cr3t",
-		"a value, decoded":     "music ops",
-		"the fragment":         "fr4gment",
-		"in hexadecimal":       fmt.Sprintf("%x", "s3cr3t/t0k3n"),
-		"escaped once more":    url.QueryEscape("s3cr3t%2Ft0k3n"),
+		"all of it":           address,
+		"path and query":      "/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/?key=qu3ry+s3cr3t&team=music%20ops&s1gned=x",
+		"path":                "/hook/B012345/s3cr3t%2Ft0k3n/bot77:AAbb-cc_dd/",
+		"path, decoded":       "/hook/B012345/s3cr3t/t0k3n/bot77:AAbb-cc_dd/",
+		"query":               "key=qu3ry+s3cr3t&team=music%20ops&s1gned=x",
+		"a segment":           "B012345",
+		"a segment, encoded":  "s3cr3t%2Ft0k3n",
+		"a segment, decoded":  "s3cr3t/t0k3n",
+		"a part of a segment": "AAbb-cc_dd",
+		"a value":             "qu3ry+s3cr3t",
+		"a value, as a form":  "qu3ry s3cr3t",
+		"a value, decoded":    "music ops",
+		"in hexadecimal":      fmt.Sprintf("%x", "s3cr3t/t0k3n"),
+		"escaped once more":   url.QueryEscape("s3cr3t%2Ft0k3n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff("no such hook: ([redacted]).", redact("no such hook: ("+echo+").")); diff != "" {
@@ -176,4 +175,33 @@ func TestPrinting(t *testing.T) {
 	if !strings.Contains(printed.String(), `"https://chat.example.com/[redacted]"`) {
 		t.Errorf("nothing is told:\n%s", printed.String())
 	}
+}
+
+// Whatever a Secret holds, what is taken for a URL can be sent to, and nothing that
+// is shown gives it away.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"https://chat.example.com/hooks/t0k3n?key=s3cr3t", "http://[2001:db8::1]:8443/%2F", "HTTPS://A", "http://a?b", "http://a/\x00", "",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		to, _, err := Parse(value)
+		if err != nil {
+			if hidden := strings.TrimSpace(string(value)); len(hidden) > 12 && strings.Contains(err.Error(), hidden) {
+				t.Errorf("the error tells the value: %v", err)
+			}
+			return
+		}
+		u, err := url.Parse(to.Reveal())
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+			t.Fatalf("%q is no URL to send to: %v", to.Reveal(), err)
+		}
+		if got := redaction.New(to.Secrets()...).Redact(to.Reveal()); len(to.Reveal()) > redaction.MinLength && strings.Contains(got, to.Reveal()) {
+			t.Errorf("%q is not redacted", got)
+		}
+		if want := "://" + u.Host; len(u.Host) <= maxHost && !strings.HasSuffix(to.String(), want+"/"+redaction.Placeholder) {
+			t.Errorf("%q is shown, want the host alone", to)
+		}
+	})
 }
