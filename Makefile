@@ -131,7 +131,7 @@ chaos: build control-plane ## Kill, pause and cut off what runs, and count what 
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/chaos $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(ARGS)
 
 .PHONY: hostile
-hostile: build control-plane ## Play what hostile receivers and careless tenants do to a running operator
+hostile: build control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
 	@go build -o $(BIN)/build/hostile ./test/hostile
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
 
@@ -139,7 +139,8 @@ hostile: build control-plane ## Play what hostile receivers and careless tenants
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n 1 dirname | sort -u); do \
-		for target in $$(go test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+		targets=$$(go test -list '^Fuzz' ./$$dir) || exit 1; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			echo "$$dir $$target" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
 		done; \
 	done

@@ -71,7 +71,7 @@ func outbound(ctx context.Context, policy egress.Policy, proxy *url.URL, cfg *re
 	}
 	return sending.Options{
 		UserAgent: "Horizon-Webhook/" + version,
-		Control:   policy.Control, Target: policy.Target, Proxy: proxy,
+		Control:   policy.Control, CheckURL: policy.CheckURL, Proxy: proxy,
 	}, nil
 }
 

@@ -133,7 +133,7 @@ func TestOutboundDenies(t *testing.T) {
 		denied = append(denied, netip.AddrPortFrom(addr, 8080))
 	}
 	for _, to := range denied {
-		if o.Control("tcp", to.String(), nil) == nil || o.Target(&url.URL{Scheme: "http", Host: to.String()}) == nil {
+		if o.Control("tcp", to.String(), nil) == nil || o.CheckURL(&url.URL{Scheme: "http", Host: to.String()}) == nil {
 			t.Errorf("%s is allowed", to)
 		}
 	}

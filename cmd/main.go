@@ -60,21 +60,24 @@ const leaseDuration = 15 * time.Second
 // 20 s.
 const leaseRetry = time.Second
 
+// bodiesLogged is the level from which on client-go logs what it receives.
+const bodiesLogged = 8
+
 // flags are the command line.
 type flags struct {
-	systemNamespace string
-	namespaces      []string
-	metricsAddress  string
-	probeAddress    string
-	pprofAddress    string
-	leaderElect     bool
-	workers         int
-	drain           int
-	maxEventAge     time.Duration
-	eventTTL        time.Duration
-	egress          egressFlags
-	requireVerify   bool
-	zap             zap.Options
+	systemNamespace  string
+	namespaces       []string
+	metricsAddress   string
+	probeAddress     string
+	pprofAddress     string
+	leaderElect      bool
+	workers          int
+	drain            int
+	maxEventAge      time.Duration
+	eventTTL         time.Duration
+	egress           egressFlags
+	requireSSLVerify bool
+	zap              zap.Options
 }
 
 func parseFlags() flags {
@@ -95,7 +98,7 @@ func parseFlags() flags {
 	flag.DurationVar(&f.maxEventAge, "max-event-age", 72*time.Hour, "Age beyond which an event that nobody worked on is not sent.")
 	flag.DurationVar(&f.eventTTL, "event-ttl", 7*24*time.Hour, "Age, at least 15m, at which finished events are deleted; 0 keeps them for ever.")
 	f.egress.bind(flag.CommandLine)
-	flag.BoolVar(&f.requireVerify, "require-ssl-verify", false, "Send nothing for Webhooks whose sslVerifyEnabled is false.")
+	flag.BoolVar(&f.requireSSLVerify, "require-ssl-verify", false, "Send nothing for Webhooks whose sslVerifyEnabled is false.")
 	f.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return f
@@ -112,6 +115,9 @@ func run(ctx context.Context) error {
 	f := parseFlags()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.zap)))
 	klog.SetLogger(ctrl.Log) // what client-go logs
+	if ctrl.Log.V(bodiesLogged).Enabled() {
+		return fmt.Errorf("--zap-log-level must be below %d: from there on, logs have the bodies of Secrets", bodiesLogged)
+	}
 	log := ctrl.Log.WithName("setup")
 	if f.workers < 1 || f.drain < 0 || f.maxEventAge <= 0 {
 		return errors.New("--workers and --max-event-age must be positive, --drain-seconds not negative")
@@ -146,11 +152,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	egress, err := outbound(ctx, policy, proxy, cfg)
+	outgoing, err := outbound(ctx, policy, proxy, cfg)
 	if err != nil {
 		return err
 	}
-	sender := sending.New(egress)
+	sender := sending.New(outgoing)
 	defer sender.Close()
 	err = controllers.Setup(mgr, controllers.Options{
 		SystemNamespace:  f.systemNamespace,
@@ -159,7 +165,7 @@ func run(ctx context.Context) error {
 		MaxEventAge:      f.maxEventAge,
 		EventTTL:         f.eventTTL,
 		Drain:            drain,
-		RequireSSLVerify: f.requireVerify,
+		RequireSSLVerify: f.requireSSLVerify,
 		Sender:           sender,
 		MayLead:          mayLead,
 		StoreFull:        storeFull,

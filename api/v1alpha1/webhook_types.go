@@ -37,7 +37,8 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonConfigMapKeyNotFound: the ConfigMap lacks the key.
 	ReasonConfigMapKeyNotFound = "ConfigMapKeyNotFound"
-	// ReasonCAInvalid: there is no certificate in the CA bundle of spec.tls.
+	// ReasonCAInvalid: the CA bundle of spec.tls has no certificate that can be read,
+	// or is too large of spec.tls.
 	ReasonCAInvalid = "CAInvalid"
 	// ReasonClientCertificateInvalid: the client certificate of spec.tls cannot
 	// be used, or has expired.
@@ -73,7 +74,8 @@ const ReasonTooManyWaiting = "TooManyWaiting"
 // +kubebuilder:validation:XValidation:rule=`!has(self.tls) || !has(self.url) || !self.url.matches(r"^(?i)http:")`,message="tls is for https, and url begins with http://: change url, or take tls out"
 type WebhookSpec struct {
 	// url is the absolute http or https address that events are posted to.
-	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
+	// Special characters must be percent-encoded; user names, passwords and fragments are not allowed in it.
+	// The operator sends to public addresses only, unless its administrator allows others.
 	// Whoever may read the Webhook or its deliveries sees it: where it is a secret itself, use urlSecretRef instead.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

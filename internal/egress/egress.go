@@ -146,12 +146,12 @@ func (p Policy) Control(_, address string, _ syscall.RawConn) error {
 	return p.Check(to)
 }
 
-// Target decides on a URL as it is written, before anybody has looked up its
+// CheckURL decides on a URL as it is written, before anybody has looked up its
 // host. It denies addresses that Check denies, and all that a resolver may read
 // as an address and this package does not: 2130706433, 0x7f.1 and 127.1 are
 // 127.0.0.1 to some. Other names pass; what they lead to is Control's business
 // or, where a proxy looks them up, the proxy's.
-func (p Policy) Target(u *url.URL) error {
+func (p Policy) CheckURL(u *url.URL) error {
 	host := u.Hostname()
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return p.Check(netip.AddrPortFrom(addr, port(u)))

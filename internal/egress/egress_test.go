@@ -371,7 +371,7 @@ func TestControl(t *testing.T) {
 	}
 }
 
-func TestTarget(t *testing.T) {
+func TestCheckURL(t *testing.T) {
 	p := Policy{APIServer: []netip.AddrPort{
 		netip.MustParseAddrPort("93.184.216.34:443"), netip.MustParseAddrPort("93.184.216.34:80"), netip.MustParseAddrPort("93.184.216.34:6443"),
 	}}
@@ -391,7 +391,7 @@ func TestTarget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Target(u); (err == nil) != allowed {
+			if err := p.CheckURL(u); (err == nil) != allowed {
 				t.Errorf("%s: %v, want allowed: %t", u, err, allowed)
 			}
 		}

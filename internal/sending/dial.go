@@ -14,23 +14,25 @@ import (
 )
 
 // dialContext returns how connections are made.
-func dialContext(o Options) func(ctx context.Context, network, address string) (net.Conn, error) {
+func dialContext(o Options) dialFunc {
 	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: o.Resolver}
 	switch {
 	case o.Proxy != nil && o.Proxy.Scheme == "https":
 		// Not by the transport, whose TLS settings are those of a receiver.
 		secure := &tls.Dialer{NetDialer: dialer, Config: &tls.Config{ServerName: o.Proxy.Hostname(), MinVersion: tls.VersionTLS12}}
-		return secure.DialContext
-	case o.Proxy != nil || o.Control == nil:
+		return toProxy(secure.DialContext)
+	case o.Proxy != nil:
+		return toProxy(dialer.DialContext)
+	case o.Control == nil:
 		return dialer.DialContext
 	}
 	dialer.Control = guard(o.Control)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var others failure
 		conn, err := dialer.DialContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: others.done}), network, address)
-		if isRefusal(err) {
+		if isDenial(err) {
 			// Of several addresses, the error is that of the first. Where another
-			// was not refused and failed, it may be back later.
+			// was not denied and failed, it may be back later.
 			if other := others.get(); other != nil {
 				err = other
 			}
@@ -39,7 +41,26 @@ func dialContext(o Options) func(ctx context.Context, network, address string) (
 	}
 }
 
-// failure keeps the first failure to connect that is not a refusal. Several
+// toProxy marks the errors of a dial to the proxy: what is wrong with it is not the
+// receiver's fault, and its name is not for everybody.
+func toProxy(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, proxyUnreachable{err}
+		}
+		return conn, nil
+	}
+}
+
+// proxyUnreachable is an error of the dial to the proxy.
+type proxyUnreachable struct{ error }
+
+func (e proxyUnreachable) Unwrap() error { return e.error }
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// failure keeps the first failure to connect that is not a denial. Several
 // addresses may be tried at once.
 type failure struct {
 	mu  sync.Mutex
@@ -49,7 +70,7 @@ type failure struct {
 func (f *failure) done(_, _ string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil && !isRefusal(err) {
+	if f.err == nil && !isDenial(err) {
 		f.err = err
 	}
 }
@@ -60,34 +81,34 @@ func (f *failure) get() error {
 	return f.err
 }
 
-// refusal is an error of Options.Control or Options.Target, whose text may be
+// denial is an error of Options.Control or Options.CheckURL, whose text may be
 // shown.
-type refusal struct{ error }
+type denial struct{ error }
 
-func (r *refusal) Unwrap() error { return r.error }
+func (r *denial) Unwrap() error { return r.error }
 
-func isRefusal(err error) bool {
-	_, ok := errors.AsType[*refusal](err)
+func isDenial(err error) bool {
+	_, ok := errors.AsType[*denial](err)
 	return ok
 }
 
-// refuse makes an error, or a panic, of a check a refusal. In the goroutine that
+// deny makes an error, or a panic, of a check a denial. In the goroutine that
 // dials, a panic would end the process.
-func refuse(check func() error) (err error) {
+func deny(check func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &refusal{fmt.Errorf("the check of the address failed: %v", p)}
+			err = &denial{fmt.Errorf("the check of the address failed: %v", p)}
 		}
 	}()
 	if err := check(); err != nil {
-		return &refusal{err}
+		return &denial{err}
 	}
 	return nil
 }
 
 func guard(control func(string, string, syscall.RawConn) error) func(string, string, syscall.RawConn) error {
 	return func(network, address string, c syscall.RawConn) error {
-		return refuse(func() error { return control(network, address, c) })
+		return deny(func() error { return control(network, address, c) })
 	}
 }
 

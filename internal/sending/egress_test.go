@@ -162,7 +162,7 @@ func guarded(t *testing.T, resolver *net.Resolver) Options {
 		t.Fatal(err)
 	}
 	policy := egress.Policy{Allow: allow}
-	return Options{Control: policy.Control, Target: policy.Target, Resolver: resolver}
+	return Options{Control: policy.Control, CheckURL: policy.CheckURL, Resolver: resolver}
 }
 
 // Whatever way a tenant spells an address that is denied, it gets no connection.
@@ -201,7 +201,7 @@ func TestDeniedAddressesGetNoConnection(t *testing.T) {
 func TestDialerDenies(t *testing.T) {
 	port := newHoneypot(t, "127.0.0.2:0").port(t)
 	o := guarded(t, nil)
-	o.Target = nil
+	o.CheckURL = nil
 	s := newSender(t, o)
 	for _, host := range []string{"127.0.0.2", "[::ffff:127.0.0.2]", "１２７.0.0.2", "[64:ff9b::127.0.0.2]"} {
 		if x := send(t, s, "http://"+host+":"+port+"/", nil); !x.Denied {
@@ -301,7 +301,7 @@ func TestRedirectToADeniedAddressGetsNoConnection(t *testing.T) {
 
 // A deadline that has passed is a failure, whatever else there was.
 func TestTimeoutIsNotADenial(t *testing.T) {
-	o := Options{Target: func(*url.URL) error { return errors.New("no") }}
+	o := Options{CheckURL: func(*url.URL) error { return errors.New("no") }}
 	x := send(t, newSender(t, o), "http://127.0.0.1:1/", func(r *Request) { r.Timeout = -1 })
 	if x.Denied || x.Err == nil {
 		t.Errorf("%+v, want a timeout", x)
@@ -447,7 +447,7 @@ func TestProxyIsVerified(t *testing.T) {
 	s := newSender(t, Options{Proxy: u})
 	for _, target := range []string{"http://receiver.test/", "https://receiver.test/"} {
 		x := send(t, s, target, func(r *Request) { r.InsecureSkipVerify = true })
-		if got, want := errorText(x.Err), "certificate signed by unknown authority"; got != want {
+		if got, want := errorText(x.Err), "the egress proxy cannot be reached"; got != want {
 			t.Errorf("%s: error %q, want %q", target, got, want)
 		}
 	}

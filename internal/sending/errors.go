@@ -113,7 +113,10 @@ func describe(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.text
 	}
-	if e, ok := errors.AsType[*refusal](err); ok {
+	if _, ok := errors.AsType[proxyUnreachable](err); ok {
+		return "the egress proxy cannot be reached"
+	}
+	if e, ok := errors.AsType[*denial](err); ok {
 		return e.Error()
 	}
 	if e, ok := errors.AsType[proxyError](err); ok {

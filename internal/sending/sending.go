@@ -55,9 +55,9 @@ type Options struct {
 	// resolution; an error, or a panic, forbids it. The error can be found in
 	// Exchange.Err by errors.As, and its text is shown.
 	Control func(network, address string, c syscall.RawConn) error
-	// Target, if given, is asked in the same way about each URL, before anything
+	// CheckURL, if given, is asked in the same way about each URL, before anything
 	// is looked up.
-	Target func(*url.URL) error
+	CheckURL func(*url.URL) error
 	// Proxy, if given, is the http or https proxy that all requests go through.
 	// Control is not asked then: the proxy's own address is known, and what it
 	// dials is not. Proxies of the environment are never used.
@@ -78,7 +78,7 @@ type Options struct {
 // settings differ. It may be used concurrently.
 type Sender struct {
 	userAgent string
-	target    func(*url.URL) error
+	checkURL  func(*url.URL) error
 	// verified and insecure are for requests without certificates of their own,
 	// which private are for.
 	verified, insecure *http.Transport
@@ -137,7 +137,7 @@ type Exchange struct {
 	// Interrupted: Err is because the caller's context ended, not because of
 	// Timeout.
 	Interrupted bool
-	// Denied: Err is because Options.Control or Options.Target forbade all there
+	// Denied: Err is because Options.Control or Options.CheckURL forbade all there
 	// was to connect to. The receiver has got nothing.
 	Denied bool
 }
@@ -163,7 +163,7 @@ func New(o Options) *Sender {
 	}
 	return &Sender{
 		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
-		target:    o.Target,
+		checkURL:  o.CheckURL,
 		verified:  transport(tlsConfig(Request{})),
 		insecure:  transport(tlsConfig(Request{InsecureSkipVerify: true})),
 		private:   &transports{make: transport},
@@ -222,7 +222,7 @@ func (s *Sender) Send(ctx context.Context, r Request) Exchange {
 	if err != nil {
 		x.Interrupted = ctx.Err() != nil
 		timedOut := !x.Interrupted && bounded.Err() != nil
-		x.Denied = !x.Interrupted && !timedOut && isRefusal(err)
+		x.Denied = !x.Interrupted && !timedOut && isDenial(err)
 		x.Err = newError(err, p.stage(), x.Interrupted, timedOut, r)
 	}
 	return x
@@ -233,8 +233,8 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 	if err != nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
 		return nil, errURL // the cause would tell the URL
 	}
-	if s.target != nil {
-		if err := refuse(func() error { return s.target(req.URL) }); err != nil {
+	if s.checkURL != nil {
+		if err := deny(func() error { return s.checkURL(req.URL) }); err != nil {
 			return nil, err
 		}
 	}

@@ -408,7 +408,7 @@ func TestParseAuthorities(t *testing.T) {
 		"DER":                      {bundle: [][]byte{ours.Certificate().Raw}, err: none},
 		"a key alone":              {bundle: [][]byte{key}, err: none},
 		"one that is broken alone": {bundle: [][]byte{broken}, err: "the certificate in it cannot be read"},
-		"too large":                {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 524288 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
+		"too large":                {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 262144 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseAuthorities(bytes.Join(tc.bundle, nil))

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxTransports bounds the transports with TLS settings of their own that are
-	// kept while nobody uses them.
+	// maxTransports bounds the transports with TLS settings of their own. There are
+	// more only while more are in use.
 	maxTransports = 128
 	// transportTTL is how long one is kept that nobody uses. Its connections are
 	// closed long before; what is kept saves reading certificates again.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/test/receiver"
@@ -171,7 +172,7 @@ type holding struct {
 // is held now.
 func (t *trial) renewal(ctx context.Context, since holding) (holding, error) {
 	var now holding
-	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(context.Context) (bool, error) {
 		found := lease()
 		err := t.admin.Get(ctx, client.ObjectKeyFromObject(found), found)
 		if err != nil || found.Spec.HolderIdentity == nil || found.Spec.RenewTime == nil {

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -317,7 +318,7 @@ func (l *load) settle(ctx context.Context) (count, error) {
 	defer cancel()
 	err := l.receiver.WaitAccepted(waiting, len(acknowledged))
 	if err == nil {
-		err = poll(waiting, 500*time.Millisecond, func() (bool, error) {
+		err = wait.PollUntilContextCancel(waiting, 500*time.Millisecond, true, func(context.Context) (bool, error) {
 			n, err := l.stored(waiting, v1alpha1.DeliverySucceeded)
 			return n >= len(acknowledged), err
 		})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -187,7 +188,7 @@ func (l *load) recorded(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	var c count
-	err := poll(waiting, time.Second, func() (bool, error) {
+	err := wait.PollUntilContextCancel(waiting, time.Second, true, func(context.Context) (bool, error) {
 		var records v1alpha1.WebhookDeliveryList
 		if err := l.trial.install.Client.List(waiting, &records, client.InNamespace(l.namespace)); err != nil {
 			return false, err

@@ -335,15 +335,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
-
-// poll asks every so often until the answer is yes, an error, or ctx ends.
-func poll(ctx context.Context, every time.Duration, ask func() (bool, error)) error {
-	for {
-		if ok, err := ask(); ok || err != nil {
-			return err
-		}
-		if err := sleep(ctx, every); err != nil {
-			return err
-		}
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
 
@@ -147,7 +149,7 @@ func leader(ctx context.Context, replicas ...*replica) (*replica, error) {
 	var found *replica
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err := poll(ctx, 200*time.Millisecond, func() (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(context.Context) (bool, error) {
 		for _, r := range replicas {
 			if r.leads(ctx) {
 				found = r

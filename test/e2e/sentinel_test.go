@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -23,12 +25,16 @@ import (
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-// sentinels are secrets that nobody would write by chance: as they are, and as a key
-// of Standard Webhooks. Each is full of what encodings change.
+// sentinels are secrets that nobody would write by chance: as they are, as a key of
+// Standard Webhooks, and as a part of a URL. Tokens are full of what encodings change.
 var sentinels = map[string]string{
 	"plain": `sen+inel/<&>"'%= ~\value?0123456789`,
+	"URL":   urlSentinel,
 	"key":   "whsec_" + base64.StdEncoding.EncodeToString([]byte("\xfb\xff\xbe-sentinel-key-of-bytes-\xfe\xed")),
 }
+
+// urlSentinel is in the path and in the query of URLs in Secrets.
+const urlSentinel = "sentinel-of-a-URL-0123456789~abc"
 
 // unusable is the beginning of values that cannot be sent.
 const unusable = "sentinel-that-cannot-be-sent"
@@ -114,6 +120,7 @@ func features(secret string) []feature {
 		tls,
 		to("refused", "http://127.0.0.1:1/"),
 		to("no-such-host", "http://no-such-host.invalid/"),
+		to("denied", "http://10.0.0.1/"),
 	}
 	return all
 }
@@ -127,7 +134,7 @@ func TestSecretIsNowhere(t *testing.T) {
 			s.secret("sentinel", []byte(secret))
 			all := features(secret)
 			for _, f := range all {
-				s.feature(f)
+				s.feature(f, secret == urlSentinel)
 			}
 			for name, value := range map[string]string{
 				"line-break": unusable + "\r\nX: y", "nul": unusable + "\x00", "binary": unusable + "\xff", "space": unusable + " ",
@@ -167,6 +174,14 @@ func TestSecretIsNowhere(t *testing.T) {
 	}
 }
 
+// From some level on, client-go writes into the log what it reads.
+func TestLogLevelThatShowsSecretsIsRefused(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), suite.options.Binary, "--zap-log-level=8").CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "--zap-log-level must be below 8") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func (s *scene) secret(name string, value []byte) {
 	s.Helper()
 	s.Expect(suite.client.Create(s.ctx, &corev1.Secret{
@@ -174,7 +189,8 @@ func (s *scene) secret(name string, value []byte) {
 	})).To(Succeed())
 }
 
-func (s *scene) feature(f feature) {
+// feature applies the Webhook of a feature. Its URL may be in a Secret, too.
+func (s *scene) feature(f feature, secretURL bool) {
 	s.Helper()
 	raw, err := receiver.StartRaw(receiver.RawOptions{Answer: f.answer})
 	s.Expect(err).NotTo(HaveOccurred())
@@ -185,6 +201,10 @@ func (s *scene) feature(f feature) {
 		w.Retry = v1alpha1.RetryPolicy{Limit: new(int32(0)), MinBackoffSeconds: 1, MaxBackoffSeconds: 1}
 		if f.change != nil {
 			f.change(w)
+		}
+		if secretURL {
+			s.secret(f.name, []byte(w.URL+"hooks/"+urlSentinel+"?key="+urlSentinel))
+			w.URL, w.URLSecretRef = "", &v1alpha1.SecretKeyReference{Name: f.name, Key: "token"}
 		}
 	})
 }

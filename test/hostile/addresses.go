@@ -9,9 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/egress"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -19,8 +21,6 @@ import (
 const (
 	// allowed is the one address that may be reached.
 	allowed = "127.0.0.1"
-	// guardFlag is what a condition has to name.
-	guardFlag = "--egress-allow"
 )
 
 // honeypots listen, all on one port, where nobody may come.
@@ -125,8 +125,7 @@ func spellings() []string {
 	}
 }
 
-// odd are spellings that only some resolvers take for addresses. To this operator
-// they are names that nobody has.
+// odd are spellings that only some resolvers take for addresses.
 var odd = []string{"2130706434", "0x7f000002", "0177.0.0.2", "127.2", "127.0.2", "0x7f.0.0.2", "127.0.0.2.", "017700000002"}
 
 // forbidden is a delivery that must not be made.
@@ -134,8 +133,8 @@ type forbidden struct {
 	webhook, url string
 	// redirected: the receiver may be reached, and names one that may not.
 	redirected bool
-	// named: no address, or one that a name leads to.
-	named bool
+	// odd: nothing would allow it.
+	odd bool
 }
 
 // playAddresses sends to addresses that nobody may reach.
@@ -165,7 +164,7 @@ func playAddresses(ctx context.Context, t *trial) (err error) {
 		add(forbidden{url: "http://" + host + ":" + traps.port + "/"})
 	}
 	for _, host := range odd {
-		add(forbidden{url: "http://" + host + ":" + traps.port + "/", named: true})
+		add(forbidden{url: "http://" + host + ":" + traps.port + "/", odd: true})
 	}
 	for _, name := range namesOf(ctx) {
 		add(forbidden{url: "http://" + name + ":" + traps.port + "/"})
@@ -236,25 +235,27 @@ func (t *trial) denied(ctx context.Context, f *forbidden, d *v1alpha1.WebhookDel
 	switch {
 	case d.Status.Result != v1alpha1.DeliveryFailed:
 		return []string{fmt.Sprintf("it is %s", d.Status.Result)}
-	case f.redirected || f.named:
+	case f.redirected:
 		return nil
 	case reason != v1alpha1.ReasonEgressDenied:
 		return []string{fmt.Sprintf("it failed as %s: %s", reason, d.Status.History[0].Error)}
+	case f.odd:
+		return nil
 	}
 	told, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var said string
-	err := poll(told, func() (bool, error) {
+	err := wait.PollUntilContextCancel(told, interval, true, func(context.Context) (bool, error) {
 		var w v1alpha1.Webhook
 		err := t.client.Get(told, client.ObjectKey{Namespace: d.Namespace, Name: f.webhook}, &w)
 		said = ""
 		for _, c := range w.Status.Conditions {
 			said += c.Message + "\n"
 		}
-		return strings.Contains(said, guardFlag), err
+		return strings.Contains(said, egress.Flag), err
 	})
 	if err != nil {
-		return []string{fmt.Sprintf("no condition of the Webhook names %s: %q", guardFlag, said)}
+		return []string{fmt.Sprintf("no condition of the Webhook names %s: %q", egress.Flag, said)}
 	}
 	return nil
 }

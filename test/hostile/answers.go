@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
 	"github.com/horizoncd/webhook-operator/test/receiver"
@@ -185,7 +187,7 @@ func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]strin
 	peak := make(chan float64, 1)
 	go func() {
 		most := before
-		_ = poll(watching, func() (bool, error) {
+		_ = wait.PollUntilContextCancel(watching, interval, true, func(context.Context) (bool, error) {
 			now, err := t.gauge(watching, "go_memstats_heap_inuse_bytes")
 			most = max(most, now)
 			return false, err
@@ -202,7 +204,7 @@ func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]strin
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		var left float64
-		err := poll(waiting, func() (bool, error) {
+		err := wait.PollUntilContextCancel(waiting, interval, true, func(context.Context) (bool, error) {
 			var err error
 			left, err = t.gauge(waiting, "go_goroutines")
 			return left <= goroutines+goroutinesMost, err

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,7 +29,7 @@ import (
 type options struct {
 	binary, root, logs string
 
-	only string   // the group to play; empty: all
+	only []string // the groups to play; empty: all
 	args []string // further ones of the operator
 }
 
@@ -36,15 +37,11 @@ type options struct {
 var errFailed = errors.New("not all was stood")
 
 func main() {
-	var o options
-	var args string
-	flag.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
-	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
-	flag.StringVar(&o.logs, "out", "bin", "the directory for the operator's log, "+logName)
-	flag.StringVar(&o.only, "only", "", "the group to play, such as answers; default all")
-	flag.StringVar(&args, "operator-args", "", "further flags of the operator, separated by spaces")
-	flag.Parse()
-	o.args = strings.Fields(args)
+	o, err := parseOptions()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		os.Exit(2)
+	}
 	// Clients complain into it; what they cannot do is an error, too.
 	quiet := zap.New(zap.WriteTo(io.Discard))
 	ctrl.SetLogger(quiet)
@@ -64,3 +61,30 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+func parseOptions() (options, error) {
+	var o options
+	var only, args string
+	flags := flag.NewFlagSet("hostile", flag.ExitOnError)
+	flags.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
+	flags.StringVar(&o.logs, "out", "bin", "the directory for the operator's log, "+logName)
+	flags.StringVar(&only, "only", "", "groups to play, separated by commas, such as answers,urls; default all")
+	flags.StringVar(&args, "operator-args", "", "further flags of the operator, separated by spaces")
+	_ = flags.Parse(os.Args[1:]) // exits by itself
+	o.args = strings.Fields(args)
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		if !slices.ContainsFunc(groups, func(g group) bool { return g.name == name }) {
+			return o, fmt.Errorf("there is no group %q", name)
+		}
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return o, nil
+}
+
+func (o options) wants(g group) bool { return len(o.only) == 0 || slices.Contains(o.only, g.name) }

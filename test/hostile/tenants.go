@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -105,6 +106,7 @@ func carelessSecrets(namespace string) []careless {
 		typed("account-token", corev1.SecretTypeServiceAccountToken, nil),
 		typed("docker-config", corev1.SecretTypeDockerConfigJson, map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")}),
 		typed("bootstrap-token", corev1.SecretTypeBootstrapToken, nil),
+		typed("private-key", corev1.SecretTypeSSHAuth, map[string][]byte{corev1.SSHAuthPrivateKey: []byte("hidden")}),
 	}
 	for i := range all {
 		if s := all[i].secret; s != nil {
@@ -198,7 +200,7 @@ func (t *trial) trailing(ctx context.Context, namespace string, r *receiver.Rece
 // unready waits until a Webhook tells what is wrong with its Secret.
 func (t *trial) unready(ctx context.Context, namespace string, c careless) []string {
 	var ready *metav1.Condition
-	err := poll(ctx, func() (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, interval, true, func(context.Context) (bool, error) {
 		var w v1alpha1.Webhook
 		err := t.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: c.name}, &w)
 		ready = meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
@@ -276,9 +278,6 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 		base := d.DeepCopy()
 		base.Annotations = nil
 		if err := t.client.Patch(ctx, patched, client.MergeFrom(base)); err != nil {
-			if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-				return nil // a policy refuses it
-			}
 			return []string{fmt.Sprintf("annotating: %v", err)}
 		}
 	}
@@ -286,7 +285,7 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var now v1alpha1.WebhookDelivery
-	err := poll(waiting, func() (bool, error) {
+	err := wait.PollUntilContextCancel(waiting, interval, true, func(context.Context) (bool, error) {
 		err := t.client.Get(waiting, client.ObjectKeyFromObject(d), &now)
 		return last == "" || now.Annotations[v1alpha1.AnnotationResent] == record.ResendHash(last), err
 	})

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -33,14 +34,16 @@ const (
 type group struct {
 	name string
 	play func(context.Context, *trial) error
+	// ownLine says that it prints a summary of its own.
+	ownLine bool
 }
 
 var groups = []group{
-	{"answers", playAnswers},
-	{"urls", playURLs},
-	{"secrets", playSecrets},
-	{"annotations", playAnnotations},
-	{"addresses", playAddresses},
+	{name: "answers", play: playAnswers},
+	{name: "urls", play: playURLs},
+	{name: "secrets", play: playSecrets},
+	{name: "annotations", play: playAnnotations},
+	{name: "addresses", play: playAddresses, ownLine: true},
 }
 
 // trial is a run of the program.
@@ -83,8 +86,9 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.op.Kill()) }()
+	inputs, stood := 0, 0
 	for _, g := range groups {
-		if o.only != "" && o.only != g.name {
+		if !o.wants(g) {
 			continue
 		}
 		t.group, t.tried, t.failed = g.name, 0, 0
@@ -95,14 +99,12 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 			return fmt.Errorf("%s: the operator has ended: %s; its log is %s", g.name, state, log)
 		}
 		t.passed, t.failing = t.passed+t.tried-t.failed, t.failing+t.failed
-		if g.name != "addresses" { // which has a line of its own
+		if !g.ownLine {
 			t.say("%s: %d tried, %d stood", g.name, t.tried, t.tried-t.failed)
-		}
-		if g.name == "annotations" {
-			fmt.Fprintf(out, "\ninputs: %d tried, %d stood\n\n", t.passed+t.failing, t.passed)
+			inputs, stood = inputs+t.tried, stood+t.tried-t.failed
 		}
 	}
-	fmt.Fprintf(out, "\n%d passed, %d failed\n", t.passed, t.failing)
+	fmt.Fprintf(out, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
 	if t.failing > 0 {
 		return errFailed
 	}
@@ -153,10 +155,10 @@ func (t *trial) event(ctx context.Context, namespace, name string) error {
 // settled waits until an event has so many deliveries and none of them is attempted
 // again, and returns them by Webhook.
 func (t *trial) settled(ctx context.Context, namespace, event string, n int) (map[string]*v1alpha1.WebhookDelivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var found map[string]*v1alpha1.WebhookDelivery
-	err := poll(ctx, func() (bool, error) {
+	err := wait.PollUntilContextCancel(waiting, interval, true, func(context.Context) (bool, error) {
 		var list v1alpha1.WebhookDeliveryList
 		if err := t.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 			return false, err
@@ -174,26 +176,10 @@ func (t *trial) settled(ctx context.Context, namespace, event string, n int) (ma
 		}
 		return len(found) >= n, nil
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && (waiting.Err() == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	return found, nil
-}
-
-// poll asks every now and then until the answer is yes, an error, or ctx ends.
-func poll(ctx context.Context, ask func() (bool, error)) error {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		if ok, err := ask(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	return found, nil // which of them are missing is for the caller to tell
 }
 
 // gauge is one of the operator's metrics.

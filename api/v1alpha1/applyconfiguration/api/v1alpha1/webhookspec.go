@@ -15,7 +15,8 @@ import (
 // WebhookSpec says where events are sent, and which.
 type WebhookSpecApplyConfiguration struct {
 	// url is the absolute http or https address that events are posted to.
-	// Special characters must be percent-encoded; user names and passwords are not allowed in it.
+	// Special characters must be percent-encoded; user names, passwords and fragments are not allowed in it.
+	// The operator sends to public addresses only, unless its administrator allows others.
 	// Whoever may read the Webhook or its deliveries sees it: where it is a secret itself, use urlSecretRef instead.
 	URL *string `json:"url,omitempty"`
 	// urlSecretRef names the address where it is a secret itself, as those of chat services are: a key of a Secret in the Webhook's own namespace.
