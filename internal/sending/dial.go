@@ -47,16 +47,16 @@ func toProxy(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
-			return nil, proxyUnreachable{err}
+			return nil, proxyDialError{err}
 		}
 		return conn, nil
 	}
 }
 
-// proxyUnreachable is an error of the dial to the proxy.
-type proxyUnreachable struct{ error }
+// proxyDialError is an error of the dial to the proxy.
+type proxyDialError struct{ error }
 
-func (e proxyUnreachable) Unwrap() error { return e.error }
+func (e proxyDialError) Unwrap() error { return e.error }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -113,7 +113,7 @@ func describe(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.text
 	}
-	if _, ok := errors.AsType[proxyUnreachable](err); ok {
+	if _, ok := errors.AsType[proxyDialError](err); ok {
 		return "the egress proxy cannot be reached"
 	}
 	if e, ok := errors.AsType[*denial](err); ok {
