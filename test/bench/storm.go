@@ -30,6 +30,9 @@ type storms struct {
 func (b *bench) storm(ctx context.Context, s *store) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := b.startOperator(ctx, s); err != nil {
+		return err
+	}
 	if err := b.receivers.answerIn(0); err != nil {
 		return err
 	}
