@@ -114,7 +114,7 @@ func checkPermissions() int {
 		return 1
 	}
 	for line := range bytes.Lines(log) {
-		if bytes.Contains(line, []byte("forbidden")) {
+		if bytes.Contains(line, []byte(" is forbidden: ")) {
 			fmt.Fprintf(os.Stderr, "the operator was refused something: %s", line)
 			return 1
 		}
