@@ -35,7 +35,7 @@ func (r *deliveryReconciler) attempt(
 	}
 	out := sending.Request{
 		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
-		InsecureSkipVerify: w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled,
+		InsecureSkipVerify: with.InsecureSkipVerify,
 		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
 	}
 	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {

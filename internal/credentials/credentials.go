@@ -57,6 +57,8 @@ type Credentials struct {
 	// Authorities and Certificate are nil where it names none.
 	Authorities *sending.Authorities
 	Certificate *sending.ClientCertificate
+	// InsecureSkipVerify accepts any certificate.
+	InsecureSkipVerify bool
 	// Redactor knows all that must not be told. It may be nil.
 	Redactor *redaction.Redactor
 	// Note tells of what a person might want to know, such as a line end that was
@@ -135,20 +137,22 @@ type kept struct {
 
 // Get returns what a Webhook is sent with. Mistakes are of type *Error.
 func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, error) {
-	if r.RequireSSLVerify && w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled {
+	insecure := w.Spec.SSLVerifyEnabled != nil && !*w.Spec.SSLVerifyEnabled
+	if r.RequireSSLVerify && insecure {
 		return Credentials{}, &Error{v1alpha1.ReasonSSLVerifyRequired,
 			"spec.sslVerifyEnabled is false, which the administrator has forbidden (--require-ssl-verify): " +
 				"leave it out, and name a private authority in spec.tls"}
 	}
 	refs := referencesOf(w)
 	if refs.none() {
-		return Credentials{Target: target.Plain(w.Spec.URL)}, nil
+		return Credentials{Target: target.Plain(w.Spec.URL), InsecureSkipVerify: insecure}, nil
 	}
 	found, err := r.get(ctx, refs)
 	if err != nil {
 		return Credentials{}, err
 	}
 	with := *found
+	with.InsecureSkipVerify = insecure
 	if refs.url == (reference{}) {
 		with.Target = target.Plain(w.Spec.URL)
 	}
