@@ -401,13 +401,7 @@ func TestRefusedRecordIsStoredSmaller(t *testing.T) {
 			})
 			b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
 			b.event("e")
-			b.Eventually(func(g Gomega) {
-				e := &v1alpha1.WebhookEvent{}
-				g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "e"}, e)).To(Succeed())
-				c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
-				g.Expect(c).NotTo(BeNil())
-				g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
-			}).Should(Succeed())
+			b.refused("e")
 			b.Expect(tries.Load()).To(And(BeNumerically(">=", 2), BeNumerically("<", 10)), "one whole, one smaller, and then a second apart and more")
 			taken.Store(true)
 			d := b.delivery(v1alpha1.DeliveryFailed)
@@ -494,13 +488,7 @@ func TestRealQuotaRefusesNothingForEver(t *testing.T) {
 	b.start()
 	b.webhook("w")
 	b.event("e")
-	b.Eventually(func(g Gomega) {
-		e := &v1alpha1.WebhookEvent{}
-		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "e"}, e)).To(Succeed())
-		c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
-		g.Expect(c).NotTo(BeNil())
-		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
-	}).Should(Succeed())
+	b.refused("e")
 	b.Expect(b.client.Delete(b.ctx, quota)).To(Succeed())
 	b.settled("e", v1alpha1.EventSucceeded)
 }
@@ -785,6 +773,18 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e))).To(BeTrue())
 	b.Expect(b.deliveries()).To(HaveLen(1), "the record stays")
+}
+
+// refused waits until an event tells that a record was refused.
+func (b *bench) refused(event string) {
+	b.t.Helper()
+	b.Eventually(func(g Gomega) {
+		e := &v1alpha1.WebhookEvent{}
+		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: event}, e)).To(Succeed())
+		c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+		g.Expect(c).NotTo(BeNil())
+		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+	}).Should(Succeed())
 }
 
 // later returns what the controllers share, with a clock that is ahead by a while,

@@ -235,13 +235,8 @@ func (r *deliveryReconciler) again(
 
 	base := d.DeepCopy()
 	step := retry.Next(record.StateOf(d), w, held, r.clock.Now())
-	switch step.Deed {
-	case retry.Rest:
-		return r.rest(step), nil
-	case retry.GiveUp:
-		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
-		return r.records.update(ctx, base, d)
-	case retry.Send:
+	if step.Deed != retry.Send {
+		return r.restOrGiveUp(ctx, base, d, step)
 	}
 	if !record.Genuine(d, w) {
 		log.FromContext(ctx).Info("a delivery that does not fit its webhook is not sent", "webhook", w.Name, "delivery", d.Name)
@@ -279,7 +274,12 @@ func (r *deliveryReconciler) unsendable(
 ) (reconcile.Result, error) {
 	state := record.StateOf(d)
 	state.Resend = false
-	step := retry.Next(state, w, true, r.clock.Now())
+	return r.restOrGiveUp(ctx, base, d, retry.Next(state, w, true, r.clock.Now()))
+}
+
+func (r *deliveryReconciler) restOrGiveUp(
+	ctx context.Context, base, d *v1alpha1.WebhookDelivery, step retry.Step,
+) (reconcile.Result, error) {
 	if step.Deed == retry.GiveUp {
 		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
 		return r.records.update(ctx, base, d)
