@@ -95,7 +95,10 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 		}
 	}
 	if b.wants(rowMemory, rowFull, rowStart, rowSize) {
-		if err := errors.Join(s.stop(), b.withRecords(ctx, s, filepath.Join(dir, "full"))); err != nil {
+		if err := s.stop(); err != nil {
+			return err
+		}
+		if err := b.withRecords(ctx, s, filepath.Join(dir, "full")); err != nil {
 			return err
 		}
 	}

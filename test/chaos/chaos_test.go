@@ -15,6 +15,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
+	"github.com/horizoncd/webhook-operator/test/program"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -125,8 +126,8 @@ func TestReport(t *testing.T) {
 		{scenario: scenarios[0], runs: 3, duplicates: 12, duplicatesBound: 150, took: 18 * time.Second},
 		{scenario: scenarios[9], runs: 1, lost: 2, problems: []string{"lost 2"}, notes: []string{"noted"}},
 	})
-	if !errors.Is(err, errFailed) {
-		t.Errorf("got %v, want errFailed", err)
+	if !errors.Is(err, program.ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
 	}
 	for _, want := range []string{
 		"F1   passed  kill -9 at random moments  runs 3  lost 0  duplicates 12 (bound 150)  18 s",

@@ -12,20 +12,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // options are the command line.
@@ -38,34 +32,13 @@ type options struct {
 	args  []string // further ones of the operator
 }
 
-// errFailed says that a scenario failed; its line has told why.
-var errFailed = errors.New("a scenario failed")
-
 func main() {
 	o, err := parseOptions(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(2)
 	}
-	// Clients complain into it; what they cannot do is an error, too.
-	quiet := zap.New(zap.WriteTo(io.Discard))
-	ctrl.SetLogger(quiet)
-	klog.SetLogger(quiet)
-	// The first Ctrl-C ends everything in order; a second one ends this process
-	// at once, and its children with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	switch err := run(ctx, os.Stdout, o); {
-	case err == nil:
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
-		os.Exit(130)
-	case errors.Is(err, errFailed):
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(1)
-	}
+	os.Exit(program.Run("chaos", func(ctx context.Context) error { return run(ctx, os.Stdout, o) }))
 }
 
 func parseOptions(args []string) (options, error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // scenario is a fault and what is expected of the operator under it.
@@ -247,7 +248,7 @@ func (c *chaos) report(verdicts []*verdict) error {
 	}
 	fmt.Fprintf(c.console, "\n%d passed, %d failed\n", len(verdicts)-failed, failed)
 	if failed > 0 {
-		return errFailed
+		return program.ErrFailed
 	}
 	return nil
 }

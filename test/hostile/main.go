@@ -10,19 +10,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // options are the command line.
@@ -33,33 +27,13 @@ type options struct {
 	args []string // further ones of the operator
 }
 
-// errFailed says that something was not stood; its line has told what.
-var errFailed = errors.New("not all was stood")
-
 func main() {
 	o, err := parseOptions()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 		os.Exit(2)
 	}
-	// Clients complain into it; what they cannot do is an error, too.
-	quiet := zap.New(zap.WriteTo(io.Discard))
-	ctrl.SetLogger(quiet)
-	klog.SetLogger(quiet)
-	// The first Ctrl-C ends everything in order; a second one ends this process at
-	// once, and its children with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Stdout, o); err != nil {
-		if ctx.Err() != nil {
-			fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
-			os.Exit(130)
-		}
-		if !errors.Is(err, errFailed) {
-			fmt.Fprintln(os.Stderr, "hostile:", err)
-		}
-		os.Exit(1)
-	}
+	os.Exit(program.Run("hostile", func(ctx context.Context) error { return run(ctx, os.Stdout, o) }))
 }
 
 func parseOptions() (options, error) {

@@ -19,6 +19,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 const (
@@ -106,7 +107,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	fmt.Fprintf(out, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
 	if t.failing > 0 {
-		return errFailed
+		return program.ErrFailed
 	}
 	return nil
 }

@@ -1,0 +1,42 @@
+// Package program is what the programs under test/ have in common that play
+// something and count what was not stood.
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// ErrFailed says that something was not stood; its line has told what.
+var ErrFailed = errors.New("not all was stood")
+
+// Run runs a program, says what went wrong, and returns the exit code.
+func Run(name string, run func(context.Context) error) int {
+	// Clients complain into it; what they cannot do is an error, too.
+	quiet := zap.New(zap.WriteTo(io.Discard))
+	ctrl.SetLogger(quiet)
+	klog.SetLogger(quiet)
+	// The first Ctrl-C ends everything in order; a second one ends this process
+	// at once, and its children with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	switch err := run(ctx); {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
+		return 130
+	case !errors.Is(err, ErrFailed):
+		fmt.Fprintln(os.Stderr, name+":", err)
+	}
+	return 1
+}
