@@ -224,10 +224,15 @@ func (q *Queue) Sending(r Request) (sent func()) {
 func (q *Queue) losePatience(l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.timer != nil && l.sending >= l.slots {
-		l.silent = true
-		q.takeTurn(l)
+	if l.timer == nil {
+		return // it was stopped too late
 	}
+	if l.sending < l.slots {
+		l.timer = nil // it begins again when the worker that is on its way sends
+		return
+	}
+	l.silent = true
+	q.takeTurn(l)
 }
 
 // Reconsider is called when the limit of a webhook may have changed.

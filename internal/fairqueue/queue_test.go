@@ -207,6 +207,25 @@ func TestAnswersKeepDraftsInLine(t *testing.T) {
 	}
 }
 
+func TestPatienceWaitsForWorkersOnTheirWay(t *testing.T) {
+	f := newFixture()
+	for i := range 9 {
+		f.Add(request("n", "w", fmt.Sprintf("d%d", i)))
+	}
+	busy := f.take(1)
+	f.Sending(busy[0])
+	busy = append(busy, f.take(9)...)
+	f.clock.Step(2100 * time.Millisecond)
+	if got := f.take(9); len(got) != 0 {
+		t.Fatalf("handed out %v while a worker has yet to send", names(got))
+	}
+	f.Sending(busy[1])
+	f.clock.Step(2100 * time.Millisecond)
+	if got := f.take(1); len(got) != 1 || f.HasSlot(got[0]) {
+		t.Fatalf("handed out %v, want one to be stored", names(got))
+	}
+}
+
 // However many receivers hang, what is free is shared with those that come later.
 func TestHangingWebhooksLeaveWorkers(t *testing.T) {
 	const workers, webhooks = 64, 20
