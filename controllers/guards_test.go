@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -214,7 +215,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
 		writer: plainWriter{b.client}, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
-		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, courtesy: newCourtesy(clock.RealClock{}),
+		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, courtesy: courtesy.New(clock.RealClock{}),
 	}}
 	_, err = writer.create(b.ctx, d)
 	b.Expect(err).NotTo(HaveOccurred())

@@ -108,7 +108,7 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 // try makes one write. Where the answer says that somebody else was there, it
 // reads what is in store and settles the difference.
 func (w *recordWriter) try(ctx context.Context, p *pending) error {
-	defer w.courtesy.begin(p.record.Namespace)()
+	defer w.courtesy.Begin(p.record.Namespace)()
 	var err error
 	attempted := p.record.DeepCopy()
 	if p.base == nil {

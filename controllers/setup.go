@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
@@ -116,7 +117,7 @@ type shared struct {
 	refusals    *refusals
 	notify      *notifier
 	meters      *meters
-	courtesy    *courtesy
+	courtesy    *courtesy.Gate
 	clock       clock.Clock
 
 	// unready has the UIDs of Webhooks that a delivery could not be sent to,
@@ -136,7 +137,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now, RequireSSLVerify: o.RequireSSLVerify},
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
-		courtesy:    newCourtesy(now),
+		courtesy:    courtesy.New(now),
 		clock:       now,
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,

@@ -266,7 +266,7 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
-	end := r.courtesy.begin(e.Namespace)
+	end := r.courtesy.Begin(e.Namespace)
 	err := r.writer.patchEventStatus(ctx, base, e)
 	end()
 	if err != nil {

@@ -1,0 +1,176 @@
+// Package courtesy keeps the many writes of one namespace from being in the way of
+// the few of others.
+package courtesy
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+const (
+	// mostWrites is how many writes those that want many may have under way
+	// together, while more than one namespace has some, and so may those that want
+	// few.
+	mostWrites = 16
+	// fewestWrites is how many those that want many may have together, however slow
+	// the API server is.
+	fewestWrites = 2
+	// slower is how much longer than one write alone takes half of all writes may
+	// take, for those that want many to have one more.
+	slower = 1.5
+	// few is which part of what the namespace with the most writes wants is little:
+	// it need not wait for those that want many.
+	few = 4
+	// lasts is for how long another namespace counts after its last write.
+	lasts = time.Second
+)
+
+// Gate bounds the writes that are under way while several namespaces have some.
+// More at once make the whole faster, but everything else that the API server does
+// slower: in a storm of events in one namespace, it shows the others' events late.
+// So those that want many writes share a window that is as wide as the API server
+// answers about as fast as ever, and take turns; those that want few go before
+// them. A namespace that is alone may have as many as it likes.
+type Gate struct {
+	clock clock.PassiveClock
+
+	mu      sync.Mutex
+	busy    int
+	sharing int                // of busy, those that take room in the window
+	tenants map[string]*tenant // by namespace
+	// turns are the namespaces that have something waiting.
+	turns  []*tenant
+	latest string    // namespace that came
+	met    time.Time // when one came last while or after another one had something
+	// window is how many writes those that want many may have under way.
+	window float64
+	// alone is how long a write takes, on average, while there is no other one.
+	alone time.Duration
+}
+
+// tenant is a namespace that has writes.
+type tenant struct {
+	namespace string
+	busy      int
+	waiting   []*turn
+}
+
+func (t *tenant) wanted() int { return t.busy + len(t.waiting) }
+
+// turn is a write that waits or is under way.
+type turn struct {
+	by    *tenant
+	open  chan struct{}
+	began time.Time
+	// only is set if there was no other one when it began, and shares if it takes
+	// room in the window.
+	only, shares bool
+}
+
+// New returns a gate that nobody has passed.
+func New(c clock.PassiveClock) *Gate {
+	return &Gate{clock: c, tenants: map[string]*tenant{}, window: fewestWrites}
+}
+
+// Begin waits until a write for a namespace may begin. The function that it returns
+// is to be called when the write has ended.
+func (g *Gate) Begin(namespace string) (end func()) {
+	w := &turn{open: make(chan struct{})}
+	g.queue(namespace, w)
+	<-w.open
+	return func() { g.end(w) }
+}
+
+func (g *Gate) queue(namespace string, w *turn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	by, ok := g.tenants[namespace]
+	if !ok {
+		by = &tenant{namespace: namespace}
+		g.tenants[namespace] = by
+	}
+	if g.latest != "" && g.latest != namespace || len(g.tenants) > 1 {
+		g.met = g.clock.Now()
+	}
+	g.latest = namespace
+	if len(by.waiting) == 0 {
+		g.turns = append(g.turns, by)
+	}
+	w.by = by
+	by.waiting = append(by.waiting, w)
+	g.admit()
+}
+
+func (g *Gate) end(w *turn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.learn(g.clock.Since(w.began), w.only && g.busy == 1)
+	g.busy--
+	if w.shares {
+		g.sharing--
+	}
+	w.by.busy--
+	if w.by.wanted() == 0 {
+		delete(g.tenants, w.by.namespace)
+	}
+	g.admit()
+}
+
+// learn takes in how long a write took. The window grows by one while most writes
+// of a window are fast, and shrinks by one while most are slow.
+func (g *Gate) learn(took time.Duration, only bool) {
+	switch {
+	case g.alone == 0:
+		g.alone = took
+	case only:
+		g.alone += (took - g.alone) / 16
+	}
+	if !g.several() || g.sharing < int(g.window) {
+		return // nobody waits for the window
+	}
+	step := 1 / g.window
+	if took > time.Duration(slower*float64(g.alone)) {
+		step = -step
+	}
+	g.window = min(max(g.window+step, fewestWrites), mostWrites)
+}
+
+// several tells whether more than one namespace writes.
+func (g *Gate) several() bool { return g.clock.Since(g.met) < lasts }
+
+// admit lets in whoever may begin. What waits is asked again when a write ends, and
+// one is under way whenever something waits.
+func (g *Gate) admit() {
+	several, most := g.several(), 0
+	for _, t := range g.tenants {
+		most = max(most, t.wanted())
+	}
+	for i := 0; i < len(g.turns); {
+		by := g.turns[i]
+		shares := few*by.wanted() > most
+		full := g.busy-g.sharing >= mostWrites
+		if shares {
+			full = g.sharing >= int(g.window)
+		}
+		if several && full {
+			i++
+			continue
+		}
+		w := by.waiting[0]
+		by.waiting = by.waiting[1:]
+		g.turns = slices.Delete(g.turns, i, i+1)
+		if len(by.waiting) > 0 {
+			g.turns = append(g.turns, by)
+		}
+		g.busy++
+		by.busy++
+		w.began, w.only, w.shares = g.clock.Now(), g.busy == 1, shares
+		if shares {
+			g.sharing++
+		}
+		close(w.open)
+	}
+}

@@ -1,0 +1,152 @@
+package courtesy
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// fixture is a gate on a virtual clock, and the writes that came to it, by
+// namespace, the oldest first.
+type fixture struct {
+	*Gate
+	clock  *clocktesting.FakePassiveClock
+	writes map[string][]*turn
+}
+
+func newFixture() *fixture {
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	return &fixture{Gate: New(now), clock: now, writes: map[string][]*turn{}}
+}
+
+func (f *fixture) step(d time.Duration) { f.clock.SetTime(f.clock.Now().Add(d)) }
+
+// want brings so many writes of a namespace.
+func (f *fixture) want(namespace string, n int) {
+	for range n {
+		w := &turn{open: make(chan struct{})}
+		f.queue(namespace, w)
+		f.writes[namespace] = append(f.writes[namespace], w)
+	}
+}
+
+// underWay is how many writes of a namespace have begun and not ended.
+func (f *fixture) underWay(namespace string) (n int) {
+	for _, w := range f.writes[namespace] {
+		select {
+		case <-w.open:
+			n++
+		default:
+		}
+	}
+	return n
+}
+
+// finish ends the oldest write of a namespace.
+func (f *fixture) finish(t *testing.T, namespace string) {
+	t.Helper()
+	if f.underWay(namespace) == 0 {
+		t.Fatalf("no write of %s is under way", namespace)
+	}
+	w := f.writes[namespace][0]
+	f.writes[namespace] = f.writes[namespace][1:]
+	f.end(w)
+}
+
+func (f *fixture) expect(t *testing.T, namespace string, n int) {
+	t.Helper()
+	if got := f.underWay(namespace); got != n {
+		t.Fatalf("%d writes of %s are under way, want %d", got, namespace, n)
+	}
+}
+
+func TestOneNamespaceAloneWritesAsItLikes(t *testing.T) {
+	f := newFixture()
+	f.want("alone", 100)
+	f.expect(t, "alone", 100)
+}
+
+// While another namespace writes now and then, a storm has few writes under way,
+// and the other one all that it wants.
+func TestFewWritesGoBeforeMany(t *testing.T) {
+	f := newFixture()
+	f.want("quiet", 1)
+	f.step(10 * time.Millisecond)
+	f.finish(t, "quiet")
+	f.want("loud", 100)
+	f.expect(t, "loud", fewestWrites)
+	f.want("quiet", 10)
+	f.expect(t, "quiet", 10)
+	f.step(20 * time.Millisecond)
+	f.finish(t, "loud")
+	f.expect(t, "loud", fewestWrites)
+	f.expect(t, "quiet", 10)
+
+	// Once nobody else has written for a while, the rest may go on.
+	f.step(lasts)
+	f.finish(t, "loud")
+	f.expect(t, "loud", 98)
+}
+
+// Where several have many writes, they take turns.
+func TestManyWritesTakeTurns(t *testing.T) {
+	f := newFixture()
+	f.want("other", 1)
+	f.want("a", 200)
+	f.want("b", 100)
+	f.finish(t, "other")
+	begun := map[string]int{"a": f.underWay("a"), "b": f.underWay("b")}
+	before := begun
+	for range 60 { // whoever has more under way is done sooner
+		namespace := "a"
+		if f.underWay("b") > f.underWay("a") {
+			namespace = "b"
+		}
+		f.finish(t, namespace)
+	}
+	a, b := 200-len(f.writes["a"])+f.underWay("a")-before["a"], 100-len(f.writes["b"])+f.underWay("b")-before["b"]
+	if a+b < 50 || max(a, b)-min(a, b) > 10 {
+		t.Errorf("%d writes of one and %d of the other have begun, want them to take turns", a, b)
+	}
+}
+
+// The window is as wide as the API server is about as fast as for one write alone.
+func TestWindowFollowsTheAPIServer(t *testing.T) {
+	f := newFixture()
+	f.want("quiet", 1)
+	f.step(10 * time.Millisecond)
+	f.finish(t, "quiet")
+	f.want("loud", 2000)
+	f.expect(t, "loud", fewestWrites)
+	for range 200 {
+		f.step(100 * time.Microsecond)
+		f.finish(t, "loud")
+	}
+	f.expect(t, "loud", mostWrites) // none took longer than one alone
+
+	for i := range 200 {
+		if i%50 == 0 { // the other one is still there
+			f.want("quiet", 1)
+			f.finish(t, "loud")
+			f.finish(t, "quiet")
+		}
+		f.step(10 * time.Millisecond) // while others are under way, too
+		f.finish(t, "loud")
+	}
+	f.expect(t, "loud", fewestWrites)
+}
+
+// Nobody has to wait for ever, whoever comes and goes.
+func TestEveryoneGetsThrough(t *testing.T) {
+	g := newFixture().Gate
+	var all sync.WaitGroup
+	for i := range 400 {
+		all.Go(func() { g.Begin(string(rune('a' + i%7*i%3)))() })
+	}
+	all.Wait()
+	if len(g.tenants) != 0 || len(g.turns) != 0 || g.busy != 0 || g.sharing != 0 {
+		t.Errorf("left: %d namespaces, %d turns, %d busy, %d sharing", len(g.tenants), len(g.turns), g.busy, g.sharing)
+	}
+}
