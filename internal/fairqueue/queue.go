@@ -30,10 +30,10 @@ type Options struct {
 	// asked again each time, outside any lock but the queue's own, and must not
 	// call back. Less than 1 counts as 1.
 	Limit func(webhook types.NamespacedName) int
-	// Workers is how many there are. One webhook may have a quarter of those
-	// that are free, whatever its limit: however many receivers hang, there is
-	// a worker for the others as long as they are not as many as the workers.
-	// 0 stands for more than are ever needed.
+	// Workers is how many there are. A namespace may have as many as it leaves
+	// free, and a webhook a third of what its namespace may still take, whatever
+	// its limit: however many receivers of a namespace hang, there are workers for
+	// the others. 0 stands for more than are ever needed.
 	Workers int
 	// Unstored tells of a request whose delivery is not stored yet.
 	Unstored func(Request) bool
@@ -51,8 +51,9 @@ type Options struct {
 // slot at once.
 const maxSpilling = 4
 
-// shares is how many parts the free workers have. One webhook may have one part.
-const shares = 4
+// shares is how many parts there are of the workers that a namespace may still take.
+// One webhook may have one part.
+const shares = 3
 
 // Queue implements workqueue.TypedInterface, so that the delaying and
 // rate-limiting layers of client-go fit on top of it.
@@ -80,7 +81,9 @@ type Queue struct {
 
 // tenant is a namespace.
 type tenant struct {
-	lines  int
+	lines int
+	// slots are those of all its lines.
+	slots  int
 	turns  fifo[*line]
 	inTurn bool
 }
@@ -173,6 +176,7 @@ func (q *Queue) Done(r Request) {
 	l := q.line(r.Webhook)
 	if h.slot {
 		l.slots--
+		l.tenant.slots--
 	} else {
 		l.spilling--
 	}
@@ -335,6 +339,7 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 	switch {
 	case q.hasSlot(l):
 		l.slots++
+		l.tenant.slots++
 		fromStored := l.stored.len() > 0 && (l.storedNext || l.unstored.len() == 0)
 		l.storedNext = !fromStored
 		if fromStored {
@@ -355,7 +360,8 @@ func (q *Queue) hasSlot(l *line) bool {
 	if l.stored.len()+l.unstored.len() == 0 || l.slots >= q.limit(l) {
 		return false
 	}
-	if q.opts.Workers == 0 || l.slots < max((q.opts.Workers-len(q.handed))/shares, 1) {
+	room := q.opts.Workers - len(q.handed) - l.tenant.slots
+	if q.opts.Workers == 0 || room > 0 && l.slots < max(room/shares, 1) {
 		return true
 	}
 	if !l.crowded {

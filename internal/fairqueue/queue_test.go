@@ -259,6 +259,25 @@ func TestHangingWebhooksLeaveWorkers(t *testing.T) {
 	}
 }
 
+// However many Webhooks of one namespace hang, others' find workers.
+func TestHangingNamespaceLeavesWorkers(t *testing.T) {
+	const workers, webhooks = 64, 200
+	f := newFixture()
+	f.opts.Workers = workers
+	for w := range webhooks {
+		f.Add(request("hangs", fmt.Sprintf("w%d", w), "s"))
+	}
+	if got := len(f.take(workers)); got != workers/2 {
+		t.Fatalf("a namespace with %d webhooks that hang took %d of %d workers, want half", webhooks, got, workers)
+	}
+	for i := range 8 {
+		f.Add(request("other", fmt.Sprintf("w%d", i), "s"))
+	}
+	if got := len(f.take(workers)); got != 8 {
+		t.Errorf("another namespace got %d workers, want 8", got)
+	}
+}
+
 func TestCrowdedWebhookSpillsToo(t *testing.T) {
 	f := newFixture()
 	f.opts.Workers = 8
