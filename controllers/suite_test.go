@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -269,3 +270,27 @@ func (w plainWriter) patchDelivery(ctx context.Context, base, d *v1alpha1.Webhoo
 func (w plainWriter) patchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error {
 	return w.client.Status().Patch(ctx, e, locked(base))
 }
+
+// isDelivery tells whether an object is a delivery with the outcome of an attempt.
+func isDelivery(o client.Object) bool {
+	_, ok := o.(*v1alpha1.WebhookDelivery)
+	return ok
+}
+
+// later returns what the controllers share, with a clock that is ahead by a while,
+// and a client that does not lag behind.
+func (b *bench) later(while time.Duration) *shared {
+	ahead := *b.engine.shared
+	ahead.client = b.client
+	ahead.clock = laterClock{ahead: while}
+	return &ahead
+}
+
+// laterClock is a clock that is ahead by a while.
+type laterClock struct {
+	clock.RealClock
+	ahead time.Duration
+}
+
+func (c laterClock) Now() time.Time                  { return time.Now().Add(c.ahead) }
+func (c laterClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }

@@ -94,3 +94,61 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 		t.Errorf("left: %+v", b)
 	}
 }
+
+// An event that finds no room is told once there is as much as its webhook has
+// taken: less would not be worth the work.
+func TestRoom(t *testing.T) {
+	for name, free := range map[string]func(l *Ledger, name string){
+		"stored":    func(l *Ledger, name string) { l.Observe(object(name, 1, succeeded)) },
+		"withdrawn": func(l *Ledger, name string) { l.Withdraw(key(name)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := &told{}
+			l := New(listener, 24) // a third for one webhook alone
+			for n := range 8 {
+				if !l.Add(key(fmt.Sprint("d", n)), draft("e")) {
+					t.Fatalf("no room for %d", n)
+				}
+			}
+			if l.Add(key("x"), draft("short")) || l.Add(key("y"), draft("shorter")) {
+				t.Fatal("there is more room than there should be")
+			}
+			if _, ok := l.Get(key("x")); ok {
+				t.Error("it is known though there was no room")
+			}
+			if !l.Add(key("d0"), draft("e")) {
+				t.Error("what is known needs no room")
+			}
+			listener.since()
+			free(l, "d0")
+			for _, call := range listener.since() {
+				if call == "room for short" {
+					t.Error("told while there was hardly any room")
+				}
+			}
+			free(l, "d1")
+			calls := listener.since()
+			if !slices.Contains(calls, "room for short") || !slices.Contains(calls, "room for shorter") {
+				t.Errorf("not told: %v", calls)
+			}
+			free(l, "d2")
+			if calls := listener.since(); slices.Contains(calls, "room for short") {
+				t.Errorf("told twice: %v", calls)
+			}
+			if !l.Add(key("x"), draft("short")) {
+				t.Error("there is no room after all")
+			}
+		})
+	}
+	t.Run("for one", func(t *testing.T) {
+		listener := &told{}
+		l := New(listener, 1)
+		l.Add(key("d"), draft("e"))
+		l.Add(key("x"), draft("short"))
+		listener.since()
+		l.Observe(object("d", 1, waiting))
+		if calls := listener.since(); !slices.Contains(calls, "room for short") {
+			t.Errorf("not told: %v", calls)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package dispatch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+)
+
+func TestLateWebhooks(t *testing.T) {
+	a, b := webhook("a"), webhook("b")
+	expired := event(func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(now.Add(-2 * maxAge)) })
+	late := map[types.UID]bool{b.UID: true}
+	e := dispatched(t, event(), entry(event(), a, v1alpha1.DeliverySucceeded))
+	for name, tc := range map[string]struct {
+		event       *v1alpha1.WebhookEvent
+		webhooks    []v1alpha1.Webhook
+		late        map[types.UID]bool
+		entries     []ledger.Entry
+		wantMissing []string
+		wantChange  Change
+	}{
+		"a webhook that is new to nobody": {event: e, webhooks: []v1alpha1.Webhook{a, b}, entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)}},
+		"late": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)}, wantMissing: []string{"b"},
+		},
+		"late, and drafted": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, "draft")},
+		},
+		"late, and waiting": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
+			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, v1alpha1.DeliveryWaiting)},
+			wantChange: Major,
+		},
+		"late, and delivered": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
+			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, v1alpha1.DeliverySucceeded)},
+			wantChange: Minor,
+		},
+		"late, and does not match": {
+			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", disabled)}, late: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
+		},
+		"what retention removed is not late": {event: e, webhooks: []v1alpha1.Webhook{a}},
+		// A backup is restored: the event was too old, and its webhook comes in
+		// a moment later.
+		"late for an event that expired": {event: dispatched(t, expired), webhooks: []v1alpha1.Webhook{b}, late: late},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := Make(View{
+				Event: tc.event, Webhooks: tc.webhooks, Late: tc.late, Entries: tc.entries, MaxAge: maxAge, Now: now.Add(time.Minute),
+			})
+			var missing []string
+			for _, w := range plan.Missing {
+				missing = append(missing, w.Name)
+			}
+			if diff := cmp.Diff(tc.wantMissing, missing); diff != "" {
+				t.Errorf("missing (-want +got):\n%s", diff)
+			}
+			if got := Compare(tc.event, plan.Status); got != tc.wantChange {
+				t.Errorf("change %d, want %d", got, tc.wantChange)
+			}
+		})
+	}
+}

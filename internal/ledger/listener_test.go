@@ -1,0 +1,128 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// told is a listener that writes down what it is told.
+type told struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (l *told) add(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, fmt.Sprintf(format, args...))
+}
+
+func (l *told) DeliveryChanged(e Entry)                     { l.add("delivery %s", e.Key.Name) }
+func (l *told) EventChanged(event types.UID)                { l.add("event %s", event) }
+func (l *told) RoomFor(event types.UID)                     { l.add("room for %s", event) }
+func (l *told) WebhookChanged(webhook types.NamespacedName) { l.add("webhook %s", webhook.Name) }
+
+// since returns what was told since it was last asked, in order of the alphabet.
+func (l *told) since() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	calls := l.calls
+	l.calls = nil
+	slices.Sort(calls)
+	return calls
+}
+
+func TestWhatIsTold(t *testing.T) {
+	const delivery, event, webhook = "delivery d", "event e", "webhook w"
+	for name, tc := range map[string]struct {
+		before, do func(l *Ledger)
+		want       []string
+	}{
+		"a draft":                         {do: func(l *Ledger) { l.Add(key("d"), draft("e")) }, want: []string{delivery}},
+		"a draft once more":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Add(key("d"), draft("e")) }},
+		"a draft is stored":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
+		"a draft is stored, of no result": {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, "")) }, want: []string{event, webhook}},
+		"a draft is to wait":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
+		"a draft is withdrawn":            {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
+		"a draft is refused":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }, want: []string{event}},
+		"the same refusal again":          {before: func(l *Ledger) { d := draft("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }},
+		"one of two drafts is stored": {
+			before: func(l *Ledger) { l.Add(key("d"), draft("e")); l.Add(key("x"), draft("e")) },
+			do:     func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want:   []string{webhook},
+		},
+		"the other one is withdrawn": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Observe(object("x", 1, succeeded))
+			},
+			do:   func(l *Ledger) { l.Withdraw(key("d")) },
+			want: []string{event},
+		},
+		"one is stored beside one that is refused": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" })
+			},
+			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want: []string{event, webhook},
+		},
+		"a refused one is stored beside a draft": {
+			before: func(l *Ledger) {
+				l.Add(key("d"), draft("e"))
+				l.Add(key("x"), draft("e"))
+				l.Amend(key("x"), func(d *Draft) { d.Refused = "quota" })
+			},
+			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
+			want: []string{webhook},
+		},
+		"what is stored cannot be amended": {
+			before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) },
+			do:     func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) },
+		},
+		"a finished one appears": {do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
+		"a waiting one appears":  {do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
+		"one is finished":        {before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, do: func(l *Ledger) { l.Observe(object("d", 2, failed)) }, want: []string{event, webhook}},
+		"a retry is put off":     {before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, do: func(l *Ledger) { l.Observe(object("d", 2, waiting)) }, want: []string{delivery}},
+		"a resend is asked for": {
+			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
+			do:     func(l *Ledger) { l.Observe(object("d", 2, succeeded, annotated(v1alpha1.AnnotationResend, "1"))) },
+			want:   []string{delivery},
+		},
+		"a note on a finished one": {
+			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
+			do:     func(l *Ledger) { l.Observe(object("d", 2, succeeded, annotated("example.com/note", "1"))) },
+		},
+		"what is old":     {before: func(l *Ledger) { l.Observe(object("d", 2, succeeded)) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }},
+		"one is removed":  {before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, do: func(l *Ledger) { l.Remove(key("d"), "2") }, want: []string{event, webhook}},
+		"nobody is there": {do: func(l *Ledger) { l.Remove(key("d"), "2"); l.Amend(key("d"), func(*Draft) {}) }},
+		"a list": {
+			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
+			do:     func(l *Ledger) { l.Replace(metav1.NamespaceAll, objects(object("x", 2, waiting)), "2") },
+			want:   []string{"delivery x", event, event, webhook, webhook},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := &told{}
+			l := New(listener, 10)
+			if tc.before != nil {
+				tc.before(l)
+			}
+			listener.since()
+			tc.do(l)
+			if diff := cmp.Diff(tc.want, listener.since()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
