@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/test/receiver"
@@ -26,34 +24,14 @@ func TestCircuit(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var writes atomic.Int32
-	count := func() { writes.Add(1) }
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			count()
-			return c.Create(ctx, o, opts...)
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			count()
-			return c.Patch(ctx, o, p, opts...)
-		},
-		SubResourcePatch: func(
-			ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
-		) error {
-			count()
-			return c.SubResource(sub).Patch(ctx, o, p, opts...)
-		},
-	})
+	b.start(counting(func(client.Object) { writes.Add(1) }))
 	b.webhook("w")
-	for i := range events {
-		b.event(fmt.Sprintf("e%02d", i))
-	}
+	b.events("e", events)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(events))
 	tried := b.requests("w")
 	b.Expect(tried).To(BeNumerically("<", events/2), "the circuit opens after some")
 
-	for i := range events {
-		b.settled(fmt.Sprintf("e%02d", i), v1alpha1.EventWaiting)
-	}
+	b.allSettled("e", events, v1alpha1.EventWaiting)
 
 	before := writes.Load()
 	b.Consistently(func() int { return b.requests("w") - tried }, "2s").Should(BeNumerically("<=", 1), "a probe")
@@ -61,9 +39,7 @@ func TestCircuit(t *testing.T) {
 
 	b.receiver.Script("/w")
 	b.Eventually(func() int { return b.receiver.Tally("/w").Accepted }).Should(Equal(events))
-	for i := range events {
-		b.settled(fmt.Sprintf("e%02d", i), v1alpha1.EventSucceeded)
-	}
+	b.allSettled("e", events, v1alpha1.EventSucceeded)
 	b.Expect(b.receiver.Tally("/w").Duplicates).To(BeZero())
 }
 
@@ -77,9 +53,7 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 	}
 	b.start()
 	w := b.webhook("w")
-	for i := range 10 {
-		b.event(fmt.Sprintf("e%d", i))
-	}
+	b.events("e", 10)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
 	b.Eventually(func(g Gomega) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
@@ -94,9 +68,7 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 	b.Eventually(func() int { return b.requests("w") - tried }).Should(Equal(1), "a resend is sent")
 	b.Consistently(func() int { return b.requests("w") - tried }, "500ms").Should(Equal(1), "and leaves the circuit open")
 	b.edit(w, map[string]any{"spec": map[string]any{"description": "mended"}})
-	for i := range 10 {
-		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventSucceeded)
-	}
+	b.allSettled("e", 10, v1alpha1.EventSucceeded)
 }
 
 // A probe that cannot be sent must not be offered again and again.
@@ -115,9 +87,7 @@ func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
 	b.Expect(b.client.Create(b.ctx, secret)).To(Succeed())
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "s", Key: "token"} })
-	for i := range 10 {
-		b.event(fmt.Sprintf("e%d", i))
-	}
+	b.events("e", 10)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
 	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
 	b.Expect(b.client.Delete(b.ctx, secret)).To(Succeed())

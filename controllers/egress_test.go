@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,12 +37,8 @@ func TestDeniedDeliveryEndsAtOnce(t *testing.T) {
 	}
 	b.start()
 	w := b.webhook("w")
-	for i := range events {
-		b.event(fmt.Sprintf("e%d", i))
-	}
-	for i := range events {
-		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventFailed)
-	}
+	b.events("e", events)
+	b.allSettled("e", events, v1alpha1.EventFailed)
 	for _, d := range b.deliveries() {
 		b.Expect(d.Status.Attempts).To(Equal(int32(1)))
 		b.Expect(d.Status.NextAttemptTime.IsZero()).To(BeTrue())

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,14 +23,10 @@ import (
 func TestManyReconcilesSendOnce(t *testing.T) {
 	b := newBench(t)
 	release := make(chan struct{})
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if isDelivery(o) {
-				<-release
-			}
-			return c.Create(ctx, o, opts...)
-		},
-	})
+	b.start(creating(func(_ *v1alpha1.WebhookDelivery, store func() error) error {
+		<-release
+		return store()
+	}))
 	w := b.webhook("w")
 	e := b.event("e")
 	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
@@ -101,18 +96,10 @@ func TestRestartSendsNothingTwice(t *testing.T) {
 		w.Spec.Scope = "/failing" // so few that its circuit stays closed
 	})
 	failing := func(e *v1alpha1.WebhookEvent) { e.Spec.ResourcePath = "/failing/web" }
-	for i := range 20 {
-		b.event(fmt.Sprintf("fine%d", i))
-	}
-	for i := range 3 {
-		b.event(fmt.Sprintf("failing%d", i), failing)
-	}
-	for i := range 20 {
-		b.settled(fmt.Sprintf("fine%d", i), v1alpha1.EventSucceeded)
-	}
-	for i := range 3 {
-		b.settled(fmt.Sprintf("failing%d", i), v1alpha1.EventWaiting)
-	}
+	b.events("fine", 20)
+	b.events("failing", 3, failing)
+	b.allSettled("fine", 20, v1alpha1.EventSucceeded)
+	b.allSettled("failing", 3, v1alpha1.EventWaiting)
 	b.stop()
 	b.start()
 	b.event("last", failing)

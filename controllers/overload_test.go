@@ -20,9 +20,7 @@ func TestHangingReceiverHoldsUpNobody(t *testing.T) {
 	b.start()
 	b.webhook("hangs", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight, w.Spec.TimeoutSeconds = 2, 120 })
 	b.webhook("fine")
-	for i := range 10 {
-		b.event(fmt.Sprintf("e%d", i))
-	}
+	b.events("e", 10)
 	b.Expect(b.receiver.WaitRequests(b.ctx, "/fine", 10)).To(Succeed())
 	b.Eventually(func(g Gomega) {
 		waiting := 0

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
@@ -26,18 +24,21 @@ import (
 
 var errAnswerLost = errors.New("the answer was lost")
 
+// firstAnswerLost stores what it is given, and does not tell so at first.
+func firstAnswerLost() func(*v1alpha1.WebhookDelivery, func() error) error {
+	var stored atomic.Int32
+	return func(_ *v1alpha1.WebhookDelivery, store func() error) error {
+		err := store()
+		if stored.Add(1) == 1 && err == nil {
+			return errAnswerLost
+		}
+		return err
+	}
+}
+
 func TestLostAnswerOfACreateIsSettled(t *testing.T) {
 	b := newBench(t)
-	var creates atomic.Int32
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			err := c.Create(ctx, o, opts...)
-			if isDelivery(o) && creates.Add(1) == 1 && err == nil {
-				return errAnswerLost
-			}
-			return err
-		},
-	})
+	b.start(creating(firstAnswerLost()))
 	b.webhook("w")
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
@@ -51,16 +52,7 @@ func TestLostAnswerOfACreateIsSettled(t *testing.T) {
 func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
-	var patches atomic.Int32
-	b.start(interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			err := c.Patch(ctx, o, p, opts...)
-			if isDelivery(o) && patches.Add(1) == 1 && err == nil {
-				return errAnswerLost
-			}
-			return err
-		},
-	})
+	b.start(patching(firstAnswerLost()))
 	b.webhook("w")
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
@@ -74,14 +66,12 @@ func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
 func TestRecordIsKeptWhileTheAPIServerFails(t *testing.T) {
 	b := newBench(t)
 	var failures atomic.Int32
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if isDelivery(o) && failures.Add(1) <= 5 {
-				return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
-			}
-			return c.Create(ctx, o, opts...)
-		},
-	})
+	b.start(creating(func(_ *v1alpha1.WebhookDelivery, store func() error) error {
+		if failures.Add(1) <= 5 {
+			return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
+		}
+		return store()
+	}))
 	b.webhook("w")
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
@@ -92,18 +82,15 @@ func TestAnnotationDuringAnAttemptDoesNoHarm(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
 	var once atomic.Bool
-	b.start(interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			if d, ok := o.(*v1alpha1.WebhookDelivery); ok && once.CompareAndSwap(false, true) {
-				other := d.DeepCopy()
-				note := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/note":"x"}}}`))
-				if err := c.Patch(ctx, other, note); err != nil {
-					return err
-				}
+	b.start(patching(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+		if once.CompareAndSwap(false, true) {
+			note := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/note":"x"}}}`))
+			if err := b.client.Patch(b.ctx, d.DeepCopy(), note); err != nil {
+				return err
 			}
-			return c.Patch(ctx, o, p, opts...)
-		},
-	})
+		}
+		return store()
+	}))
 	b.webhook("w")
 	b.event("e")
 	d := b.delivery(v1alpha1.DeliverySucceeded)
@@ -118,28 +105,26 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var once atomic.Bool
-	b.start(interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			if d, ok := o.(*v1alpha1.WebhookDelivery); ok && once.CompareAndSwap(false, true) {
-				successor := &v1alpha1.WebhookDelivery{}
-				if err := b.client.Get(ctx, client.ObjectKeyFromObject(d), successor); err != nil {
-					return err
-				}
-				successor.Status.Result = v1alpha1.DeliverySucceeded
-				successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
-				delete(successor.Annotations, v1alpha1.AnnotationNextAttempt)
-				successor.Status.NextAttemptTime = metav1.Time{}
-				successor.Status.Attempts = 2
-				successor.Status.History = append([]v1alpha1.Attempt{{
-					Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
-				}}, successor.Status.History...)
-				if err := c.Update(ctx, successor); err != nil {
-					return err
-				}
+	b.start(patching(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+		if once.CompareAndSwap(false, true) {
+			successor := &v1alpha1.WebhookDelivery{}
+			if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(d), successor); err != nil {
+				return err
 			}
-			return c.Patch(ctx, o, p, opts...)
-		},
-	})
+			successor.Status.Result = v1alpha1.DeliverySucceeded
+			successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
+			delete(successor.Annotations, v1alpha1.AnnotationNextAttempt)
+			successor.Status.NextAttemptTime = metav1.Time{}
+			successor.Status.Attempts = 2
+			successor.Status.History = append([]v1alpha1.Attempt{{
+				Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
+			}}, successor.Status.History...)
+			if err := b.client.Update(b.ctx, successor); err != nil {
+				return err
+			}
+		}
+		return store()
+	}))
 	b.webhook("w")
 	b.event("e")
 	d := b.delivery(v1alpha1.DeliverySucceeded)
@@ -185,33 +170,19 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 func TestUndisturbedDeliveryIsOneWriteAndItsEventAnother(t *testing.T) {
 	b := newBench(t)
 	var deliveries, events atomic.Int32
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if isDelivery(o) {
-				deliveries.Add(1)
-			}
-			return c.Create(ctx, o, opts...)
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+	b.start(counting(func(o client.Object) {
+		switch o.(type) {
+		case *v1alpha1.WebhookDelivery:
 			deliveries.Add(1)
-			return c.Patch(ctx, o, p, opts...)
-		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			if _, ok := o.(*v1alpha1.WebhookEvent); ok {
-				events.Add(1)
-			}
-			return c.SubResource(sub).Patch(ctx, o, p, opts...)
-		},
-	})
+		case *v1alpha1.WebhookEvent:
+			events.Add(1)
+		}
+	}))
 	for i := range 4 {
 		b.webhook(fmt.Sprintf("w%d", i))
 	}
-	for i := range 25 {
-		b.event(fmt.Sprintf("e%d", i))
-	}
-	for i := range 25 {
-		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventSucceeded)
-	}
+	b.events("e", 25)
+	b.allSettled("e", 25, v1alpha1.EventSucceeded)
 	b.Expect(deliveries.Load()).To(Equal(int32(100)))
 	b.Expect(events.Load()).To(Equal(int32(25)))
 }

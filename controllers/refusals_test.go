@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
@@ -26,33 +24,20 @@ func TestRefusedRecordsAreKept(t *testing.T) {
 	b := newBench(t)
 	var refusing atomic.Bool
 	refusing.Store(true)
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if isDelivery(o) && refusing.Load() {
-				return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(),
-					o.GetName(), errors.New("exceeded quota: records"))
-			}
-			return c.Create(ctx, o, opts...)
-		},
-	})
+	b.start(creating(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+		if refusing.Load() {
+			return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(),
+				d.Name, errors.New("exceeded quota: records"))
+		}
+		return store()
+	}))
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
 	names := []string{"first", "second", "third", "fourth"}
 	for _, name := range names {
 		b.event(name)
 	}
-	refused := func(name string) {
-		t.Helper()
-		b.Eventually(func(g Gomega) {
-			e := &v1alpha1.WebhookEvent{}
-			g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, e)).To(Succeed())
-			c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
-			g.Expect(c).NotTo(BeNil())
-			g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
-			g.Expect(c.Message).To(ContainSubstring("exceeded quota"))
-		}).Should(Succeed())
-	}
 	for _, name := range names {
-		refused(name)
+		b.Expect(b.refused(name)).To(ContainSubstring("exceeded quota"))
 	}
 	b.Expect(b.requests("w")).To(Equal(1), "nothing more is sent while records are refused")
 	refusing.Store(false)
@@ -75,17 +60,13 @@ func TestRefusedRecordIsStoredSmaller(t *testing.T) {
 			b.receiver.Script("/w", receiver.Answer{Status: 500, Body: "what the receiver wrote"})
 			var tries atomic.Int32
 			var taken atomic.Bool
-			b.start(interceptor.Funcs{
-				Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-					if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
-						tries.Add(1)
-						if !taken.Load() || d.Status.Response.Body != "" {
-							return refusal
-						}
-					}
-					return c.Create(ctx, o, opts...)
-				},
-			})
+			b.start(creating(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+				tries.Add(1)
+				if !taken.Load() || d.Status.Response.Body != "" {
+					return refusal
+				}
+				return store()
+			}))
 			b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
 			b.event("e")
 			b.refused("e")
@@ -103,21 +84,17 @@ func TestTerminatingNamespaceIsNotSentToAgainAndAgain(t *testing.T) {
 	b := newBench(t)
 	var once atomic.Bool
 	tries := make(chan struct{}, 100)
-	b.start(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if isDelivery(o) && once.CompareAndSwap(false, true) {
-				ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}
-				if err := b.client.Delete(ctx, ns); err != nil {
-					return err
-				}
+	b.start(creating(func(_ *v1alpha1.WebhookDelivery, store func() error) error {
+		if once.CompareAndSwap(false, true) {
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}
+			if err := b.client.Delete(b.ctx, ns); err != nil {
+				return err
 			}
-			err := c.Create(ctx, o, opts...)
-			if isDelivery(o) {
-				tries <- struct{}{}
-			}
-			return err
-		},
-	})
+		}
+		err := store()
+		tries <- struct{}{}
+		return err
+	}))
 	w := b.webhook("w")
 	b.event("e")
 	for range 3 {
@@ -149,8 +126,9 @@ func TestRealQuotaRefusesNothingForEver(t *testing.T) {
 	b.settled("e", v1alpha1.EventSucceeded)
 }
 
-// refused waits until an event tells that a record was refused.
-func (b *bench) refused(event string) {
+// refused waits until an event tells that a record was refused, and returns what it
+// says.
+func (b *bench) refused(event string) (message string) {
 	b.t.Helper()
 	b.Eventually(func(g Gomega) {
 		e := &v1alpha1.WebhookEvent{}
@@ -158,5 +136,7 @@ func (b *bench) refused(event string) {
 		c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
 		g.Expect(c).NotTo(BeNil())
 		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+		message = c.Message
 	}).Should(Succeed())
+	return message
 }

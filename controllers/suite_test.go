@@ -210,6 +210,14 @@ func (b *bench) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1al
 	return e
 }
 
+// events creates so many events, which are numbered.
+func (b *bench) events(prefix string, n int, change ...func(*v1alpha1.WebhookEvent)) {
+	b.t.Helper()
+	for i := range n {
+		b.event(fmt.Sprintf("%s%d", prefix, i), change...)
+	}
+}
+
 // deliveries returns what is stored in the namespace.
 func (b *bench) deliveries() []v1alpha1.WebhookDelivery {
 	var list v1alpha1.WebhookDeliveryList
@@ -239,6 +247,14 @@ func (b *bench) settled(name string, result v1alpha1.EventResult) *v1alpha1.Webh
 		g.Expect(e.Status.Result).To(Equal(result))
 	}).Should(Succeed())
 	return e
+}
+
+// allSettled waits for so many events, which are numbered, to have a result.
+func (b *bench) allSettled(prefix string, n int, result v1alpha1.EventResult) {
+	b.t.Helper()
+	for i := range n {
+		b.settled(fmt.Sprintf("%s%d", prefix, i), result)
+	}
 }
 
 // edit changes an object by merge patch.
@@ -271,10 +287,51 @@ func (w plainWriter) patchEventStatus(ctx context.Context, base, e *v1alpha1.Web
 	return w.client.Status().Patch(ctx, e, locked(base))
 }
 
-// isDelivery tells whether an object is a delivery with the outcome of an attempt.
-func isDelivery(o client.Object) bool {
-	_, ok := o.(*v1alpha1.WebhookDelivery)
-	return ok
+// creating lets do stand between the operator and the API server where a delivery is
+// created. What the operator wants to be done is done by store.
+func creating(do func(d *v1alpha1.WebhookDelivery, store func() error) error) interceptor.Funcs {
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			store := func() error { return c.Create(ctx, o, opts...) }
+			if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
+				return do(d, store)
+			}
+			return store()
+		},
+	}
+}
+
+// patching is creating for patches.
+func patching(do func(d *v1alpha1.WebhookDelivery, store func() error) error) interceptor.Funcs {
+	return interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			store := func() error { return c.Patch(ctx, o, p, opts...) }
+			if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
+				return do(d, store)
+			}
+			return store()
+		},
+	}
+}
+
+// counting tells count what is created, patched, or patched in its status.
+func counting(count func(o client.Object)) interceptor.Funcs {
+	return interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			count(o)
+			return c.Create(ctx, o, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			count(o)
+			return c.Patch(ctx, o, p, opts...)
+		},
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
+		) error {
+			count(o)
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	}
 }
 
 // later returns what the controllers share, with a clock that is ahead by a while,
