@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -9,8 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/test/object"
 )
 
 var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
@@ -74,28 +72,7 @@ func written(t testing.TB, e *v1alpha1.WebhookEvent, s v1alpha1.WebhookEventStat
 	t.Helper()
 	e = e.DeepCopy()
 	e.Status = s
-	data, err := json.Marshal(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := &v1alpha1.WebhookEvent{}
-	if err := json.Unmarshal(data, read); err != nil {
-		t.Fatal(err)
-	}
-	return read
-}
-
-func kstatusOf(t testing.TB, e *v1alpha1.WebhookEvent) kstatus.Status {
-	t.Helper()
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := kstatus.Compute(&unstructured.Unstructured{Object: object})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result.Status
+	return object.Stored(t, e)
 }
 
 // summary is what tables compare of a plan.
@@ -124,7 +101,7 @@ func summarise(t testing.TB, e *v1alpha1.WebhookEvent, p Plan) summary {
 		Dispatched: condition(p.Status.Conditions, v1alpha1.ConditionDispatched),
 		Delivered:  condition(p.Status.Conditions, v1alpha1.ConditionDelivered),
 		Counts:     p.Status.Counts,
-		Kstatus:    kstatusOf(t, written(t, e, p.Status)),
+		Kstatus:    object.Kstatus(t, written(t, e, p.Status)),
 		Change:     Compare(e, p.Status),
 	}
 	for _, w := range p.Missing {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/test/object"
 )
 
 // As long as nothing happens, nothing is written, however late it is looked at:
@@ -243,7 +244,7 @@ func TestUnseenEvent(t *testing.T) {
 	if Dispatched(e) || Refused(e) || Finished(e) {
 		t.Error("it looks worked on")
 	}
-	if got := kstatusOf(t, e); got != kstatus.InProgressStatus {
+	if got := object.Kstatus(t, e); got != kstatus.InProgressStatus {
 		t.Errorf("kstatus %s", got)
 	}
 }

@@ -1,21 +1,19 @@
 package readiness
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/test/object"
 )
 
 var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
@@ -37,28 +35,7 @@ func written(t testing.TB, w *v1alpha1.Webhook, s v1alpha1.WebhookStatus) *v1alp
 	t.Helper()
 	w = w.DeepCopy()
 	w.Status = s
-	data, err := json.Marshal(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := &v1alpha1.Webhook{}
-	if err := json.Unmarshal(data, read); err != nil {
-		t.Fatal(err)
-	}
-	return read
-}
-
-func kstatusOf(t testing.TB, w *v1alpha1.Webhook) status.Status {
-	t.Helper()
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := status.Compute(&unstructured.Unstructured{Object: object})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result.Status
+	return object.Stored(t, w)
 }
 
 func report(verdict retry.Verdict, explanation string) *Report {
@@ -168,7 +145,7 @@ func TestStatus(t *testing.T) {
 			if diff := cmp.Diff(before, v.Webhook); diff != "" {
 				t.Errorf("the webhook was changed:\n%s", diff)
 			}
-			if kstatus := kstatusOf(t, written(t, v.Webhook, got)); kstatus != tc.wantKstatus {
+			if kstatus := object.Kstatus(t, written(t, v.Webhook, got)); kstatus != tc.wantKstatus {
 				t.Errorf("kstatus %s, want %s", kstatus, tc.wantKstatus)
 			}
 
@@ -190,7 +167,7 @@ func conditions(s v1alpha1.WebhookStatus) map[string]string {
 }
 
 func TestUnseenWebhook(t *testing.T) {
-	if got := kstatusOf(t, webhook()); got != status.InProgressStatus {
+	if got := object.Kstatus(t, webhook()); got != status.InProgressStatus {
 		t.Errorf("kstatus %s", got)
 	}
 }

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -12,14 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/test/object"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -49,17 +47,10 @@ func draft() *v1alpha1.WebhookDelivery {
 	return New(event(), webhook(), []byte(`{"eventID":78402,"webhookID":7,"eventType":"clusters_deployed"}`))
 }
 
-// stored is what the API server makes of a record: times are whole seconds.
+// stored is what the API server makes of a record.
 func stored(t testing.TB, d *v1alpha1.WebhookDelivery) *v1alpha1.WebhookDelivery {
 	t.Helper()
-	data, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := &v1alpha1.WebhookDelivery{}
-	if err := json.Unmarshal(data, read); err != nil {
-		t.Fatal(err)
-	}
+	read := object.Stored(t, d)
 	if read.CreationTimestamp.IsZero() {
 		read.CreationTimestamp = metav1.NewTime(now)
 	}
@@ -108,17 +99,9 @@ func resend(d *v1alpha1.WebhookDelivery, value string, x sending.Exchange) retry
 
 func kstatusOf(t testing.TB, d *v1alpha1.WebhookDelivery) status.Status {
 	t.Helper()
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &unstructured.Unstructured{Object: object}
-	u.SetGeneration(3)
-	result, err := status.Compute(u)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result.Status
+	d = d.DeepCopy()
+	d.Generation = 3
+	return object.Kstatus(t, d)
 }
 
 func golden(t *testing.T, name string, object any) {
