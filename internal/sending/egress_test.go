@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -23,45 +22,24 @@ import (
 
 	"github.com/horizoncd/webhook-operator/internal/egress"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
+	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-// honeypot listens where nobody may connect to, and counts who does.
-type honeypot struct {
-	listener net.Listener
-	conns    atomic.Int32
-}
-
-func newHoneypot(t *testing.T, address string) *honeypot {
+// newHoneypot listens where nobody may connect to, fails the test if somebody does,
+// and returns its port.
+func newHoneypot(t *testing.T, address string) (port string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", address)
+	r, err := receiver.StartRaw(receiver.RawOptions{Addr: address, Serve: func(net.Conn) {}})
 	if err != nil {
 		t.Skipf("no honeypot: %v", err)
 	}
-	h := &honeypot{listener: listener}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			h.conns.Add(1)
-			conn.Close()
-		}
-	})
 	t.Cleanup(func() {
-		listener.Close()
-		serving.Wait()
-		if n := h.conns.Load(); n != 0 {
-			t.Errorf("%d connections to the honeypot at %s", n, listener.Addr())
+		r.Close()
+		if n := r.Connections(); n != 0 {
+			t.Errorf("%d connections to the honeypot at %s", n, r.Addr())
 		}
 	})
-	return h
-}
-
-func (h *honeypot) port(t *testing.T) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(h.listener.Addr().String())
+	_, port, err = net.SplitHostPort(r.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +145,7 @@ func guarded(t *testing.T, resolver *net.Resolver) Options {
 
 // Whatever way a tenant spells an address that is denied, it gets no connection.
 func TestDeniedAddressesGetNoConnection(t *testing.T) {
-	four := newHoneypot(t, "127.0.0.2:0")
-	port := four.port(t)
+	port := newHoneypot(t, "127.0.0.2:0")
 	newHoneypot(t, "127.0.0.3:"+port)
 	s := newSender(t, guarded(t, nil))
 	for _, host := range []string{
@@ -190,7 +167,7 @@ func TestDeniedAddressesGetNoConnection(t *testing.T) {
 	t.Run("IPv6", func(t *testing.T) {
 		six := newHoneypot(t, "[::1]:0")
 		for _, host := range []string{"[::1]", "[0:0:0:0:0:0:0:1]", "[::0.0.0.1]"} {
-			if x := send(t, s, "http://"+host+":"+six.port(t)+"/", nil); !x.Denied {
+			if x := send(t, s, "http://"+host+":"+six+"/", nil); !x.Denied {
 				t.Errorf("%s: %+v, want it denied", host, x)
 			}
 		}
@@ -199,7 +176,7 @@ func TestDeniedAddressesGetNoConnection(t *testing.T) {
 
 // The dialer decides even where nothing has looked at the URL.
 func TestDialerDenies(t *testing.T) {
-	port := newHoneypot(t, "127.0.0.2:0").port(t)
+	port := newHoneypot(t, "127.0.0.2:0")
 	o := guarded(t, nil)
 	o.CheckURL = nil
 	s := newSender(t, o)
@@ -279,17 +256,17 @@ func TestDeniedBesideUnreachableIsTriedAgain(t *testing.T) {
 		"denied.test": {addrs("::1", "127.0.0.2")},
 	})
 	s := newSender(t, guarded(t, resolver))
-	if x := send(t, s, "http://both.test.:"+six.port(t)+"/", nil); x.Denied || errorText(x.Err) != "connection refused" {
+	if x := send(t, s, "http://both.test.:"+six+"/", nil); x.Denied || errorText(x.Err) != "connection refused" {
 		t.Errorf("one denied, one down: denied %t, %v; want a failure to connect", x.Denied, x.Err)
 	}
-	if x := send(t, s, "http://denied.test.:"+six.port(t)+"/", nil); !x.Denied {
+	if x := send(t, s, "http://denied.test.:"+six+"/", nil); !x.Denied {
 		t.Errorf("both denied: %v; want it denied", x.Err)
 	}
 }
 
 // A redirect leads nowhere, be its goal denied or not.
 func TestRedirectToADeniedAddressGetsNoConnection(t *testing.T) {
-	port := newHoneypot(t, "127.0.0.2:0").port(t)
+	port := newHoneypot(t, "127.0.0.2:0")
 	for _, status := range []string{"301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"} {
 		target, r := rawReceiver(t, inputs.Say("HTTP/1.1 "+status+"\r\nLocation: http://127.0.0.2:"+port+"/\r\nContent-Length: 0\r\n\r\n"))
 		x := send(t, newSender(t, guarded(t, nil)), target, nil)

@@ -60,8 +60,8 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// rawReceiver reads each request and then does what it is told. It returns its URL
-// and itself, which counts requests.
+// rawReceiver reads each request and then does what it is told; told nothing, it
+// never reads. It returns its URL and itself, which counts requests.
 func rawReceiver(t *testing.T, answer func(conn net.Conn)) (url string, r *receiver.Raw) {
 	t.Helper()
 	r, err := receiver.StartRaw(receiver.RawOptions{Answer: answer})
@@ -295,12 +295,8 @@ func TestNoProxy(t *testing.T) {
 
 // A receiver that accepts connections and never reads.
 func TestTimeoutWhileSending(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	x := send(t, newSender(t, Options{}), "http://"+listener.Addr().String(), func(r *Request) {
+	target, _ := rawReceiver(t, nil)
+	x := send(t, newSender(t, Options{}), target, func(r *Request) {
 		r.Timeout = brief
 		r.Body = make([]byte, 64<<20) // more than the buffers between the two hold
 	})
