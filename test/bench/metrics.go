@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
@@ -232,29 +234,20 @@ func (s *store) apiServerHeap(ctx context.Context) (float64, error) {
 // operatorHeap is what the operator's collector found alive, in bytes. Reading
 // its metrics makes garbage enough for one collection after another, if it was
 // started with a low GOGC; three of them see to finalizers and pools.
-func (s *store) operatorHeap(ctx context.Context) (float64, error) {
-	const cycles = "go_gc_cycles_total_gc_cycles_total"
-	f, err := s.operatorMetrics(ctx)
-	if err != nil {
-		return 0, err
-	}
-	first, err := f.value(cycles)
-	if err != nil {
-		return 0, err
-	}
-	for {
-		if f, err = s.operatorMetrics(ctx); err != nil {
-			return 0, err
-		}
-		now, err := f.value(cycles)
+func (s *store) operatorHeap(ctx context.Context) (heap float64, err error) {
+	enough := math.Inf(1) // cycles, known from the first reading
+	err = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		f, err := s.operatorMetrics(ctx)
 		if err != nil {
-			return 0, err
+			return false, err
 		}
-		if now >= first+3 {
-			return f.value("go_gc_heap_live_bytes")
+		cycles, err := f.value("go_gc_cycles_total_gc_cycles_total")
+		if err != nil {
+			return false, err
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return 0, err
-		}
-	}
+		enough = min(enough, cycles+3)
+		heap, err = f.value("go_gc_heap_live_bytes")
+		return cycles >= enough, err
+	})
+	return heap, err
 }

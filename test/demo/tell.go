@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -205,7 +205,7 @@ func (t *teller) failure(ctx context.Context) error {
 
 // toldOf waits until a Kubernetes Event tells of a delivery.
 func (t *teller) toldOf(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
-	return poll(ctx, func() (bool, error) {
+	return poll(ctx, func(ctx context.Context) (bool, error) {
 		var list corev1.EventList
 		err := t.client.List(ctx, &list, client.InNamespace(d.Namespace))
 		return slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
@@ -321,7 +321,7 @@ func (t *teller) end(ctx context.Context) error {
 	if _, err := t.run(ctx, "kubectl delete webhook smoke-tests -n music"); err != nil {
 		return err
 	}
-	gone := poll(ctx, func() (bool, error) {
+	gone := poll(ctx, func(ctx context.Context) (bool, error) {
 		list, err := t.deliveries(ctx, "music", "smoke-tests")
 		return len(list) == 0, err
 	})
@@ -381,7 +381,7 @@ func (t *teller) render(name string) (string, error) {
 // delivery waits for the first delivery of a Webhook to be stored.
 func (t *teller) delivery(ctx context.Context, namespace, webhook string) (*v1alpha1.WebhookDelivery, error) {
 	var first *v1alpha1.WebhookDelivery
-	err := poll(ctx, func() (bool, error) {
+	err := poll(ctx, func(ctx context.Context) (bool, error) {
 		list, err := t.deliveries(ctx, namespace, webhook)
 		if len(list) > 0 {
 			first = &list[0]
@@ -401,22 +401,10 @@ func (t *teller) deliveries(ctx context.Context, namespace, webhook string) ([]v
 }
 
 // poll asks until the answer is yes.
-func poll(ctx context.Context, ask func() (bool, error)) error {
+func poll(ctx context.Context, ask wait.ConditionWithContextFunc) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		yes, err := ask()
-		if yes && err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
+	return wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, ask)
 }
 
 // verify holds a request against Standard Webhooks' own verifier.
