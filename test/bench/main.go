@@ -13,16 +13,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // options are the command line.
@@ -73,26 +69,12 @@ func main() {
 		}
 		return
 	}
-	// What its clients would log is returned to this program too. Without a logger,
-	// controller-runtime prints a stack among the figures.
-	log.SetLogger(zap.New(zap.WriteTo(io.Discard)))
 	o, err := parseOptions()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	// The first Ctrl-C ends everything in order; a second one ends this process
-	// at once, and its children with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Stdout, o); err != nil {
-		if ctx.Err() != nil {
-			fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
-			os.Exit(130)
-		}
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	os.Exit(program.Run("bench", func(ctx context.Context) error { return run(ctx, os.Stdout, o) }))
 }
 
 func parseOptions() (options, error) {

@@ -11,15 +11,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/program"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -31,18 +30,17 @@ func main() {
 	root := flag.String("root", ".", "the directory of the repository")
 	flag.Parse()
 
-	// The first Ctrl-C ends the story in order; a second one ends this process
-	// at once, and its children with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-
 	s := &stage{out: &squeezer{out: os.Stdout}, colour: wantsColour(os.Stdout)}
+	os.Exit(program.Run("demo", func(ctx context.Context) error { return show(ctx, s, *root, *binary) }))
+}
+
+// show has the story told, and says how it went.
+func show(ctx context.Context, s *stage, root, binary string) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
-	err := perform(bounded, s, *root, *binary)
-	cancel()
+	defer cancel()
+	err := perform(bounded, s, root, binary)
 	if ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
-		os.Exit(130)
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(s.out)
@@ -50,8 +48,9 @@ func main() {
 	}
 	fmt.Fprintf(s.out, "\ndemo: %d passed, %d failed\n", s.passed, s.failed)
 	if s.failed > 0 {
-		os.Exit(1)
+		return program.ErrFailed
 	}
+	return nil
 }
 
 // perform builds the scene, tells the story and clears everything away.

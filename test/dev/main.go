@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/program"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -38,18 +38,17 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
 	flag.StringVar(&o.dir, "dir", "bin/dev", "the directory for the kubeconfig and the operator's log")
 	flag.StringVar(&o.listen, "receiver", "127.0.0.1:30080", "the receiver's address; another one is taken if it is in use")
-	flag.Func("operator-arg", "a further flag of the operator, such as --zap-log-level=debug; may be given several times",
-		func(arg string) error { o.args = append(o.args, arg); return nil })
+	args := flag.String("operator-args", "", "further flags of the operator, separated by spaces, such as --zap-log-level=debug")
 	flag.Parse()
+	o.args = strings.Fields(*args)
 
-	// The first Ctrl-C ends everything in order; a second one ends this
-	// process at once, and its children with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Stdout, o); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "dev:", err)
-		os.Exit(1)
-	}
+	os.Exit(program.Run("dev", func(ctx context.Context) error {
+		err := run(ctx, os.Stdout, o)
+		if errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C is how it is meant to end, also while it starts
+		}
+		return err
+	}))
 }
 
 type options struct {

@@ -1,5 +1,4 @@
-// Package program is what the programs under test/ have in common that play
-// something and count what was not stood.
+// Package program is how the programs under test/ begin and end.
 package program
 
 import (
@@ -16,10 +15,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// ErrFailed says that something was not stood; its line has told what.
-var ErrFailed = errors.New("not all was stood")
+// ErrFailed says that something was not as it should be; its line has told what.
+var ErrFailed = errors.New("not all was as it should be")
 
-// Run runs a program, says what went wrong, and returns the exit code.
+// Run runs a program until it is over or interrupted, says what went wrong, and
+// returns the exit code. To be interrupted is an error where run returns one that
+// says so: 130 then, as of a shell.
 func Run(name string, run func(context.Context) error) int {
 	// Clients complain into it; what they cannot do is an error, too.
 	quiet := zap.New(zap.WriteTo(io.Discard))
@@ -32,7 +33,7 @@ func Run(name string, run func(context.Context) error) int {
 	switch err := run(ctx); {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
 		return 130
 	case !errors.Is(err, ErrFailed):
