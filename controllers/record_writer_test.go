@@ -105,28 +105,32 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var once atomic.Bool
+	late := make(chan struct{}) // closed once the late outcome was written, or refused
 	b.start(patching(func(d *v1alpha1.WebhookDelivery, store func() error) error {
-		if once.CompareAndSwap(false, true) {
-			successor := &v1alpha1.WebhookDelivery{}
-			if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(d), successor); err != nil {
-				return err
-			}
-			successor.Status.Result = v1alpha1.DeliverySucceeded
-			successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
-			delete(successor.Annotations, v1alpha1.AnnotationNextAttempt)
-			successor.Status.NextAttemptTime = metav1.Time{}
-			successor.Status.Attempts = 2
-			successor.Status.History = append([]v1alpha1.Attempt{{
-				Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
-			}}, successor.Status.History...)
-			if err := b.client.Update(b.ctx, successor); err != nil {
-				return err
-			}
+		if !once.CompareAndSwap(false, true) {
+			return store()
+		}
+		defer close(late)
+		successor := &v1alpha1.WebhookDelivery{}
+		if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(d), successor); err != nil {
+			return err
+		}
+		successor.Status.Result = v1alpha1.DeliverySucceeded
+		successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
+		delete(successor.Annotations, v1alpha1.AnnotationNextAttempt)
+		successor.Status.NextAttemptTime = metav1.Time{}
+		successor.Status.Attempts = 2
+		successor.Status.History = append([]v1alpha1.Attempt{{
+			Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
+		}}, successor.Status.History...)
+		if err := b.client.Update(b.ctx, successor); err != nil {
+			return err
 		}
 		return store()
 	}))
 	b.webhook("w")
 	b.event("e")
+	b.Eventually(late).Should(BeClosed())
 	d := b.delivery(v1alpha1.DeliverySucceeded)
 	b.Expect(d.Status.History[0].StatusCode).To(Equal(int32(204)), "the successor's record stands")
 	b.settled("e", v1alpha1.EventSucceeded)
