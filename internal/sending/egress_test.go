@@ -2,16 +2,13 @@ package sending
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -22,6 +19,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/internal/egress"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
+	"github.com/horizoncd/webhook-operator/test/nameserver"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -46,89 +44,15 @@ func newHoneypot(t *testing.T, address string) (port string) {
 	return port
 }
 
-// nameserver answers queries for the addresses of names, each time the next of
-// the answers that it has for a name, and the last one from then on.
-type nameserver struct {
-	mu      sync.Mutex
-	answers map[string][][]netip.Addr
-	asked   map[string]int
-}
-
-func newNameserver(t *testing.T, answers map[string][][]netip.Addr) (*nameserver, *net.Resolver) {
+// newResolver returns one that asks a nameserver with these answers.
+func newResolver(t *testing.T, answers map[string][]nameserver.Answer) *net.Resolver {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	n, err := nameserver.Start(answers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nameserver{answers: answers, asked: map[string]int{}}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		query := make([]byte, 4096)
-		for {
-			size, from, err := conn.ReadFrom(query)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteTo(n.answer(query[:size]), from)
-		}
-	})
-	t.Cleanup(func() {
-		conn.Close()
-		serving.Wait()
-	})
-	return n, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
-}
-
-const typeA, typeAAAA = 1, 28
-
-// answer makes an answer of a query (RFC 1035, section 4.1): its header, its
-// question, and the addresses of the kind that was asked for.
-func (n *nameserver) answer(query []byte) []byte {
-	end, name := 12, ""
-	for query[end] != 0 {
-		length := int(query[end])
-		name += string(query[end+1:end+1+length]) + "."
-		end += 1 + length
-	}
-	kind := binary.BigEndian.Uint16(query[end+1:])
-	question := query[12 : end+5]
-
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	all, known := n.answers[name]
-	var addrs []netip.Addr
-	if known {
-		// Both kinds are asked for together.
-		turn := n.asked[name] / 2
-		n.asked[name]++
-		for _, addr := range all[min(turn, len(all)-1)] {
-			if addr.Is4() == (kind == typeA) && (kind == typeA || kind == typeAAAA) {
-				addrs = append(addrs, addr)
-			}
-		}
-	}
-	answer := append([]byte{}, query[:2]...)
-	answer = append(answer, 0x81, 0x80, 0, 1, 0, byte(len(addrs)), 0, 0, 0, 0)
-	if !known {
-		answer[3] |= 3 // no such name
-	}
-	answer = append(answer, question...)
-	for _, addr := range addrs {
-		data := addr.AsSlice()
-		answer = append(answer, 0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(data)))
-		answer = append(answer, data...)
-	}
-	return answer
-}
-
-func addrs(texts ...string) (all []netip.Addr) {
-	for _, text := range texts {
-		all = append(all, netip.MustParseAddr(text))
-	}
-	return all
+	t.Cleanup(func() { n.Close() })
+	return nameserver.Resolver(n.Addr())
 }
 
 // guarded returns options under which 127.0.0.1 is all that is allowed beside
@@ -204,31 +128,31 @@ func TestDeniedNamesGetNoConnection(t *testing.T) {
 		Err     string
 	}
 	for name, tc := range map[string]struct {
-		answers [][]netip.Addr
+		answers []nameserver.Answer
 		port    string // where it is not the receiver's
 		want    []want
 	}{
-		"allowed": {answers: [][]netip.Addr{addrs("127.0.0.1")}, want: []want{{Arrived: true}}},
-		"denied":  {answers: [][]netip.Addr{addrs("127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"allowed": {answers: []nameserver.Answer{nameserver.To("127.0.0.1")}, want: []want{{Arrived: true}}},
+		"denied":  {answers: []nameserver.Answer{nameserver.To("127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
 		"rebinding": {
-			answers: [][]netip.Addr{addrs("127.0.0.1"), addrs("127.0.0.2"), addrs("127.0.0.1")},
+			answers: []nameserver.Answer{nameserver.To("127.0.0.1"), nameserver.To("127.0.0.2"), nameserver.To("127.0.0.1")},
 			want:    []want{{Arrived: true}, {Denied: true, Err: denied("127.0.0.2")}, {Arrived: true}},
 		},
-		"all denied":         {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.3")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
-		"first denied":       {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.1")}, want: []want{{Arrived: true}}},
-		"last denied":        {answers: [][]netip.Addr{addrs("127.0.0.1", "127.0.0.2")}, want: []want{{Arrived: true}}},
-		"first denied, down": {answers: [][]netip.Addr{addrs("127.0.0.2", "127.0.0.1")}, port: "1", want: []want{{Err: nobody}}},
-		"last denied, down":  {answers: [][]netip.Addr{addrs("127.0.0.1", "127.0.0.2")}, port: "1", want: []want{{Err: nobody}}},
-		"mapped":             {answers: [][]netip.Addr{addrs("::ffff:127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"all denied":         {answers: []nameserver.Answer{nameserver.To("127.0.0.2", "127.0.0.3")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
+		"first denied":       {answers: []nameserver.Answer{nameserver.To("127.0.0.2", "127.0.0.1")}, want: []want{{Arrived: true}}},
+		"last denied":        {answers: []nameserver.Answer{nameserver.To("127.0.0.1", "127.0.0.2")}, want: []want{{Arrived: true}}},
+		"first denied, down": {answers: []nameserver.Answer{nameserver.To("127.0.0.2", "127.0.0.1")}, port: "1", want: []want{{Err: nobody}}},
+		"last denied, down":  {answers: []nameserver.Answer{nameserver.To("127.0.0.1", "127.0.0.2")}, port: "1", want: []want{{Err: nobody}}},
+		"mapped":             {answers: []nameserver.Answer{nameserver.To("::ffff:127.0.0.2")}, want: []want{{Denied: true, Err: denied("127.0.0.2")}}},
 		"no such name":       {want: []want{{Err: "no such host some.test"}}},
-		"without addresses":  {answers: [][]netip.Addr{nil}, want: []want{{Err: "no such host some.test"}}},
+		"without addresses":  {answers: []nameserver.Answer{{}}, want: []want{{Err: "no such host some.test"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answers := map[string][][]netip.Addr{}
+			answers := map[string][]nameserver.Answer{}
 			if tc.answers != nil {
 				answers["some.test"] = tc.answers
 			}
-			_, resolver := newNameserver(t, answers)
+			resolver := newResolver(t, answers)
 			s := newSender(t, guarded(t, resolver))
 			to := port
 			if tc.port != "" {
@@ -251,9 +175,9 @@ func TestDeniedNamesGetNoConnection(t *testing.T) {
 // not denied decides whether it is worth another try.
 func TestDeniedBesideUnreachableIsTriedAgain(t *testing.T) {
 	six := newHoneypot(t, "[::1]:0")
-	_, resolver := newNameserver(t, map[string][][]netip.Addr{
-		"both.test":   {addrs("::1", "127.0.0.1")},
-		"denied.test": {addrs("::1", "127.0.0.2")},
+	resolver := newResolver(t, map[string][]nameserver.Answer{
+		"both.test":   {nameserver.To("::1", "127.0.0.1")},
+		"denied.test": {nameserver.To("::1", "127.0.0.2")},
 	})
 	s := newSender(t, guarded(t, resolver))
 	if x := send(t, s, "http://both.test.:"+six+"/", nil); x.Denied || errorText(x.Err) != "connection refused" {
