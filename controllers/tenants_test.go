@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,10 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/test/hostile/fields"
 )
 
 // An operator that is bound to namespaces sees nothing of the others. Webhooks of
@@ -177,10 +175,13 @@ func TestOddEditsOfAWebhook(t *testing.T) {
 	original, _, err := unstructured.NestedMap(content, "spec")
 	b.Expect(err).NotTo(HaveOccurred())
 
+	schemas, err := fields.OfWebhook("..")
+	b.Expect(err).NotTo(HaveOccurred())
 	accepted := 0
-	for _, field := range webhookFields(t) {
-		for _, value := range oddValues(original[field]) {
-			if tryEdit(b, w, field, value) {
+	for _, field := range slices.Sorted(maps.Keys(schemas)) {
+		for _, value := range fields.Odd(schemas[field], original[field]) {
+			if tryEdit(b, w, field, value.Is) {
+				b.Expect(value.Beyond).To(BeFalse(), "%s: %.100v is beyond its bounds", field, value.Is)
 				accepted++
 				putBack(b, w, original)
 			}
@@ -198,45 +199,6 @@ func TestOddEditsOfAWebhook(t *testing.T) {
 		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
 		g.Expect(meta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue())
 	}).Should(Succeed())
-}
-
-// webhookFields are the fields below the spec of a Webhook, as its CRD has them.
-func webhookFields(t *testing.T) []string {
-	t.Helper()
-	data, err := os.ReadFile("../config/crd/bases/horizoncd.io_webhooks.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
-		t.Fatal(err)
-	}
-	return slices.Sorted(maps.Keys(crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties))
-}
-
-// oddValues are nothing, too little, too much, what is of another type, and the
-// double of a value.
-func oddValues(value any) []any {
-	odd := []any{
-		nil, "", "x", " ", "\x00", strings.Repeat("x", 1<<20), int64(0), int64(-1), int64(1) << 53, 1.5, true, false,
-		[]any{}, []any{nil}, []any{"*", "*"}, map[string]any{}, map[string]any{"": ""},
-	}
-	switch value := value.(type) {
-	case string:
-		odd = append(odd, value+value)
-	case int64:
-		odd = append(odd, 2*value)
-	case []any:
-		odd = append(odd, slices.Concat(value, value))
-	case map[string]any:
-		for key := range value {
-			odd = append(odd, map[string]any{key: nil})
-			for _, inner := range oddValues(value[key]) {
-				odd = append(odd, map[string]any{key: inner})
-			}
-		}
-	}
-	return odd
 }
 
 // tryEdit tells whether the API server takes a value.
