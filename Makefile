@@ -131,7 +131,8 @@ chaos: build control-plane ## Kill, pause and cut off what runs, and count what 
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/chaos $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(ARGS)
 
 .PHONY: hostile
-hostile: build control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
+hostile: control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
+	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd
 	@go build -o $(BIN)/build/hostile ./test/hostile
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
 

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
 	"github.com/horizoncd/webhook-operator/test/receiver"
@@ -18,10 +16,6 @@ const (
 	// rounds is how many events come to each receiver: what one leaves on a
 	// connection must not be taken for an answer to the next.
 	rounds = 2
-	// heapMost is how much the operator's heap may grow while all of them misbehave
-	// at once, and goroutinesMost how many more may be left.
-	heapMost       = 64 << 20
-	goroutinesMost = 50
 	// brief is a timeout that is meant to be reached, by all of them at once.
 	brief = 3 * time.Second
 	// slack is how much later than its timeout an attempt may end.
@@ -170,49 +164,4 @@ func (m *misbehaviour) errorWithResponse() string {
 		return m.Want.Errors[0]
 	}
 	return ""
-}
-
-// watchMemory returns a function that tells what the operator's memory has done
-// since.
-func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]string, error), error) {
-	before, err := t.gauge(ctx, "go_memstats_heap_inuse_bytes")
-	if err != nil {
-		return nil, err
-	}
-	goroutines, err := t.gauge(ctx, "go_goroutines")
-	if err != nil {
-		return nil, err
-	}
-	watching, cancel := context.WithCancel(ctx)
-	peak := make(chan float64, 1)
-	go func() {
-		most := before
-		_ = wait.PollUntilContextCancel(watching, interval, true, func(context.Context) (bool, error) {
-			now, err := t.gauge(watching, "go_memstats_heap_inuse_bytes")
-			most = max(most, now)
-			return false, err
-		})
-		peak <- most
-	}()
-	return func(ctx context.Context) ([]string, error) {
-		cancel()
-		most := <-peak
-		var problems []string
-		if most > before+heapMost {
-			problems = append(problems, fmt.Sprintf("the heap grew from %.0f to %.0f MiB", before/(1<<20), most/(1<<20)))
-		}
-		waiting, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		var left float64
-		err := wait.PollUntilContextCancel(waiting, interval, true, func(context.Context) (bool, error) {
-			var err error
-			left, err = t.gauge(waiting, "go_goroutines")
-			return left <= goroutines+goroutinesMost, err
-		})
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("%.0f goroutines are left of %.0f: %v", left, goroutines, err))
-		}
-		t.say("answers: the operator's heap grew from %.0f to %.0f MiB at most, goroutines from %.0f to %.0f", before/(1<<20), most/(1<<20), goroutines, left)
-		return problems, nil
-	}, nil
 }

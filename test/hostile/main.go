@@ -1,8 +1,10 @@
 // Hostile plays to a running operator what strangers and careless tenants do to
-// it: receivers that answer with anything but HTTP, URLs and Secrets that cannot be
-// used, annotations without end, and addresses that nobody may reach through it.
-// There are a real API server, the operator as a process of its own with the
-// permissions that it is installed with, and receivers on loopback.
+// it: receivers that answer with anything but HTTP or say again what is secret, URLs,
+// fields and Secrets that cannot be used, forged records, floods, annotations without
+// end, and addresses and names that nobody may reach through it. There are a real API
+// server, the operator as a process of its own with the permissions that it is
+// installed with, receivers on loopback, and a nameserver of this program's own: the
+// operator is built with testdata/overlay.json, and asks that one.
 //
 // It prints a line for each input that was not stood and one for each group, and
 // ends with "N passed, N failed".
@@ -40,7 +42,7 @@ func parseOptions() (options, error) {
 	var o options
 	var only, args string
 	flags := flag.NewFlagSet("hostile", flag.ExitOnError)
-	flags.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flags.StringVar(&o.binary, "operator", "bin/build/hostile-operator", "the operator's program, built with testdata/overlay.json")
 	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
 	flags.StringVar(&o.logs, "out", "bin", "the directory for the operator's log, "+logName)
 	flags.StringVar(&only, "only", "", "groups to play, separated by commas, such as answers,urls; default all")

@@ -7,17 +7,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/nameserver"
 	"github.com/horizoncd/webhook-operator/test/operator"
 	"github.com/horizoncd/webhook-operator/test/program"
 )
@@ -34,7 +36,10 @@ const (
 // group is a kind of inputs.
 type group struct {
 	name string
-	play func(context.Context, *trial) error
+	// begin, where it is not nil, begins what takes its time before the first group
+	// is played.
+	begin func(context.Context, *trial) error
+	play  func(context.Context, *trial) error
 	// ownLine says that it prints a summary of its own.
 	ownLine bool
 }
@@ -44,6 +49,11 @@ var groups = []group{
 	{name: "urls", play: playURLs},
 	{name: "secrets", play: playSecrets},
 	{name: "annotations", play: playAnnotations},
+	{name: "echo", play: playEcho},
+	{name: "forged", play: playForged},
+	{name: "fields", play: playFields},
+	{name: "floods", play: playFloods},
+	{name: "rotation", begin: beginRotation, play: playRotation},
 	{name: "addresses", play: playAddresses, ownLine: true},
 }
 
@@ -52,8 +62,10 @@ type trial struct {
 	options
 	out     io.Writer
 	began   time.Time
+	admin   *rest.Config
 	client  client.Client
 	op      *operator.Operator
+	rotated *rotation
 	group   string
 	tried   int // inputs of the group
 	failed  int
@@ -74,7 +86,12 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	t.client = install.Client
+	t.admin, t.client = cp.Config(), install.Client
+	names, err := nameserver.Start(domains())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, names.Close()) }()
 	if err := os.MkdirAll(o.logs, 0o755); err != nil {
 		return err
 	}
@@ -82,22 +99,41 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	t.op, err = operator.Start(ctx, operator.Options{Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args, EgressAllow: allowed})
+	t.op, err = operator.Start(ctx, operator.Options{
+		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args, EgressAllow: allowed,
+		Env: []string{"HOSTILE_NAMESERVER=" + names.Addr()},
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.op.Kill()) }()
-	inputs, stood := 0, 0
-	for _, g := range groups {
-		if !o.wants(g) {
+	if err := t.play(ctx, slices.DeleteFunc(slices.Clone(groups), func(g group) bool { return !o.wants(g) })); err != nil {
+		return fmt.Errorf("%w; the operator's log is %s", err, log)
+	}
+	if t.failing > 0 {
+		return program.ErrFailed
+	}
+	return nil
+}
+
+// play plays groups and sums up.
+func (t *trial) play(ctx context.Context, wanted []group) error {
+	for _, g := range wanted {
+		if t.group = g.name; g.begin == nil {
 			continue
 		}
+		if err := g.begin(ctx, t); err != nil {
+			return fmt.Errorf("beginning %s: %w", g.name, err)
+		}
+	}
+	inputs, stood := 0, 0
+	for _, g := range wanted {
 		t.group, t.tried, t.failed = g.name, 0, 0
 		if err := g.play(ctx, t); err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 		if state := t.op.State(); state != "" {
-			return fmt.Errorf("%s: the operator has ended: %s; its log is %s", g.name, state, log)
+			return fmt.Errorf("%s: the operator has ended: %s", g.name, state)
 		}
 		t.passed, t.failing = t.passed+t.tried-t.failed, t.failing+t.failed
 		if !g.ownLine {
@@ -105,10 +141,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 			inputs, stood = inputs+t.tried, stood+t.tried-t.failed
 		}
 	}
-	fmt.Fprintf(out, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
-	if t.failing > 0 {
-		return program.ErrFailed
-	}
+	fmt.Fprintf(t.out, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
 	return nil
 }
 
@@ -129,9 +162,9 @@ func (t *trial) judge(name string, problems []string) {
 	}
 }
 
-// namespace makes the namespace of a group.
-func (t *trial) namespace(ctx context.Context) (string, error) {
-	name := "hostile-" + t.group
+// namespace makes the namespace of a group, or of a part of it.
+func (t *trial) namespace(ctx context.Context, part ...string) (string, error) {
+	name := strings.Join(append([]string{"hostile", t.group}, part...), "-")
 	return name, t.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
@@ -181,17 +214,4 @@ func (t *trial) settled(ctx context.Context, namespace, event string, n int) (ma
 		return nil, err
 	}
 	return found, nil // which of them are missing is for the caller to tell
-}
-
-// gauge is one of the operator's metrics.
-func (t *trial) gauge(ctx context.Context, name string) (float64, error) {
-	text, err := t.op.Metrics(ctx)
-	if err != nil {
-		return 0, err
-	}
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
-	if found == nil {
-		return 0, fmt.Errorf("the operator has no metric %s", name)
-	}
-	return strconv.ParseFloat(found[1], 64)
 }
