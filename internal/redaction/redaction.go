@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,11 @@ const (
 type Redactor struct {
 	forms   []form
 	longest int
+	// begins are the forms by their first bytes, and maybe tells quickly of most
+	// bytes that no form begins with them: a bit for each hash, 64 of them or more
+	// for each form.
+	begins map[uint32][]form
+	maybe  []uint64
 }
 
 // form is a text that gives a secret away.
@@ -50,7 +56,7 @@ var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 // ignored. Of a Standard Webhooks secret (whsec_…), the part after the prefix
 // and the key that it stands for are secrets too.
 func New(secrets ...string) *Redactor {
-	r := &Redactor{}
+	r := &Redactor{begins: map[uint32][]form{}}
 	for _, secret := range secrets {
 		r.add(secret)
 		if encoded, ok := strings.CutPrefix(secret, "whsec_"); ok {
@@ -59,6 +65,11 @@ func New(secrets ...string) *Redactor {
 				r.add(string(key))
 			}
 		}
+	}
+	r.maybe = make([]uint64, 1<<bits.Len(uint(len(r.forms))))
+	for first := range r.begins {
+		word, mask := r.bit(first)
+		r.maybe[word] |= mask
 	}
 	return r
 }
@@ -91,10 +102,27 @@ func (r *Redactor) add(secret string) {
 		forms = append(forms, f)
 	}
 	for _, f := range forms {
-		if !slices.Contains(r.forms, f) {
-			r.forms = append(r.forms, f)
+		first := firstBytes(f.text)
+		if slices.Contains(r.begins[first], f) {
+			continue
 		}
+		r.forms = append(r.forms, f)
+		r.begins[first] = append(r.begins[first], f)
 	}
+}
+
+// firstLength is how many bytes the forms are known by: all have at least
+// MinLength.
+const firstLength = 4
+
+func firstBytes(s string) uint32 {
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+}
+
+// bit returns where maybe tells of some first bytes.
+func (r *Redactor) bit(first uint32) (word int, mask uint64) {
+	hash := first * 0x9e3779b1 // Knuth's multiplicative hash, whose high bits are the best
+	return int(hash>>10) & (len(r.maybe) - 1), 1 << (hash >> 26)
 }
 
 // Format hides the secrets whatever the verb.
@@ -131,32 +159,33 @@ func (r *Redactor) Redact(s string) string {
 // span is a part of a text, in bytes.
 type span struct{ start, end int }
 
-// find returns where a text gives a secret away, in no particular order. A secret
-// and an answer of one letter each meet at every byte: what overlaps is joined at
-// once, so that there are no more spans than a form has room for.
+// find returns where a text gives a secret away, in no particular order. It looks
+// for all forms in one pass: of a secret URL with many parts there are hundreds. A
+// secret and an answer of one letter each meet at every byte: what overlaps is joined
+// at once, so that there are no more spans than there is room for.
 func (r *Redactor) find(s string) []span {
 	var found []span
+	for i := range len(s) - firstLength + 1 {
+		first := firstBytes(s[i:])
+		if word, mask := r.bit(first); r.maybe[word]&mask == 0 {
+			continue
+		}
+		for _, f := range r.begins[first] {
+			if !strings.HasPrefix(s[i:], f.text) {
+				continue
+			}
+			next := f.widen(s, i, i+len(f.text))
+			if last := len(found) - 1; last >= 0 && next.start <= found[last].end {
+				found[last] = span{min(found[last].start, next.start), max(found[last].end, next.end)}
+			} else {
+				found = append(found, next)
+			}
+		}
+	}
 	for _, f := range r.forms {
-		first := len(found)
-		add := func(next span) {
-			if last := len(found) - 1; last >= first && next.start <= found[last].end {
-				found[last].end = max(found[last].end, next.end)
-				return
-			}
-			found = append(found, next)
-		}
-		// One byte on after each find: occurrences may overlap.
-		for from := 0; ; from++ {
-			i := strings.Index(s[from:], f.text)
-			if i < 0 {
-				break
-			}
-			from += i
-			add(f.widen(s, from, from+len(f.text)))
-		}
-		for n := len(f.text) - 1; n >= max(MinLength, (len(f.text)+1)/2); n-- {
+		for n := min(len(f.text)-1, len(s)); n >= max(MinLength, (len(f.text)+1)/2); n-- {
 			if strings.HasSuffix(s, f.text[:n]) {
-				add(f.widen(s, len(s)-n, len(s)))
+				found = append(found, f.widen(s, len(s)-n, len(s)))
 				break
 			}
 		}

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"maps"
+	"math/rand/v2"
 	"net/url"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,6 +201,123 @@ func FuzzRedact(f *testing.F) {
 		if text := before + after; !strings.Contains(r.Redact(text), Placeholder) && r.Redact(text) != text {
 			t.Errorf("%q changed to %q", text, r.Redact(text))
 		}
+	})
+}
+
+// What is known to be secret besides takes nothing from a find at the same place.
+func TestRedactTwoAtOnePlace(t *testing.T) {
+	const secret = "s3cr3t/token"
+	for before := range 3 {
+		text := "(" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\xff", before)+secret+"\xff")) + ")"
+		for _, f := range New(secret).forms {
+			if diff := cmp.Diff(New(secret).Redact(text), New(f.text, secret).Redact(text)); diff != "" {
+				t.Errorf("with %q too (-want +got):\n%s", f.text, diff)
+			}
+		}
+	}
+}
+
+// formByForm is find, one form after the other.
+func formByForm(r *Redactor, s string) []span {
+	var found []span
+	for _, f := range r.forms {
+		for from := 0; ; from++ {
+			i := strings.Index(s[from:], f.text)
+			if i < 0 {
+				break
+			}
+			from += i
+			found = append(found, f.widen(s, from, from+len(f.text)))
+		}
+		for n := len(f.text) - 1; n >= max(MinLength, (len(f.text)+1)/2); n-- {
+			if strings.HasSuffix(s, f.text[:n]) {
+				found = append(found, f.widen(s, len(s)-n, len(s)))
+				break
+			}
+		}
+	}
+	return found
+}
+
+// Many secrets, with parts in common, are found as if each were looked for alone.
+func FuzzRedactMany(f *testing.F) {
+	f.Add("s3cr3t my s3cr3t! s3cr3ts3cr3t", "(my s3cr3t!) s3cr3", byte(0))
+	f.Add("abcabc bcabca aaaaaa aaaaaaa", "abcabcabcaaaaaaaaa=", byte(5))
+	f.Add("/hooks/T00000000/B00000000/XXXXXXXXXXXX T00000000 B00000000 XXXXXXXXXXXX", "https%3A%2F%2Fx%2Fhooks%2FT00000000%2FB00000000", byte(10))
+	f.Fuzz(func(t *testing.T, secrets, text string, spelling byte) {
+		if len(secrets) > 1000 || len(text) > 10_000 {
+			t.Skip()
+		}
+		names := slices.Sorted(maps.Keys(spellings))
+		spell := spellings[names[int(spelling)%len(names)]]
+		all := strings.Split(secrets, " ")
+		for n := range all { // as those of a URL, some are parts of others
+			all = append(all, strings.Join(all[n:], "/"))
+		}
+		r := New(all...)
+		text += "(" + spell(all[len(all)-1]) + ")" + spell(all[0])
+		if got, want := replace(text, r.find(text)), replace(text, formByForm(r, text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+		for left := range strings.SplitSeq(r.Redact(text), Placeholder) {
+			for _, secret := range all {
+				if len(secret) >= MinLength && strings.Contains(left, secret) {
+					t.Errorf("%q left in %q", secret, left)
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkRedactMany is about as many secrets as an address in a Secret has at most,
+// in bodies as long as are read.
+func BenchmarkRedactMany(b *testing.B) {
+	random := rand.NewChaCha8([32]byte{1})
+	letters := func(n int) string {
+		raw := make([]byte, n)
+		_, _ = random.Read(raw)
+		return base64.StdEncoding.EncodeToString(raw)[:n]
+	}
+	var secrets []string
+	for n := range 40 {
+		raw := make([]byte, 8+n)
+		_, _ = random.Read(raw)
+		secrets = append(secrets, string(raw)) // which has more forms than letters have
+	}
+	r := New(secrets...)
+	const length = 64 << 10
+	for name, text := range map[string]string{
+		"base64":    letters(length),
+		"hex":       hex.EncodeToString([]byte(letters(length / 2))),
+		"JSON":      strings.Repeat(`{"path":"a\/b\u0041","link":"https:\/\/x?a=%41&amp;b"},`, length/56),
+		"words":     strings.Repeat("lorem ipsum, ", length/13),
+		"repeated":  strings.Repeat("a", length),
+		"its forms": strings.Repeat(r.forms[7].text[:6]+" ", length/7),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.Run("redact", func(b *testing.B) {
+				for b.Loop() {
+					r.Redact(text)
+				}
+			})
+			b.Run("find", func(b *testing.B) {
+				for b.Loop() {
+					r.find(text)
+				}
+			})
+			b.Run("find form by form", func(b *testing.B) {
+				for b.Loop() {
+					formByForm(r, text)
+				}
+			})
+		})
+	}
+	b.Run("New", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			New(secrets...)
+		}
+		b.ReportMetric(float64(len(r.forms)), "forms")
 	})
 }
 
