@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -20,37 +17,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
-	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/test/schema"
 )
-
-// schema reads the bounds of the CRD as it is installed.
-func schema(t testing.TB) *apiextensionsv1.JSONSchemaProps {
-	t.Helper()
-	data, err := os.ReadFile("../../config/crd/bases/horizoncd.io_webhookdeliveries.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(data, crd); err != nil {
-		t.Fatal(err)
-	}
-	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
-}
-
-var patterns sync.Map
-
-func pattern(text string) *regexp.Regexp {
-	if compiled, ok := patterns.Load(text); ok {
-		return compiled.(*regexp.Regexp)
-	}
-	compiled := regexp.MustCompile(text)
-	patterns.Store(text, compiled)
-	return compiled
-}
 
 // complaints are what is wrong with a value by a schema: the keywords that this
 // CRD uses. CEL rules are for the tests against the API server.
@@ -69,7 +41,7 @@ func complaints(path string, s *apiextensionsv1.JSONSchemaProps, value any) []st
 		if s.MinLength != nil && length < *s.MinLength || s.MaxLength != nil && length > *s.MaxLength {
 			complain("has %d characters", length)
 		}
-		if s.Pattern != "" && !pattern(s.Pattern).MatchString(value) {
+		if s.Pattern != "" && !schema.Pattern(s.Pattern).MatchString(value) {
 			complain("%.40q does not match %s", value, s.Pattern)
 		}
 		if s.Format == "date-time" {
@@ -157,7 +129,7 @@ func validate(t testing.TB, s *apiextensionsv1.JSONSchemaProps, d *v1alpha1.Webh
 
 // A validator that finds nothing would prove nothing.
 func TestValidatorFinds(t *testing.T) {
-	s := schema(t)
+	s := schema.Of(t, "webhookdeliveries")
 	for name, tc := range map[string]struct {
 		change func(d *v1alpha1.WebhookDelivery)
 		want   string
@@ -235,7 +207,7 @@ func FuzzOperations(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	s := schema(f)
+	s := schema.Of(f, "webhookdeliveries")
 	f.Fuzz(func(t *testing.T, operations []byte) { runOperations(t, s, operations) })
 }
 
@@ -245,7 +217,7 @@ func FuzzResend(f *testing.F) {
 	for _, seed := range []string{"", "1", "first\nsecond", "\x00\xff", strings.Repeat("\U0001f3b5", 300)} {
 		f.Add(seed, "before")
 	}
-	s := schema(f)
+	s := schema.Of(f, "webhookdeliveries")
 	f.Fuzz(func(t *testing.T, value, before string) {
 		if !utf8.ValidString(value) || !utf8.ValidString(before) {
 			t.Skip() // the API server takes none such
@@ -273,7 +245,7 @@ func FuzzResend(f *testing.F) {
 
 // The same for sequences of chance, since fuzzing is not part of every run.
 func TestOperations(t *testing.T) {
-	s := schema(t)
+	s := schema.Of(t, "webhookdeliveries")
 	chance := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
 		operations := make([]byte, 3*12)
