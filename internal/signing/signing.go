@@ -16,6 +16,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/horizoncd/webhook-operator/internal/redaction"
 )
 
 // Headers of a request.
@@ -38,8 +40,6 @@ const (
 
 	// keyPrefix marks a secret that is a base64 key (Standard Webhooks).
 	keyPrefix = "whsec_"
-
-	redacted = "[redacted]"
 )
 
 // Headers returns what every request carries besides User-Agent, which is the
@@ -147,19 +147,19 @@ func (s Secret) Reveal() string {
 }
 
 // String hides the secret.
-func (s Secret) String() string { return redacted }
+func (s Secret) String() string { return redaction.Placeholder }
 
 // GoString hides the secret.
-func (s Secret) GoString() string { return redacted }
+func (s Secret) GoString() string { return redaction.Placeholder }
 
 // Format hides the secret whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redaction.Placeholder) }
 
 // LogValue hides the secret.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redaction.Placeholder) }
 
 // MarshalJSON hides the secret.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redaction.Placeholder + `"`), nil }
 
 // MarshalText hides the secret.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redaction.Placeholder), nil }
