@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,10 +46,10 @@ func (r *deliveryReconciler) credentialsOf(
 		return credentials.Credentials{}, nil, nil
 	}
 	with, err := r.credentials.Get(ctx, w)
-	if mistake := credentials.AsError(err); mistake != nil {
+	if mistake, ok := errors.AsType[*credentials.Error](err); ok {
 		r.unready.Store(w.UID, struct{}{})
 		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
-		return with, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil //nolint:nilerr // a mistake is a reason to wait
+		return with, &reason{v1alpha1.ReasonNotReady, mistake.Message}, nil
 	}
 	return with, nil, err
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -80,7 +81,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		r.credentials.Forget(w) // whoever edits it wants to see what comes of it
 	}
 	with, err := r.credentials.Get(ctx, w)
-	problem := credentials.AsError(err)
+	problem, _ := errors.AsType[*credentials.Error](err)
 	if err != nil && problem == nil {
 		return reconcile.Result{}, err
 	}

@@ -40,13 +40,6 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// AsError returns the mistake in err, or nil if err is none, such as an API
-// server that does not answer.
-func AsError(err error) *Error {
-	mistake, _ := errors.AsType[*Error](err)
-	return mistake
-}
-
 // Credentials are what is sent to a receiver and how, as far as a Webhook leaves it
 // to other objects.
 type Credentials struct {
@@ -196,10 +189,10 @@ func (r *Reader) keep(refs references, is *reading, now time.Time) {
 	}
 	delete(r.reading, refs)
 	ttl := TTL
-	switch {
-	case is.err != nil && AsError(is.err) == nil:
-		return
-	case is.err != nil:
+	if is.err != nil {
+		if _, ok := errors.AsType[*Error](is.err); !ok {
+			return // such as an API server that does not answer
+		}
 		ttl = mistakeTTL
 	}
 	if r.kept == nil {

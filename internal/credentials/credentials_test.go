@@ -180,7 +180,7 @@ func TestGet(t *testing.T) {
 			for _, read := range []string{"read", "kept"} {
 				with, err := r.Get(t.Context(), webhook("receiver"))
 				got := outcome{Secret: reveal(with.Secret), Note: with.Note}
-				if mistake := AsError(err); mistake != nil {
+				if mistake, ok := errors.AsType[*Error](err); ok {
 					got.Reason, got.Message = mistake.Reason, mistake.Message
 				} else if err != nil {
 					t.Fatalf("%s: %v is no mistake of a person", read, err)
@@ -188,7 +188,7 @@ func TestGet(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", read, diff)
 				}
-				if said := fmt.Sprintf("%v %+v %#v %v", err, err, AsError(err), with); strings.Contains(said, token) {
+				if said := fmt.Sprintf("%v %+v %#v %v", err, err, err, with); strings.Contains(said, token) {
 					t.Errorf("%s: the value is told: %s", read, said)
 				}
 			}
@@ -218,7 +218,8 @@ func TestWithoutSecretNothingIsRead(t *testing.T) {
 func TestNamespaceOfTheWebhook(t *testing.T) {
 	r, api, _ := newReader()
 	api.put("video", "receiver", value("theirs"))
-	if _, err := r.Get(t.Context(), webhook("receiver")); AsError(err) == nil {
+	_, err := r.Get(t.Context(), webhook("receiver"))
+	if _, ok := errors.AsType[*Error](err); !ok {
 		t.Errorf("no mistake: %v", err)
 	}
 	theirs := webhook("receiver")
@@ -268,7 +269,7 @@ func TestKeptForAWhile(t *testing.T) {
 			}
 			get := func() string {
 				with, err := r.Get(t.Context(), webhook("receiver"))
-				if mistake := AsError(err); mistake != nil {
+				if mistake, ok := errors.AsType[*Error](err); ok {
 					return mistake.Reason
 				}
 				return reveal(with.Secret)
@@ -395,7 +396,8 @@ func TestErrorsAreNotKept(t *testing.T) {
 			r, api, _ := newReader()
 			api.put("music", "receiver", value("token"))
 			api.err = err
-			if _, got := r.Get(t.Context(), webhook("receiver")); !errors.Is(got, err) || AsError(got) != nil {
+			_, got := r.Get(t.Context(), webhook("receiver"))
+			if _, mistake := errors.AsType[*Error](got); mistake || !errors.Is(got, err) {
 				t.Errorf("error %v", got)
 			}
 			api.err = nil
@@ -426,26 +428,6 @@ func TestWhatIsKeptExpires(t *testing.T) {
 	}
 	if len(r.kept) != 1 {
 		t.Errorf("%d are kept", len(r.kept))
-	}
-}
-
-func TestAsError(t *testing.T) {
-	mistake := &Error{Reason: v1alpha1.ReasonSecretInvalid, Message: "message"}
-	for name, tc := range map[string]struct {
-		err  error
-		want *Error
-	}{
-		"none":     {},
-		"itself":   {err: mistake, want: mistake},
-		"wrapped":  {err: fmt.Errorf("sending: %w", mistake), want: mistake},
-		"another":  {err: errors.New("message")},
-		"a joined": {err: errors.Join(errors.New("message"), mistake), want: mistake},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := AsError(tc.err); got != tc.want {
-				t.Errorf("%v, want %v", got, tc.want)
-			}
-		})
 	}
 }
 

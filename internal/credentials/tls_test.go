@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -107,7 +108,7 @@ func TestURLFromASecret(t *testing.T) {
 			}
 			with, err := r.Get(t.Context(), w)
 			got := outcome{URL: with.Target.Reveal(), Shown: with.Target.String(), Note: with.Note}
-			if mistake := AsError(err); mistake != nil {
+			if mistake, ok := errors.AsType[*Error](err); ok {
 				got.Reason, got.Message = mistake.Reason, mistake.Message
 			} else if err != nil {
 				t.Fatal(err)
@@ -116,7 +117,7 @@ func TestURLFromASecret(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			for _, secret := range []string{"t0k3n", "s3cr3t"} {
-				if said := fmt.Sprintf("%v %+v %#v %v", err, err, AsError(err), with); strings.Contains(said, secret) {
+				if said := fmt.Sprintf("%v %+v %#v %v", err, err, err, with); strings.Contains(said, secret) {
 					t.Errorf("the value is told: %s", said)
 				}
 			}
@@ -211,7 +212,7 @@ func TestTLS(t *testing.T) {
 			}
 			with, err := r.Get(t.Context(), withTLS(tc.settings))
 			got := outcome{Authorities: with.Authorities != nil, Certificate: with.Certificate != nil}
-			if mistake := AsError(err); mistake != nil {
+			if mistake, ok := errors.AsType[*Error](err); ok {
 				got.Reason, got.Message = mistake.Reason, mistake.Message
 			} else if err != nil {
 				t.Fatal(err)
@@ -280,7 +281,8 @@ func TestTLSIsReloaded(t *testing.T) {
 		t.Errorf("%s after it was forgotten", forgotten.Target.Reveal())
 	}
 	clock.Step(TTL)
-	if _, err := r.Get(t.Context(), w); AsError(err) == nil || AsError(err).Reason != v1alpha1.ReasonClientCertificateInvalid {
+	_, err = r.Get(t.Context(), w)
+	if mistake, ok := errors.AsType[*Error](err); !ok || mistake.Reason != v1alpha1.ReasonClientCertificateInvalid {
 		t.Errorf("a certificate that has expired meanwhile: %v", err)
 	}
 }
@@ -305,7 +307,7 @@ func TestRequireSSLVerify(t *testing.T) {
 			w.Spec.SSLVerifyEnabled = tc.verify
 			_, err := r.Get(t.Context(), w)
 			got := ""
-			if mistake := AsError(err); mistake != nil {
+			if mistake, ok := errors.AsType[*Error](err); ok {
 				got = mistake.Reason + ": " + mistake.Message
 			} else if err != nil {
 				t.Fatal(err)
