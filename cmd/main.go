@@ -84,9 +84,9 @@ func parseFlags() flags {
 	var f flags
 	flag.StringVar(&f.systemNamespace, "system-namespace", systemNamespace(),
 		"Namespace whose Webhooks follow the events of every namespace. Defaults to $POD_NAMESPACE.")
-	flag.Func("namespaces", "Namespaces to watch, separated by commas, where the operator may not watch all of them.",
+	flag.Func("namespaces", "Namespaces to watch: their `names`, with commas between them, where the operator may not watch all of them. May be given several times.",
 		func(list string) (err error) {
-			f.namespaces, err = splitNamespaces(list)
+			f.namespaces, err = addNamespaces(f.namespaces, list)
 			return err
 		})
 	flag.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
@@ -181,14 +181,14 @@ func run(ctx context.Context) error {
 	return mgr.Start(ctx)
 }
 
-// splitNamespaces returns the namespaces of a list.
-func splitNamespaces(list string) ([]string, error) {
-	namespaces := strings.Split(list, ",")
-	for i, namespace := range namespaces {
-		namespaces[i] = strings.TrimSpace(namespace)
-		if problems := validation.IsDNS1123Label(namespaces[i]); len(problems) > 0 {
-			return nil, fmt.Errorf("%q is no name of a namespace: %s", namespaces[i], problems[0])
+// addNamespaces returns some namespaces and those of a list.
+func addNamespaces(namespaces []string, list string) ([]string, error) {
+	for namespace := range strings.SplitSeq(list, ",") {
+		namespace = strings.TrimSpace(namespace)
+		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+			return nil, fmt.Errorf("%q is no name of a namespace: %s", namespace, problems[0])
 		}
+		namespaces = append(namespaces, namespace)
 	}
 	slices.Sort(namespaces)
 	return slices.Compact(namespaces), nil
