@@ -270,6 +270,56 @@ func TestAnnotationIsSetAgainAndAgain(t *testing.T) {
 	}
 }
 
+// noting has an administrator, who passes the policy, change something by another tool
+// each time, and take the annotation away.
+func noting(t *testing.T, name string, tool int) *unstructured.Unstructured {
+	t.Helper()
+	format := `{"metadata":{"annotations":{%q:null},"labels":{"example.com/tool-%d":""}}}`
+	if tool%2 == 0 {
+		format = `{"metadata":{"annotations":{%q:null,"example.com/tool-%d":""}}}`
+	}
+	patch := fmt.Appendf(nil, format, v1alpha1.AnnotationResend, tool)
+	after, err := horizon(t, cluster.Config(), "webhookdeliveries").Patch(t.Context(), name, types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: fmt.Sprintf("admin-%d", tool)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return after
+}
+
+// However many tools have changed a record. Of more than ten, the server joins what it
+// has noted of the oldest, and seems to write that on behalf of who comes next.
+func TestRecordsOfManyToolsCanBeResent(t *testing.T) {
+	user := writer(t)
+	d := recorded(t, "tools")
+	joined := 0
+	for n := range 15 {
+		before := noting(t, d.GetName(), n)
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"%d"}}}`, v1alpha1.AnnotationResend, n)
+		after, err := horizon(t, as(t, user), "webhookdeliveries").Patch(t.Context(), d.GetName(), types.MergePatchType, patch,
+			metav1.PatchOptions{FieldManager: "kubectl-annotate"})
+		if err != nil {
+			t.Fatalf("after %d tools: %v", n+1, err)
+		}
+		if !cmp.Equal(ancient(before), ancient(after)) {
+			joined++
+		}
+	}
+	if joined == 0 {
+		t.Error("no resend has made the server join anything")
+	}
+}
+
+// ancient is what the server has joined.
+func ancient(d *unstructured.Unstructured) string {
+	for _, entry := range d.GetManagedFields() {
+		if entry.Manager == "ancient-changes" {
+			return entry.FieldsV1.GetRawString()
+		}
+	}
+	return ""
+}
+
 // To compare the largest record with itself costs less than policies may cost.
 func TestLargestDeliveryCanBeResent(t *testing.T) {
 	user := writer(t)
@@ -322,7 +372,7 @@ func TestManagedFieldsAreNoPlaceToWrite(t *testing.T) {
 		return map[string]any{"f:metadata": map[string]any{field: of}}
 	}
 	var many []metav1.ManagedFieldsEntry
-	for n := range 10 {
+	for n := range 20 {
 		many = append(many, entry(n, metadata("f:annotations", resend)))
 	}
 	for name, tc := range map[string]struct {
@@ -330,7 +380,7 @@ func TestManagedFieldsAreNoPlaceToWrite(t *testing.T) {
 		want    bool
 	}{
 		"of the annotation":    {many[:1], true},
-		"by nine":              {many[:9], true},
+		"by nineteen":          {many[:19], true},
 		"by too many":          {many, false},
 		"of other annotations": {[]metav1.ManagedFieldsEntry{entry(0, metadata("f:annotations", junk))}, false},
 		"of labels":            {[]metav1.ManagedFieldsEntry{entry(0, metadata("f:labels", junk))}, false},
@@ -346,6 +396,77 @@ func TestManagedFieldsAreNoPlaceToWrite(t *testing.T) {
 			if refused := err != nil && strings.Contains(err.Error(), unchanged+"managedFields"); refused == tc.want || (err == nil) != tc.want {
 				t.Errorf("%s, by %s: got %v", name, way, err)
 			}
+		}
+	}
+}
+
+// The name under which the server joins what it has noted is no way round: it may
+// hold what was noted before, once there are so many that they are joined, and once.
+func TestAncientChangesAreNoPlaceToWrite(t *testing.T) {
+	user := writer(t)
+	d := recorded(t, "ancient")
+	genuine := d.GetManagedFields()[0]
+	joined := func(change func(fields map[string]any)) metav1.ManagedFieldsEntry {
+		fields := map[string]any{}
+		if err := json.Unmarshal(genuine.FieldsV1.GetRawBytes(), &fields); err != nil {
+			t.Fatal(err)
+		}
+		change(fields)
+		data, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return metav1.ManagedFieldsEntry{
+			Manager: "ancient-changes", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v1alpha1.GroupVersion.String(),
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(data)),
+		}
+	}
+	within := func(field string) func(fields map[string]any) {
+		return func(fields map[string]any) {
+			metadata := fields["f:metadata"].(map[string]any)
+			of := metadata[field].(map[string]any)
+			of["f:"+v1alpha1.AnnotationResend], of["f:example.com/junk"] = map[string]any{}, map[string]any{}
+		}
+	}
+	forge := func(entries ...metav1.ManagedFieldsEntry) error {
+		forged := d.DeepCopy() // without the others: the server would join what is too much
+		forged.SetManagedFields(append([]metav1.ManagedFieldsEntry{genuine}, entries...))
+		return ways["update"](t, user, d, forged, metav1.DryRunAll)
+	}
+	like := func(e metav1.ManagedFieldsEntry, change func(e *metav1.ManagedFieldsEntry)) metav1.ManagedFieldsEntry {
+		change(&e)
+		return e
+	}
+	noted := joined(func(map[string]any) {})
+	cases := map[string]struct {
+		entries []metav1.ManagedFieldsEntry
+		want    bool // where there are so many managers
+	}{
+		"what was noted":     {[]metav1.ManagedFieldsEntry{noted}, true},
+		"the annotation":     {[]metav1.ManagedFieldsEntry{joined(func(fields map[string]any) { delete(fields, "f:status") })}, true},
+		"another annotation": {[]metav1.ManagedFieldsEntry{joined(within("f:annotations"))}, false},
+		"a label":            {[]metav1.ManagedFieldsEntry{joined(within("f:labels"))}, false},
+		"of metadata": {[]metav1.ManagedFieldsEntry{joined(func(fields map[string]any) {
+			fields["f:metadata"].(map[string]any)["f:generateName"] = map[string]any{}
+		})}, false},
+		"another field":        {[]metav1.ManagedFieldsEntry{joined(func(fields map[string]any) { fields["f:junk"] = map[string]any{} })}, false},
+		"more of the status":   {[]metav1.ManagedFieldsEntry{joined(func(fields map[string]any) { fields["f:status"] = map[string]any{"f:junk": map[string]any{}} })}, false},
+		"by apply":             {[]metav1.ManagedFieldsEntry{like(noted, func(e *metav1.ManagedFieldsEntry) { e.Operation = metav1.ManagedFieldsOperationApply })}, false},
+		"under a similar name": {[]metav1.ManagedFieldsEntry{like(noted, func(e *metav1.ManagedFieldsEntry) { e.Manager = "ancient-change" })}, false},
+		"twice":                {[]metav1.ManagedFieldsEntry{noted, like(noted, func(e *metav1.ManagedFieldsEntry) { e.Subresource = "junk" })}, false},
+	}
+	for name, tc := range cases {
+		if err := forge(tc.entries...); err == nil || !strings.Contains(err.Error(), unchanged+"managedFields") {
+			t.Errorf("%s, of one manager: got %v", name, err)
+		}
+	}
+	for n := range 9 {
+		d = noting(t, d.GetName(), n)
+	}
+	for name, tc := range cases {
+		err := forge(tc.entries...)
+		if refused := err != nil && strings.Contains(err.Error(), unchanged+"managedFields"); refused == tc.want || (err == nil) != tc.want {
+			t.Errorf("%s, of ten managers: got %v", name, err)
 		}
 	}
 }
