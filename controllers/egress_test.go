@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 // A denied address is no reason to try again, nor to think ill of the receiver.
@@ -62,6 +64,55 @@ func TestDeniedDeliveryEndsAtOnce(t *testing.T) {
 	b.event("next")
 	b.settled("next", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// That holds while a circuit is open, too: what waits there has failed as soon as it
+// would be a probe, each for itself and without a request, and the circuit stays open
+// until the receiver has answered.
+func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	var denying atomic.Bool
+	b.tune = func(r *deliveryReconciler) {
+		r.endpoints.clock = now
+		sender := sending.New(sending.Options{Control: func(string, string, syscall.RawConn) error {
+			if denying.Load() {
+				return errors.New("this address is denied")
+			}
+			return nil
+		}, MaxIdleConnsPerHost: -1}) // each dials
+		t.Cleanup(sender.Close)
+		r.sender = sender
+	}
+	b.start()
+	b.webhook("w")
+	for i := range circuit.Threshold {
+		b.event(fmt.Sprintf("e%d", i))
+	}
+	b.Eventually(b.engine.endpoints.open).Should(Equal(1), "open circuits")
+	b.Eventually(b.deliveries).Should(HaveLen(circuit.Threshold))
+	tried := b.requests("w")
+
+	denying.Store(true)
+	now.SetTime(now.Now().Add(circuit.MaxWait)) // a probe is due
+	b.event("another")                          // somebody looks at the webhook
+	for i := range circuit.Threshold {
+		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventFailed)
+	}
+	b.settled("another", v1alpha1.EventFailed)
+	for _, d := range b.deliveries() {
+		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
+		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
+	}
+	b.Expect(b.requests("w")).To(Equal(tried))
+	b.Expect(b.engine.endpoints.open()).To(Equal(1), "open circuits")
+
+	denying.Store(false)
+	b.receiver.Script("/w")
+	b.event("last")
+	b.settled("last", v1alpha1.EventSucceeded)
+	b.Expect(b.engine.endpoints.open()).To(BeZero(), "open circuits")
 }
 
 // It tells nothing of the receiver: a circuit neither opens nor closes, and the
