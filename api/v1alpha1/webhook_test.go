@@ -371,6 +371,20 @@ func TestWebhookSecretRefNamespace(t *testing.T) {
 	}
 }
 
+// A name that the server makes of a long prefix is one that it then takes.
+func TestGeneratedNames(t *testing.T) {
+	for _, plural := range []string{webhooks, webhookEvents} {
+		created, err := tryCreate(t, plural, fields{"metadata.name": remove, "metadata.generateName": strings.Repeat("a", 200) + "-"})
+		if err != nil {
+			t.Errorf("%s: %v", plural, err)
+			continue
+		}
+		if name := created.GetName(); len(name) != 63 || !strings.HasPrefix(name, strings.Repeat("a", 58)) {
+			t.Errorf("%s: the name is %s", plural, name)
+		}
+	}
+}
+
 func TestWebhookFields(t *testing.T) {
 	const scope = "scope must be a full path, such as /music/player"
 	inputs{
