@@ -1,6 +1,7 @@
 package sending
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,16 +29,9 @@ func dialContext(o Options) dialFunc {
 	}
 	dialer.Control = guard(o.Control)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		var others failure
-		conn, err := dialer.DialContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: others.done}), network, address)
-		if isDenial(err) {
-			// Of several addresses, the error is that of the first. Where another
-			// was not denied and failed, it may be back later.
-			if other := others.get(); other != nil {
-				err = other
-			}
-		}
-		return conn, err
+		var tried failures
+		conn, err := dialer.DialContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: tried.done}), network, address)
+		return conn, tried.decide(err)
 	}
 }
 
@@ -60,25 +54,41 @@ func (e proxyDialError) Unwrap() error { return e.error }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// failure keeps the first failure to connect that is not a denial. Several
+// failures are the first denial of one dial and its first other failure. Several
 // addresses may be tried at once.
-type failure struct {
-	mu  sync.Mutex
-	err error
+type failures struct {
+	mu            sync.Mutex
+	denied, other error
 }
 
-func (f *failure) done(_, _ string, err error) {
+func (f *failures) done(_, _ string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil && !isDenial(err) {
-		f.err = err
+	switch {
+	case isDenial(err):
+		f.denied = cmp.Or(f.denied, err)
+	case !isWithoutRoute(err):
+		f.other = cmp.Or(f.other, err)
 	}
 }
 
-func (f *failure) get() error {
+// decide returns the error to show of a dial. Of several addresses, its own is that
+// of the first. Where one was not denied and failed, it may be back later. Where one
+// is of a family that this machine does not speak, there was nothing to connect to
+// but what is denied.
+func (f *failures) decide(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.err
+	if isDenial(err) || isWithoutRoute(err) {
+		return cmp.Or(f.other, f.denied, err)
+	}
+	return err
+}
+
+// isWithoutRoute tells the errors of addresses that no packet can be sent to, such
+// as those of IPv6 where there is only IPv4.
+func isWithoutRoute(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EAFNOSUPPORT)
 }
 
 // denial is an error of Options.Control or Options.CheckURL, whose text may be

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,10 +57,10 @@ func newResolver(t *testing.T, answers map[string][]nameserver.Answer) *net.Reso
 }
 
 // guarded returns options under which 127.0.0.1 is all that is allowed beside
-// public addresses.
-func guarded(t *testing.T, resolver *net.Resolver) Options {
+// public addresses, and what is named.
+func guarded(t *testing.T, resolver *net.Resolver, more ...string) Options {
 	t.Helper()
-	allow, err := egress.ParseAllow("127.0.0.1/32")
+	allow, err := egress.ParseAllow(append(more, "127.0.0.1/32")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +186,68 @@ func TestDeniedBesideUnreachableIsTriedAgain(t *testing.T) {
 	}
 	if x := send(t, s, "http://denied.test.:"+six+"/", nil); !x.Denied {
 		t.Errorf("both denied: %v; want it denied", x.Err)
+	}
+}
+
+// Where one family is denied and there is no way to the other, the denial tells what
+// to do, and another try would end in the same way. TCP finds no way to a multicast
+// address on any machine.
+func TestDeniedBesideNoRouteIsDenied(t *testing.T) {
+	resolver := newResolver(t, map[string][]nameserver.Answer{
+		"four.test":        {nameserver.To("127.0.0.2", "ff02::1")},
+		"six.test":         {nameserver.To("224.0.0.1", "::1")},
+		"neither.test":     {nameserver.To("224.0.0.1", "ff02::1")},
+		"and-another.test": {nameserver.To("127.0.0.2", "127.0.0.1", "ff02::1")},
+	})
+	s := newSender(t, guarded(t, resolver, "224.0.0.0/4", "ff00::/8"))
+	const advice = "; to allow it, an administrator starts the operator with --egress-allow="
+	for name, want := range map[string]string{
+		"four.test":        "127.0.0.2 is denied: 127.0.0.0/8 is loopback (RFC 1122)" + advice + "127.0.0.0/8",
+		"six.test":         "::1 is denied: ::1 is loopback (RFC 4291)" + advice + "::1/128",
+		"neither.test":     "network is unreachable",
+		"and-another.test": "connection refused",
+	} {
+		x := send(t, s, "http://"+name+".:1/", nil)
+		if got := errorText(x.Err); got != want || x.Denied != strings.Contains(want, "denied") {
+			t.Errorf("%s: denied %t, %q; want %q", name, x.Denied, got, want)
+		}
+	}
+}
+
+// Whichever of several addresses comes first.
+func TestErrorOfSeveralAddresses(t *testing.T) {
+	denied, down := &denial{errors.New("denied")}, os.NewSyscallError("connect", syscall.ECONNREFUSED)
+	noRoute, noFamily := os.NewSyscallError("connect", syscall.ENETUNREACH), os.NewSyscallError("socket", syscall.EAFNOSUPPORT)
+	for name, tc := range map[string]struct {
+		tried []error
+		want  error
+	}{
+		"denied":                         {tried: []error{denied}, want: denied},
+		"denied, no route":               {tried: []error{denied, noRoute}, want: denied},
+		"denied, no such family":         {tried: []error{denied, noFamily}, want: denied},
+		"denied, down":                   {tried: []error{denied, down}, want: down},
+		"no route, down":                 {tried: []error{noRoute, down}, want: down},
+		"no route":                       {tried: []error{noRoute}, want: noRoute},
+		"all three":                      {tried: []error{denied, noRoute, down}, want: down},
+		"all three, beginning elsewhere": {tried: []error{down, denied, noRoute}, want: down},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// The error of the dial is that of the first, and hidden in another.
+			for _, first := range tc.tried {
+				var f failures
+				for _, err := range tc.tried {
+					f.done("tcp", "", err)
+				}
+				got := f.decide(dialError(first))
+				if !errors.Is(got, tc.want) {
+					t.Errorf("where %v came first: %v, want %v", first, got, tc.want)
+				}
+			}
+		})
+	}
+	var none failures
+	if err := none.decide(nil); err != nil {
+		t.Errorf("a connection was made: %v", err)
 	}
 }
 
