@@ -2,6 +2,7 @@ package sending
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,9 +16,20 @@ import (
 	"time"
 )
 
-// MaxAuthorities bounds a bundle of authorities, in bytes. Those of browsers and
-// operating systems fit.
-const MaxAuthorities = 256 << 10
+const (
+	// MaxAuthorities bounds a bundle of authorities, in bytes. Those of browsers and
+	// operating systems fit.
+	MaxAuthorities = 256 << 10
+	// MaxCertificate bounds a client certificate with its chain, in bytes.
+	MaxCertificate = 64 << 10
+	// MaxKey bounds its key, in bytes. To check an RSA key takes the cube of its
+	// length, for which no deadline holds: 0.7 s at this bound, and days for one that
+	// fills a Secret. A key of maxRSAKey bits fits.
+	MaxKey = 8 << 10
+	// maxRSAKey bounds the keys of authorities, in bits, as crypto/tls bounds those
+	// of the certificates that a receiver sends.
+	maxRSAKey = 8192
+)
 
 // Authorities are who may vouch for a receiver, in place of the system's.
 type Authorities struct {
@@ -26,23 +38,43 @@ type Authorities struct {
 }
 
 // ParseAuthorities reads certificates in PEM. What else is there is passed over, as
-// is a certificate that cannot be read where others can: bundles have such. An
-// error says nothing of what it has read.
+// is a certificate that cannot be read or used where others can: bundles have such.
+// An error says nothing of what it has read.
 func ParseAuthorities(bundle []byte) (*Authorities, error) {
 	if len(bundle) > MaxAuthorities {
 		return nil, fmt.Errorf("it has %d bytes, more than the %d that a CA bundle may have", len(bundle), MaxAuthorities)
 	}
-	// What is parsed takes several times the room, so it is not kept: the pool does
-	// that when it is asked.
 	pool := x509.NewCertPool()
+	found, long := false, false
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if hasLongKey(block) {
+			long = true
+			continue
+		}
+		// What is parsed takes several times the room, so it is not kept: the pool
+		// parses PEM when it is asked.
+		found = pool.AppendCertsFromPEM(pem.EncodeToMemory(block)) || found
+	}
 	switch {
-	case pool.AppendCertsFromPEM(bundle):
+	case found:
 		return &Authorities{pool: pool, digest: sha256.Sum256(bundle)}, nil
+	case long:
+		return nil, fmt.Errorf("the certificate in it has an RSA key of more than %d bits", maxRSAKey)
 	case bytes.Contains(bundle, []byte("-----BEGIN CERTIFICATE-----")):
 		return nil, errors.New("the certificate in it cannot be read")
 	default:
 		return nil, errors.New("there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----")
 	}
+}
+
+// hasLongKey tells whether one signature of an authority would take long to check.
+func hasLongKey(block *pem.Block) bool {
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return false
+	}
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > maxRSAKey
 }
 
 // ClientCertificate is what this side shows to receivers that ask for a
@@ -56,6 +88,12 @@ type ClientCertificate struct {
 // authority, and its private key, both in PEM. An error says nothing of either but
 // dates.
 func ParseClientCertificate(certificate, key []byte, now time.Time) (*ClientCertificate, error) {
+	switch {
+	case len(certificate) > MaxCertificate:
+		return nil, fmt.Errorf("tls.crt has %d bytes, more than the %d that a certificate may have", len(certificate), MaxCertificate)
+	case len(key) > MaxKey:
+		return nil, fmt.Errorf("tls.key has %d bytes, more than the %d that a private key may have", len(key), MaxKey)
+	}
 	block, _ := pem.Decode(certificate)
 	switch {
 	case block == nil || block.Type != "CERTIFICATE":

@@ -1,12 +1,16 @@
 package sending
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,11 +18,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
-
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
+	"github.com/horizoncd/webhook-operator/test/schema"
 )
 
 // scripted is a connection whose other end answers the first bytes that it gets,
@@ -121,6 +123,102 @@ func FuzzKeep(f *testing.F) {
 	})
 }
 
+// maxParsed bounds what it takes to read a bundle or a certificate with its key, for
+// each byte of them and in all.
+const maxParsed, maxParsedAtLeast = 64, 1 << 20
+
+// allocates runs a function and fails where it takes more memory than a length of
+// input is worth.
+func allocates(t *testing.T, length int, parse func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	parse()
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(maxParsed*length+maxParsedAtLeast) {
+		t.Errorf("%d bytes took %d", length, took)
+	}
+}
+
+// parseErrors are all that may be said of a bundle, a certificate and a key: with
+// numbers and dates, and nothing else that was read.
+var parseErrors = regexp.MustCompile(`^(` + strings.Join([]string{
+	`it has \d+ bytes, more than the 262144 that a CA bundle may have`,
+	`the certificate in it has an RSA key of more than 8192 bits`,
+	`the certificate in it cannot be read`,
+	`there is no certificate in (it|tls\.crt); one in PEM begins with -----BEGIN CERTIFICATE-----`,
+	`tls\.crt has \d+ bytes, more than the 65536 that a certificate may have`,
+	`tls\.key has \d+ bytes, more than the 8192 that a private key may have`,
+	`the certificate in tls\.crt cannot be read`,
+	`the private key in tls\.key is not that of the certificate in tls\.crt`,
+	`there is no private key in tls\.key that can be used; PEM is expected`,
+	`the certificate (expired on|is not yet valid: it is from) \d{4}-\d\d-\d\d( on)?`,
+}, "|") + `)$`)
+
+// mangled are inputs that were once in PEM.
+func mangled(all ...[]byte) [][]byte {
+	var seeds [][]byte
+	for _, whole := range all {
+		half := len(whole) / 2
+		swapped := bytes.Clone(whole)
+		swapped[half]++
+		seeds = append(seeds, whole, whole[:half], whole[half:], whole[:len(whole)-1], swapped, append(bytes.Clone(whole), whole...),
+			append(bytes.Clone(whole[:half]), whole...), bytes.ReplaceAll(whole, []byte("\n"), []byte("\r\n")),
+			bytes.Replace(whole, []byte("-----\n"), []byte("-----\nProc-Type: 4,ENCRYPTED\n\n"), 1))
+	}
+	return append(seeds, nil, []byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"))
+}
+
+// Whatever a bundle of authorities is, reading it ends, takes little memory and tells
+// nothing of it; what has been read can be used.
+func FuzzAuthorities(f *testing.F) {
+	ours := newAuthority(f, "ours")
+	certificate, key := issue(f, ours, nil)
+	block, _ := pem.Decode(certificate)
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range mangled(ours.PEM(), key, append(bytes.Clone(certificate), ours.PEM()...), rsaAuthority(f, 8193)) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, bundle []byte) {
+		var trusted *Authorities
+		var err error
+		allocates(t, len(bundle), func() { trusted, err = ParseAuthorities(bundle) })
+		if (trusted == nil) == (err == nil) || err != nil && !parseErrors.MatchString(err.Error()) {
+			t.Fatalf("%v, error %v", trusted, err)
+		}
+		if trusted != nil {
+			_, _ = leaf.Verify(x509.VerifyOptions{Roots: trusted.pool}) // reads them once more
+		}
+	})
+}
+
+// So it is with a client certificate and its key. What is printed shows nothing of
+// them.
+func FuzzClientCertificate(f *testing.F) {
+	ours := newAuthority(f, "ours")
+	certificate, key := issue(f, ours, nil)
+	other, otherKey := issue(f, ours, nil)
+	now := time.Now()
+	for _, seed := range mangled(certificate, key, append(bytes.Clone(certificate), ours.PEM()...), other, otherKey, rsaAuthority(f, 512)) {
+		f.Add(seed, key)
+		f.Add(certificate, seed)
+	}
+	f.Fuzz(func(t *testing.T, certificate, key []byte) {
+		var shown *ClientCertificate
+		var err error
+		allocates(t, len(certificate)+len(key), func() { shown, err = ParseClientCertificate(certificate, key, now) })
+		if (shown == nil) == (err == nil) || err != nil && !parseErrors.MatchString(err.Error()) {
+			t.Fatalf("%v, error %v", shown, err)
+		}
+		if shown != nil && (fmt.Sprintf("%v %+v", shown, shown) != "[client certificate] [client certificate]" || len(shown.pair.Certificate) == 0) {
+			t.Errorf("%v", shown)
+		}
+	})
+}
+
 // What the API accepts as a URL, by the rules in the CRD, is sent, and to the host
 // that stands in it.
 func FuzzURL(f *testing.F) {
@@ -159,16 +257,8 @@ func TestURLRules(t *testing.T) {
 // urlRules are the rules of spec.url as they are installed.
 func urlRules(t testing.TB) []string {
 	t.Helper()
-	data, err := os.ReadFile("../../config/crd/bases/horizoncd.io_webhooks.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(data, crd); err != nil {
-		t.Fatal(err)
-	}
 	var rules []string
-	for _, r := range crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties["url"].XValidations {
+	for _, r := range schema.Of(t, "webhooks").Properties["spec"].Properties["url"].XValidations {
 		rules = append(rules, r.Rule)
 	}
 	if len(rules) == 0 {
@@ -233,11 +323,11 @@ func (c *cel) not() bool {
 		c.take(")")
 		return ok
 	case c.take("self.matches("):
-		return pattern(c.text()).MatchString(c.self)
+		return schema.Pattern(c.text()).MatchString(c.self)
 	case c.take("self.contains("):
 		return strings.Contains(c.self, c.text())
 	case c.take("isIP(self.find("):
-		found := pattern(c.text()).FindString(c.self)
+		found := schema.Pattern(c.text()).FindString(c.self)
 		if !c.take(`.replace("[", ""))`) {
 			c.t.Fatalf("cannot read %q", c.rest)
 		}
@@ -254,15 +344,4 @@ func (c *cel) text() string {
 	text, rest, _ := strings.Cut(c.rest[1:], c.rest[:1])
 	c.rest = strings.TrimPrefix(rest, ")")
 	return text
-}
-
-var patterns sync.Map
-
-func pattern(text string) *regexp.Regexp {
-	if compiled, ok := patterns.Load(text); ok {
-		return compiled.(*regexp.Regexp)
-	}
-	compiled := regexp.MustCompile(text)
-	patterns.Store(text, compiled)
-	return compiled
 }

@@ -2,12 +2,17 @@ package sending
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +27,7 @@ import (
 	peer "github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-func newAuthority(t *testing.T, name string) *peer.Authority {
+func newAuthority(t testing.TB, name string) *peer.Authority {
 	t.Helper()
 	a, err := peer.NewAuthority(name)
 	if err != nil {
@@ -31,7 +36,7 @@ func newAuthority(t *testing.T, name string) *peer.Authority {
 	return a
 }
 
-func issue(t *testing.T, a *peer.Authority, change func(c *x509.Certificate)) (certificate, key []byte) {
+func issue(t testing.TB, a *peer.Authority, change func(c *x509.Certificate)) (certificate, key []byte) {
 	t.Helper()
 	certificate, key, err := a.Issue(change)
 	if err != nil {
@@ -408,6 +413,8 @@ func TestParseAuthorities(t *testing.T) {
 		"DER":                      {bundle: [][]byte{ours.Certificate().Raw}, err: none},
 		"a key alone":              {bundle: [][]byte{key}, err: none},
 		"one that is broken alone": {bundle: [][]byte{broken}, err: "the certificate in it cannot be read"},
+		"with a long key":          {bundle: [][]byte{rsaAuthority(t, 8193), ours.PEM()}, want: []*peer.Authority{ours}},
+		"a long key alone":         {bundle: [][]byte{rsaAuthority(t, 8193)}, err: "the certificate in it has an RSA key of more than 8192 bits"},
 		"too large":                {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 262144 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -427,6 +434,30 @@ func TestParseAuthorities(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The longest key of an authority that is taken.
+func TestParseAuthoritiesWithRSA(t *testing.T) {
+	if _, err := ParseAuthorities(rsaAuthority(t, 8192)); err != nil {
+		t.Error(err)
+	}
+}
+
+// rsaAuthority is a certificate with an RSA key of a length, to which there is no
+// private one.
+func rsaAuthority(t testing.TB, bits int) []byte {
+	t.Helper()
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	key := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), bits-1, 1), E: 65537}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func TestParseClientCertificate(t *testing.T) {
@@ -454,6 +485,8 @@ func TestParseClientCertificate(t *testing.T) {
 		"a certificate as key": {certificate: certificate, key: certificate, want: noKey},
 		"the key of another":   {certificate: certificate, key: otherKey, want: "the private key in tls.key is not that of the certificate in tls.crt"},
 		"the other way round":  {certificate: other, key: key, want: "the private key in tls.key is not that of the certificate in tls.crt"},
+		"too long":             {certificate: append(bytes.Clone(certificate), make([]byte, MaxCertificate)...), key: key, want: fmt.Sprintf("tls.crt has %d bytes, more than the 65536 that a certificate may have", MaxCertificate+len(certificate))},
+		"a key too long":       {certificate: certificate, key: append(bytes.Clone(key), make([]byte, MaxKey)...), want: fmt.Sprintf("tls.key has %d bytes, more than the 8192 that a private key may have", MaxKey+len(key))},
 		"expired":              {certificate: expired, key: expiredKey, want: "the certificate expired on 2026-11-22"},
 		"not yet valid":        {certificate: future, key: futureKey, want: "the certificate is not yet valid: it is from 2026-11-24 on"},
 	} {
