@@ -4,6 +4,7 @@
 package fairqueue
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -33,7 +34,8 @@ type Options struct {
 	// Workers is how many there are. A namespace may have as many as it leaves
 	// free, and a webhook a third of what its namespace may still take, whatever
 	// its limit: however many receivers of a namespace hang, there are workers for
-	// the others. 0 stands for more than are ever needed.
+	// the others. What is stored without a slot has a share of its own. 0 stands for
+	// more than are ever needed.
 	Workers int
 	// Unstored tells of a request whose delivery is not stored yet.
 	Unstored func(Request) bool
@@ -50,6 +52,10 @@ type Options struct {
 // maxSpilling bounds how many requests of one webhook are handed out without a
 // slot at once.
 const maxSpilling = 4
+
+// askedWhenDone bounds how many lines are asked again when a worker is done, lest a
+// namespace with thousands of webhooks makes each of them ask all.
+const askedWhenDone = 8
 
 // shares is how many parts there are of the workers that a namespace may still take.
 // One webhook may have one part.
@@ -75,17 +81,18 @@ type Queue struct {
 	queued map[Request]time.Time
 	handed map[Request]*hold
 	ready  int
-	// crowded are the lines that lack a slot only because few workers are free.
-	crowded []*line
+	// crowded are the lines that hand nothing out only because few workers are free.
+	crowded fifo[*line]
 }
 
 // tenant is a namespace.
 type tenant struct {
 	lines int
-	// slots are those of all its lines.
-	slots  int
-	turns  fifo[*line]
-	inTurn bool
+	// slots and spilling are those of all its lines.
+	slots    int
+	spilling int
+	turns    fifo[*line]
+	inTurn   bool
 }
 
 // line is what waits for one webhook.
@@ -179,17 +186,31 @@ func (q *Queue) Done(r Request) {
 		l.tenant.slots--
 	} else {
 		l.spilling--
+		l.tenant.spilling--
 	}
 	if h.again && !q.shutdown {
 		q.push(r)
 	}
+	if l.sending > 0 && l.sending >= l.slots { // one on its way has ended without sending
+		q.beginPatience(l)
+	}
 	q.takeTurn(l)
 	q.forget(l)
-	crowded := q.crowded
-	q.crowded = nil
-	for _, l := range crowded {
+	q.askCrowded()
+}
+
+// askCrowded lets a few of the lines that lacked a worker take their turns: one that
+// is done makes room for two at most. Whoever still lacks one is asked again when the
+// next worker is done, and there is one, or it would not lack any.
+func (q *Queue) askCrowded() {
+	asked := 0
+	for n := q.crowded.len(); n > 0 && asked < askedWhenDone; n-- {
+		l := q.crowded.pop()
 		l.crowded = false
 		q.takeTurn(l)
+		if l.inTurn || l.crowded {
+			asked++
+		}
 		q.forget(l)
 	}
 }
@@ -210,8 +231,8 @@ func (q *Queue) Sending(r Request) (sent func()) {
 	defer q.mu.Unlock()
 	l := q.line(r.Webhook)
 	l.sending++
-	if l.sending >= l.slots && l.timer == nil {
-		l.timer = q.opts.Clock.AfterFunc(q.opts.Patience, func() { q.losePatience(l) })
+	if l.sending >= l.slots {
+		q.beginPatience(l)
 	}
 	return func() {
 		q.mu.Lock()
@@ -222,6 +243,13 @@ func (q *Queue) Sending(r Request) (sent func()) {
 			l.timer.Stop()
 			l.timer = nil
 		}
+	}
+}
+
+// beginPatience is called when all slots of a line that are taken are inside exchanges.
+func (q *Queue) beginPatience(l *line) {
+	if l.timer == nil {
+		l.timer = q.opts.Clock.AfterFunc(q.opts.Patience, func() { q.losePatience(l) })
 	}
 }
 
@@ -348,6 +376,7 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 		return l.unstored.pop(), true, true
 	case q.spills(l):
 		l.spilling++
+		l.tenant.spilling++
 		return l.unstored.pop(), false, true
 	default:
 		return Request{}, false, false
@@ -360,19 +389,39 @@ func (q *Queue) hasSlot(l *line) bool {
 	if l.stored.len()+l.unstored.len() == 0 || l.slots >= q.limit(l) {
 		return false
 	}
-	room := q.opts.Workers - len(q.handed) - l.tenant.slots
-	if q.opts.Workers == 0 || room > 0 && l.slots < max(room/shares, 1) {
+	room := q.free() - l.tenant.slots
+	if room > 0 && l.slots < max(room/shares, 1) {
 		return true
 	}
-	if !l.crowded {
-		l.crowded = true
-		q.crowded = append(q.crowded, l)
-	}
+	q.crowd(l)
 	return false
 }
 
+// spills tells whether a line can hand something out to be stored.
 func (q *Queue) spills(l *line) bool {
-	return l.silent && l.unstored.len() > 0 && l.spilling < maxSpilling
+	if !l.silent || l.unstored.len() == 0 || l.spilling >= maxSpilling {
+		return false
+	}
+	if l.tenant.spilling < q.free() {
+		return true
+	}
+	q.crowd(l)
+	return false
+}
+
+// free is how many workers have nothing to do.
+func (q *Queue) free() int {
+	if q.opts.Workers == 0 {
+		return math.MaxInt
+	}
+	return q.opts.Workers - len(q.handed)
+}
+
+func (q *Queue) crowd(l *line) {
+	if !l.crowded {
+		l.crowded = true
+		q.crowded.push(l)
+	}
 }
 
 // takeTurn puts a line, and its namespace, at the end of the round if it has

@@ -278,6 +278,57 @@ func TestHangingNamespaceLeavesWorkers(t *testing.T) {
 	}
 }
 
+// What is stored because receivers hang leaves workers, too.
+func TestSpillingNamespaceLeavesWorkers(t *testing.T) {
+	const workers, webhooks = 64, 200
+	f := newFixture()
+	f.opts.Workers = workers
+	for w := range webhooks {
+		for i := range 9 {
+			f.Add(request("hangs", fmt.Sprintf("w%d", w), fmt.Sprintf("d%d", i)))
+		}
+	}
+	for _, r := range f.take(workers) {
+		f.Sending(r)
+	}
+	f.clock.Step(2100 * time.Millisecond)
+	if got := len(f.take(workers)); got == 0 || got > workers/4 {
+		t.Fatalf("%d are to be stored, want some, and a quarter of %d workers at most", got, workers)
+	}
+	f.Add(request("other", "w", "s"))
+	f.Add(request("another", "w", "s"))
+	if got := len(f.take(workers)); got != 2 {
+		t.Errorf("other namespaces got %d workers, want 2", got)
+	}
+}
+
+// A namespace with very many Webhooks must not make each worker that is done ask all
+// of them.
+func TestManyWebhooksAreAskedNowAndThen(t *testing.T) {
+	const workers, webhooks = 64, 5000
+	f := newFixture()
+	f.opts.Workers = workers
+	asked := 0
+	limit := f.opts.Limit
+	f.opts.Limit = func(w types.NamespacedName) int { asked++; return limit(w) }
+	for w := range webhooks {
+		f.Add(request("n", fmt.Sprintf("w%d", w), "s"))
+	}
+	done := 0
+	for busy := f.take(workers); len(busy) > 0; busy = f.take(workers) {
+		for _, r := range busy {
+			f.Done(r)
+			done++
+		}
+	}
+	if done != webhooks {
+		t.Errorf("%d of %d webhooks had their turn", done, webhooks)
+	}
+	if most := 40 * webhooks; asked > most {
+		t.Errorf("limits were asked for %d times, want at most %d", asked, most)
+	}
+}
+
 func TestCrowdedWebhookSpillsToo(t *testing.T) {
 	f := newFixture()
 	f.opts.Workers = 8
