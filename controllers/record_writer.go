@@ -108,14 +108,8 @@ func (w *recordWriter) store(ctx context.Context, p *pending) (reconcile.Result,
 // try makes one write. Where the answer says that somebody else was there, it
 // reads what is in store and settles the difference.
 func (w *recordWriter) try(ctx context.Context, p *pending) error {
-	defer w.courtesy.Begin(p.record.Namespace)()
-	var err error
 	attempted := p.record.DeepCopy()
-	if p.base == nil {
-		err = w.writer.createDelivery(ctx, attempted)
-	} else {
-		err = w.writer.patchDelivery(ctx, p.base, attempted)
-	}
+	err := w.write(ctx, p.base, attempted)
 	switch {
 	case err == nil:
 		p.record = attempted
@@ -127,6 +121,17 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 		return nil
 	}
 	return err
+}
+
+// write makes a write when it is its turn: that of the namespace that the event is
+// of, whoever follows it.
+func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (err error) {
+	end := w.courtesy.Begin(d.Spec.EventRef.Namespace)
+	defer func() { end(err == nil) }()
+	if base == nil {
+		return w.writer.createDelivery(ctx, d)
+	}
+	return w.writer.patchDelivery(ctx, base, d)
 }
 
 // compare settles the difference between what is in store and what was to be

@@ -24,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
@@ -207,6 +208,14 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	keeper := &retentionReconciler{shared: s, storeFull: o.StoreFull}
 	if err := keeper.setup(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the retention controller: %w", err)
+	}
+	stopped := manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		s.courtesy.Open()
+		return nil
+	})
+	if err := mgr.Add(stopped); err != nil {
+		return nil, fmt.Errorf("waiting for the end: %w", err)
 	}
 	return deliveries, nil
 }

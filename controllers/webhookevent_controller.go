@@ -266,10 +266,7 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
-	end := r.courtesy.Begin(e.Namespace)
-	err := r.writer.patchEventStatus(ctx, base, e)
-	end()
-	if err != nil {
+	if err := r.patchStatus(ctx, base, e); err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: time.Second}, nil
@@ -286,6 +283,12 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 		r.counted.Store(e.UID, r.clock.Now())
 	}
 	return r.expire(ctx, e, len(plan.Missing) > 0)
+}
+
+func (r *eventReconciler) patchStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) (err error) {
+	end := r.courtesy.Begin(e.Namespace)
+	defer func() { end(err == nil) }()
+	return r.writer.patchEventStatus(ctx, base, e)
 }
 
 // expire deletes an event some time after nothing more happens to it.

@@ -44,11 +44,13 @@ type Gate struct {
 	// turns are the namespaces that have something waiting.
 	turns  []*tenant
 	latest string    // namespace that came
-	met    time.Time // when one came last while or after another one had something
+	came   time.Time // when it did
+	met    time.Time // when one came last while, or soon after, another one did
 	// window is how many writes those that want many may have under way.
 	window float64
 	// alone is how long a write takes, on average, while there is no other one.
-	alone time.Duration
+	alone   time.Duration
+	stopped bool
 }
 
 // tenant is a namespace that has writes.
@@ -76,12 +78,22 @@ func New(c clock.PassiveClock) *Gate {
 }
 
 // Begin waits until a write for a namespace may begin. The function that it returns
-// is to be called when the write has ended.
-func (g *Gate) Begin(namespace string) (end func()) {
+// is to be called when the write has ended, and told whether the API server has done
+// it: how fast a refusal is tells nothing.
+func (g *Gate) Begin(namespace string) (end func(done bool)) {
 	w := &turn{open: make(chan struct{})}
 	g.queue(namespace, w)
 	<-w.open
-	return func() { g.end(w) }
+	return func(done bool) { g.end(w, done) }
+}
+
+// Open lets everybody pass from now on: the operator stops, and what was sent has
+// little time left to be stored.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopped = true
+	g.admit()
 }
 
 func (g *Gate) queue(namespace string, w *turn) {
@@ -92,10 +104,11 @@ func (g *Gate) queue(namespace string, w *turn) {
 		by = &tenant{namespace: namespace}
 		g.tenants[namespace] = by
 	}
-	if g.latest != "" && g.latest != namespace || len(g.tenants) > 1 {
-		g.met = g.clock.Now()
+	now := g.clock.Now()
+	if g.latest != namespace && now.Sub(g.came) < lasts || len(g.tenants) > 1 {
+		g.met = now
 	}
-	g.latest = namespace
+	g.latest, g.came = namespace, now
 	if len(by.waiting) == 0 {
 		g.turns = append(g.turns, by)
 	}
@@ -104,10 +117,12 @@ func (g *Gate) queue(namespace string, w *turn) {
 	g.admit()
 }
 
-func (g *Gate) end(w *turn) {
+func (g *Gate) end(w *turn, done bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.learn(g.clock.Since(w.began), w.only && g.busy == 1)
+	if done {
+		g.learn(g.clock.Since(w.began), w.only && g.busy == 1)
+	}
 	g.busy--
 	if w.shares {
 		g.sharing--
@@ -123,13 +138,13 @@ func (g *Gate) end(w *turn) {
 // of a window are fast, and shrinks by one while most are slow.
 func (g *Gate) learn(took time.Duration, only bool) {
 	switch {
-	case g.alone == 0:
+	case only && g.alone == 0:
 		g.alone = took
-	case only:
-		g.alone += (took - g.alone) / 16
+	case only: // and one that took very long is an exception
+		g.alone += (min(took, 4*g.alone) - g.alone) / 16
 	}
-	if !g.several() || g.sharing < int(g.window) {
-		return // nobody waits for the window
+	if g.alone == 0 || !g.several() || g.sharing < int(g.window) {
+		return // there is nothing to compare with, or nobody waits for the window
 	}
 	step := 1 / g.window
 	if took > time.Duration(slower*float64(g.alone)) {
@@ -139,7 +154,7 @@ func (g *Gate) learn(took time.Duration, only bool) {
 }
 
 // several tells whether more than one namespace writes.
-func (g *Gate) several() bool { return g.clock.Since(g.met) < lasts }
+func (g *Gate) several() bool { return !g.stopped && g.clock.Since(g.met) < lasts }
 
 // admit lets in whoever may begin. What waits is asked again when a write ends, and
 // one is under way whenever something waits.
