@@ -51,8 +51,8 @@ func ParseAuthorities(bundle []byte) (*Authorities, error) {
 			long = true
 			continue
 		}
-		// What is parsed takes several times the room, so it is not kept: the pool
-		// parses PEM when it is asked.
+		// What is parsed takes several times the room, so it is not kept from here:
+		// the pool parses again what a chain needs.
 		found = pool.AppendCertsFromPEM(pem.EncodeToMemory(block)) || found
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -400,11 +401,20 @@ func (t *teller) deliveries(ctx context.Context, namespace, webhook string) ([]v
 	return list.Items, err
 }
 
-// poll asks until the answer is yes.
+// poll asks until the answer is yes. What cannot be asked is asked again.
 func poll(ctx context.Context, ask wait.ConditionWithContextFunc) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	return wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, ask)
+	var last error
+	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		var ok bool
+		ok, last = ask(ctx)
+		return ok && last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
 }
 
 // verify holds a request against Standard Webhooks' own verifier.

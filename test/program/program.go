@@ -30,14 +30,33 @@ func Run(name string, run func(context.Context) error) int {
 	// at once, and its children with it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	switch err := run(ctx); {
-	case err == nil:
+	err := run(ctx)
+	if err == nil {
 		return 0
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	}
+	left := untold(err, ctx.Err() != nil)
+	if len(left) == 0 && ctx.Err() != nil && !errors.Is(err, ErrFailed) {
 		fmt.Fprintln(os.Stderr, "interrupted; everything that was started has ended")
 		return 130
-	case !errors.Is(err, ErrFailed):
-		fmt.Fprintln(os.Stderr, name+":", err)
+	}
+	if len(left) > 0 {
+		fmt.Fprintln(os.Stderr, name+":", errors.Join(left...))
 	}
 	return 1
+}
+
+// untold are the parts of an error that nobody has told yet: how things ended, beside
+// why.
+func untold(err error, interrupted bool) (left []error) {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		for _, part := range joined.Unwrap() {
+			left = append(left, untold(part, interrupted)...)
+		}
+		return left
+	}
+	if errors.Is(err, ErrFailed) || interrupted && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return []error{err}
 }

@@ -37,6 +37,16 @@ func TestRun(t *testing.T) {
 		},
 		"interrupted at a request": {run: interrupted(context.Context.Err), want: 130, told: ended},
 		"over when interrupted":    {run: interrupted(func(context.Context) error { return nil })},
+		"interrupted, with more to tell": {
+			run: interrupted(func(ctx context.Context) error {
+				return errors.Join(context.Cause(ctx), errors.New("it had to be killed"))
+			}),
+			want: 1, told: "play: it had to be killed\n",
+		},
+		"wrong as told, with more to tell": {
+			run:  func(context.Context) error { return errors.Join(ErrFailed, errors.New("it had to be killed")) },
+			want: 1, told: "play: it had to be killed\n",
+		},
 		"interrupted, and stuck": {
 			run:  interrupted(func(context.Context) error { return errors.New("it had to be killed") }),
 			want: 1, told: "play: it had to be killed\n",
