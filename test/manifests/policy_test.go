@@ -453,6 +453,7 @@ func TestAncientChangesAreNoPlaceToWrite(t *testing.T) {
 		"more of the status":   {[]metav1.ManagedFieldsEntry{joined(func(fields map[string]any) { fields["f:status"] = map[string]any{"f:junk": map[string]any{}} })}, false},
 		"by apply":             {[]metav1.ManagedFieldsEntry{like(noted, func(e *metav1.ManagedFieldsEntry) { e.Operation = metav1.ManagedFieldsOperationApply })}, false},
 		"under a similar name": {[]metav1.ManagedFieldsEntry{like(noted, func(e *metav1.ManagedFieldsEntry) { e.Manager = "ancient-change" })}, false},
+		"of a subresource":     {[]metav1.ManagedFieldsEntry{like(noted, func(e *metav1.ManagedFieldsEntry) { e.Subresource = "junk" })}, false},
 		"twice":                {[]metav1.ManagedFieldsEntry{noted, like(noted, func(e *metav1.ManagedFieldsEntry) { e.Subresource = "junk" })}, false},
 	}
 	for name, tc := range cases {
