@@ -23,7 +23,7 @@ const (
 	slower = 1.5
 	// few is which part of what the namespace with the most writes wants is little:
 	// it need not wait for those that want many.
-	few = 4
+	few = 2
 	// lasts is for how long another namespace counts after its last write.
 	lasts = time.Second
 )
@@ -166,9 +166,10 @@ func (g *Gate) admit() {
 	for i := 0; i < len(g.turns); {
 		by := g.turns[i]
 		shares := few*by.wanted() > most
-		full := g.busy-g.sharing >= mostWrites
-		if shares {
-			full = g.sharing >= int(g.window)
+		before := g.busy - g.sharing // of those that want few
+		full := before >= mostWrites
+		if shares { // they may have as many as those in any case
+			full = g.sharing >= max(int(g.window), before)
 		}
 		if several && full {
 			i++
