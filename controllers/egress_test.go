@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -87,9 +86,7 @@ func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
 	}
 	b.start()
 	b.webhook("w")
-	for i := range circuit.Threshold {
-		b.event(fmt.Sprintf("e%d", i))
-	}
+	b.events("e", circuit.Threshold)
 	b.Eventually(b.engine.endpoints.open).Should(Equal(1), "open circuits")
 	b.Eventually(b.deliveries).Should(HaveLen(circuit.Threshold))
 	tried := b.requests("w")
@@ -97,9 +94,7 @@ func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
 	denying.Store(true)
 	now.SetTime(now.Now().Add(circuit.MaxWait)) // a probe is due
 	b.event("another")                          // somebody looks at the webhook
-	for i := range circuit.Threshold {
-		b.settled(fmt.Sprintf("e%d", i), v1alpha1.EventFailed)
-	}
+	b.allSettled("e", circuit.Threshold, v1alpha1.EventFailed)
 	b.settled("another", v1alpha1.EventFailed)
 	for _, d := range b.deliveries() {
 		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
