@@ -31,6 +31,10 @@ const TTL = 30 * time.Second
 // mistakeTTL is how long a mistake is kept: whoever mends it waits for more.
 const mistakeTTL = 5 * time.Second
 
+// mostReads is how many reads are under way at once: an object may have 1 MiB, and a
+// team may have thousands of Webhooks.
+const mostReads = 16
+
 // Error is a mistake that a person has to mend. Reason is one of the reasons of a
 // Webhook's Ready condition; the text never contains a value.
 type Error struct {
@@ -70,6 +74,8 @@ type Reader struct {
 	mu      sync.Mutex
 	kept    map[references]kept
 	reading map[references]*reading
+	slots   chan struct{} // one for each read that is under way
+	bundles bundles
 }
 
 // references are all that a Webhook names. What one Webhook uses is read together:
@@ -171,11 +177,18 @@ func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error)
 	is := &reading{done: make(chan struct{}), err: errors.New("reading what a Webhook names has broken off")}
 	if r.reading == nil {
 		r.reading = map[references]*reading{}
+		r.slots = make(chan struct{}, mostReads)
 	}
 	r.reading[refs] = is
 	r.mu.Unlock()
 	defer func() { r.keep(refs, is, now); close(is.done) }() // also if something panics
-	is.found, is.err = r.read(ctx, refs, now)
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+		is.found, is.err = r.read(ctx, refs, now)
+	case <-ctx.Done():
+		is.err = ctx.Err()
+	}
 	return is.found, is.err
 }
 
@@ -213,7 +226,7 @@ func (r *Reader) Forget(w *v1alpha1.Webhook) {
 
 // read reads all that a Webhook names.
 func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Credentials, error) {
-	from := &objects{client: r.Client, namespace: refs.namespace, read: map[reference]object{}}
+	from := &objects{client: r.Client, namespace: refs.namespace, read: map[reference]object{}, bundles: &r.bundles}
 	found := &Credentials{}
 	var notes []string
 	if refs.url != (reference{}) {
@@ -265,7 +278,7 @@ func (o *objects) readTLS(ctx context.Context, refs references, found *Credentia
 		if err != nil {
 			return err
 		}
-		if found.Authorities, err = sending.ParseAuthorities(value); err != nil {
+		if found.Authorities, err = o.bundles.parse(value); err != nil {
 			return unusable(v1alpha1.ReasonCAInvalid, refs.bundle, err)
 		}
 	}
@@ -336,6 +349,7 @@ type objects struct {
 	client    client.Reader
 	namespace string
 	read      map[reference]object // without key
+	bundles   *bundles
 }
 
 // object is a Secret or a ConfigMap.

@@ -1,0 +1,45 @@
+package credentials
+
+import (
+	"crypto/sha256"
+	"maps"
+	"runtime"
+	"sync"
+	"weak"
+
+	"github.com/horizoncd/webhook-operator/internal/sending"
+)
+
+// bundles are the CA bundles that somebody keeps, each once, however many Webhooks
+// name it and from wherever: parsed, one takes several times the bytes of its text.
+type bundles struct {
+	mu   sync.Mutex
+	kept map[[sha256.Size]byte]weak.Pointer[sending.Authorities] // by what its text hashes to
+}
+
+// parse returns the authorities of a bundle's text. It parses one at a time.
+func (b *bundles) parse(text []byte) (*sending.Authorities, error) {
+	digest := sha256.Sum256(text)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.kept[digest].Value(); a != nil {
+		return a, nil
+	}
+	a, err := sending.ParseAuthorities(text)
+	if err != nil {
+		return nil, err
+	}
+	if b.kept == nil {
+		b.kept = map[[sha256.Size]byte]weak.Pointer[sending.Authorities]{}
+	}
+	b.kept[digest] = weak.Make(a)
+	runtime.AddCleanup(a, (*bundles).sweep, b)
+	return a, nil
+}
+
+// sweep forgets those that nobody keeps any more.
+func (b *bundles) sweep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.kept, func(_ [sha256.Size]byte, a weak.Pointer[sending.Authorities]) bool { return a.Value() == nil })
+}
