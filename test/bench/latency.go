@@ -43,13 +43,9 @@ func (b *bench) watchLatency(ctx context.Context, s *store) error {
 	if err != nil {
 		return err
 	}
-	var times []float64
-	for _, e := range all {
-		at, err := seen.of(ctx, e.event.UID)
-		if err != nil {
-			return err
-		}
-		times = append(times, milliseconds(at.Sub(e.posted)))
+	times, err := seen.times(ctx, all)
+	if err != nil {
+		return err
 	}
 	b.figures.latency.bare.add(times)
 	b.say("bare watch   event created → seen: %s", describe(times))

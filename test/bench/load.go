@@ -206,6 +206,20 @@ func (s *sightings) of(ctx context.Context, event types.UID) (at time.Time, err 
 	return at, err
 }
 
+// times are the times from each event's creation until it was seen, in
+// milliseconds. It waits for those that have not been seen yet.
+func (s *sightings) times(ctx context.Context, all []created) ([]float64, error) {
+	times := make([]float64, 0, len(all))
+	for _, e := range all {
+		at, err := s.of(ctx, e.event.UID)
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, milliseconds(at.Sub(e.posted)))
+	}
+	return times, nil
+}
+
 // until waits until nothing is missing any more.
 func (s *sightings) until(ctx context.Context, missing func() error) error {
 	for {

@@ -21,7 +21,8 @@ type delays struct {
 // very many events come to one of them.
 type storms struct {
 	with, without delays
-	first         distributions // with.request, of the events created while the storm's were
+	first, rest   distributions // with.request, of the events created while the storm's were, and after that
+	nobody        distributions // until a bare watch shows it, while the storm's are created and no operator runs
 	created, took []float64     // seconds until the storm's events were created, and delivered
 	cut           []float64     // watches that the API server has ended for being slow
 }
@@ -30,6 +31,9 @@ type storms struct {
 func (b *bench) storm(ctx context.Context, s *store) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := b.stormForNobody(ctx, s); err != nil {
+		return err
+	}
 	if err := b.startOperator(ctx, s); err != nil {
 		return err
 	}
@@ -66,6 +70,49 @@ func (b *bench) storm(ctx context.Context, s *store) error {
 	}
 	b.say("no storm     event created → request: %s", describe(f.without.request.latest()))
 	return b.besideStorm(ctx, quiet, loud, seen)
+}
+
+// stormForNobody measures how late a bare watch is while a storm's events are
+// being created and no operator does anything about them.
+func (b *bench) stormForNobody(ctx context.Context, s *store) error {
+	if err := s.stop(); err != nil {
+		return err
+	}
+	quiet, err := b.newScene(ctx, s, 0)
+	if err != nil {
+		return err
+	}
+	loud, err := b.newScene(ctx, s, 0)
+	if err != nil {
+		return err
+	}
+	loud.client = s.crowd
+	seen, err := sight(ctx, quiet, "")
+	if err != nil {
+		return err
+	}
+	while, over := context.WithCancel(ctx)
+	defer over()
+	passed := make(chan error, 1)
+	go func() {
+		defer over()
+		passed <- b.burst(ctx, loud, b.crowd, nil)
+	}()
+	all, err := b.pacedWhile(ctx, while, quiet, eventsPerSecond)
+	if err := errors.Join(err, <-passed); err != nil {
+		return err
+	}
+	watched, err := seen.times(ctx, all)
+	if err != nil {
+		return err
+	}
+	b.figures.storm.nobody.add(watched)
+	b.say("for nobody   event created → seen: %s", describe(watched))
+	return errors.Join(
+		s.deleteAll(ctx, quiet.namespace, "WebhookEvent"),
+		s.deleteAll(ctx, loud.namespace, "WebhookEvent"),
+		b.rest(ctx),
+	)
 }
 
 // besideStorm measures the quiet namespace from the first event of the storm
@@ -105,18 +152,21 @@ func (b *bench) besideStorm(ctx context.Context, quiet, loud *scene, seen *sight
 	if err := b.addDelays(ctx, quiet, all, seen, &f.with); err != nil {
 		return err
 	}
-	var first []created
+	var first, rest []created
 	for _, e := range all {
 		if e.posted.Before(began.Add(creation)) {
 			first = append(first, e)
+		} else {
+			rest = append(rest, e)
 		}
 	}
 	arrivals, _ := b.receivers.look()
 	f.first.add(latencies(quiet, first, arrivals))
+	f.rest.add(latencies(quiet, rest, arrivals))
 	f.created = append(f.created, creation.Seconds())
 	f.took = append(f.took, ended.last.Sub(began).Seconds())
-	b.say("storm        event created → request: %s; %d events created in %.1f s, delivered in %.1f s; %.0f watches cut",
-		describe(f.with.request.latest()), b.crowd, creation.Seconds(), ended.last.Sub(began).Seconds(), cutSince-cut)
+	b.say("storm        event created → request: %s; once the storm's were created: %s; %d events created in %.1f s, delivered in %.1f s; %.0f watches cut",
+		describe(f.with.request.latest()), describe(f.rest.latest()), b.crowd, creation.Seconds(), ended.last.Sub(began).Seconds(), cutSince-cut)
 	return nil
 }
 
@@ -137,14 +187,11 @@ func (b *bench) addDelays(ctx context.Context, c *scene, all []created, seen *si
 	if err != nil {
 		return err
 	}
-	var watched, own []float64
-	for _, e := range all {
-		at, err := seen.of(ctx, e.event.UID)
-		if err != nil {
-			return err
-		}
-		watched = append(watched, milliseconds(at.Sub(e.posted)))
+	watched, err := seen.times(ctx, all)
+	if err != nil {
+		return err
 	}
+	var own []float64
 	for _, a := range arrivals {
 		at, err := seen.of(ctx, requests[a.id].event.UID)
 		if err != nil {
@@ -166,10 +213,10 @@ func (b *bench) stormRows() []row {
 		q    float64
 		note string
 	}{
-		{"p50", 0.5, fmt.Sprintf("%d events created in %.1f s, their deliveries stored after %.1f s; while they were created: %s",
-			b.crowd, median(f.created), median(f.took), f.first.describe())},
-		{"p99", 0.99, fmt.Sprintf("event created → shown by a bare watch: %s, without the storm %s; from there to the request: %s, without %s; watches that the API server cut for being slow: %.0f",
-			f.with.seen.describe(), f.without.seen.describe(), f.with.own.describe(), f.without.own.describe(), median(f.cut))},
+		{"p50", 0.5, fmt.Sprintf("%d events created in %.1f s, their deliveries stored after %.1f s; while they were created: %s; after that: %s",
+			b.crowd, median(f.created), median(f.took), f.first.describe(), f.rest.describe())},
+		{"p99", 0.99, fmt.Sprintf("event created → shown by a bare watch: %s, without the storm %s, while as many were created and no operator ran %s; from there to the request: %s, without %s; watches that the API server cut for being slow: %.0f",
+			f.with.seen.describe(), f.without.seen.describe(), f.nobody.describe(), f.with.own.describe(), f.without.own.describe(), median(f.cut))},
 	} {
 		with, without := f.with.request.quantiles(q.q), f.without.request.quantiles(q.q)
 		all = append(all, row{
