@@ -12,18 +12,24 @@ import (
 
 const (
 	// mostWrites is how many writes those that want many may have under way
-	// together, while more than one namespace has some, and so may those that want
-	// few.
+	// together, while more than one namespace has some.
 	mostWrites = 16
+	// mostOfFew is how many those that want few may have.
+	mostOfFew = 32
 	// fewestWrites is how many those that want many may have together, however slow
 	// the API server is.
-	fewestWrites = 2
+	fewestWrites = 1
 	// slower is how much longer than one write alone takes half of all writes may
 	// take, for those that want many to have one more.
-	slower = 1.5
+	slower = 1.1
+	// steps is how many more writes must have been fast than slow, or the other way
+	// round, for the window to change by one: single ones vary a lot.
+	steps = 16
 	// few is which part of what the namespace with the most writes wants is little:
 	// it need not wait for those that want many.
 	few = 2
+	// fewAnyway is how many are few whatever others want.
+	fewAnyway = 4
 	// lasts is for how long another namespace counts after its last write.
 	lasts = time.Second
 )
@@ -38,6 +44,7 @@ type Gate struct {
 	clock clock.PassiveClock
 
 	mu      sync.Mutex
+	begun   int
 	busy    int
 	sharing int                // of busy, those that take room in the window
 	tenants map[string]*tenant // by namespace
@@ -48,7 +55,7 @@ type Gate struct {
 	met    time.Time // when one came last while, or soon after, another one did
 	// window is how many writes those that want many may have under way.
 	window float64
-	// alone is how long a write takes, on average, while there is no other one.
+	// alone is how long half of the writes take, at most, while nobody else wants one.
 	alone   time.Duration
 	stopped bool
 }
@@ -64,9 +71,10 @@ func (t *tenant) wanted() int { return t.busy + len(t.waiting) }
 
 // turn is a write that waits or is under way.
 type turn struct {
-	by    *tenant
-	open  chan struct{}
-	began time.Time
+	by     *tenant
+	open   chan struct{}
+	began  time.Time
+	number int // it is the so-many-th of all that began
 	// only is set if there was no other one when it began, and shares if it takes
 	// room in the window.
 	only, shares bool
@@ -121,7 +129,7 @@ func (g *Gate) end(w *turn, done bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if done {
-		g.learn(g.clock.Since(w.began), w.only && g.busy == 1)
+		g.learn(g.clock.Since(w.began), w.only && w.number == g.begun)
 	}
 	g.busy--
 	if w.shares {
@@ -134,19 +142,25 @@ func (g *Gate) end(w *turn, done bool) {
 	g.admit()
 }
 
-// learn takes in how long a write took. The window grows by one while most writes
-// of a window are fast, and shrinks by one while most are slow.
+// learn takes in how long a write took. The window grows while most writes are
+// fast, and shrinks while most are slow.
 func (g *Gate) learn(took time.Duration, only bool) {
 	switch {
 	case only && g.alone == 0:
 		g.alone = took
-	case only: // and one that took very long is an exception
-		g.alone += (min(took, 4*g.alone) - g.alone) / 16
+	case only && len(g.turns) == 0:
+		// While others wait, the API server may have much else to do: a storm's
+		// events are being created.
+		if took > g.alone {
+			g.alone += g.alone / steps
+		} else {
+			g.alone -= g.alone / steps
+		}
 	}
 	if g.alone == 0 || !g.several() || g.sharing < int(g.window) {
 		return // there is nothing to compare with, or nobody waits for the window
 	}
-	step := 1 / g.window
+	step := 1.0 / steps
 	if took > time.Duration(slower*float64(g.alone)) {
 		step = -step
 	}
@@ -165,11 +179,11 @@ func (g *Gate) admit() {
 	}
 	for i := 0; i < len(g.turns); {
 		by := g.turns[i]
-		shares := few*by.wanted() > most
+		shares := by.wanted() > fewAnyway && few*by.wanted() > most
 		before := g.busy - g.sharing // of those that want few
-		full := before >= mostWrites
-		if shares { // they may have as many as those in any case
-			full = g.sharing >= max(int(g.window), before)
+		full := before >= mostOfFew
+		if shares { // they may have half as many as those in any case
+			full = g.sharing >= max(int(g.window), before/2)
 		}
 		if several && full {
 			i++
@@ -181,9 +195,10 @@ func (g *Gate) admit() {
 		if len(by.waiting) > 0 {
 			g.turns = append(g.turns, by)
 		}
+		g.begun++
 		g.busy++
 		by.busy++
-		w.began, w.only, w.shares = g.clock.Now(), g.busy == 1, shares
+		w.number, w.began, w.only, w.shares = g.begun, g.clock.Now(), g.busy == 1, shares
 		if shares {
 			g.sharing++
 		}

@@ -55,6 +55,19 @@ func (f *fixture) finish(t *testing.T, namespace string) {
 	f.end(w, true)
 }
 
+// drain ends writes of a namespace until so many are under way: its first ones go
+// before anybody knows that it has many.
+func (f *fixture) drain(t *testing.T, namespace string, n int) {
+	t.Helper()
+	for range 100 {
+		if f.underWay(namespace) <= n {
+			break
+		}
+		f.finish(t, namespace)
+	}
+	f.expect(t, namespace, n)
+}
+
 func (f *fixture) expect(t *testing.T, namespace string, n int) {
 	t.Helper()
 	if got := f.underWay(namespace); got != n {
@@ -76,24 +89,30 @@ func TestFewWritesGoBeforeMany(t *testing.T) {
 	f.step(10 * time.Millisecond)
 	f.finish(t, "quiet")
 	f.want("loud", 100)
-	f.expect(t, "loud", fewestWrites)
+	f.drain(t, "loud", fewestWrites)
 	f.want("quiet", 10)
 	f.expect(t, "quiet", 10)
 	f.step(20 * time.Millisecond)
 	f.finish(t, "loud")
-	f.expect(t, "loud", 10) // as many as the other one
+	f.expect(t, "loud", 5) // half as many as the other one
 	for range 10 {
 		f.finish(t, "quiet")
 	}
-	for range 8 {
-		f.finish(t, "loud")
-	}
-	f.expect(t, "loud", fewestWrites)
+	f.drain(t, "loud", fewestWrites)
 
 	// Once nobody else has written for a while, the rest may go on.
 	f.step(lasts)
 	f.finish(t, "loud")
-	f.expect(t, "loud", 90)
+	f.expect(t, "loud", len(f.writes["loud"]))
+}
+
+// Where all have few writes, nobody waits.
+func TestFewWritesOfManyDoNotWait(t *testing.T) {
+	f := newFixture()
+	for _, namespace := range []string{"a", "b", "c"} {
+		f.want(namespace, fewAnyway)
+		f.expect(t, namespace, fewAnyway)
+	}
 }
 
 // Where several have many writes, they take turns.
@@ -101,18 +120,18 @@ func TestManyWritesTakeTurns(t *testing.T) {
 	f := newFixture()
 	f.want("other", 1)
 	f.want("a", 200)
-	f.want("b", 100)
+	f.want("b", 150)
 	f.finish(t, "other")
 	begun := map[string]int{"a": f.underWay("a"), "b": f.underWay("b")}
 	before := begun
-	for range 60 { // whoever has more under way is done sooner
+	for range 150 { // whoever has more under way is done sooner
 		namespace := "a"
 		if f.underWay("b") > f.underWay("a") {
 			namespace = "b"
 		}
 		f.finish(t, namespace)
 	}
-	a, b := 200-len(f.writes["a"])+f.underWay("a")-before["a"], 100-len(f.writes["b"])+f.underWay("b")-before["b"]
+	a, b := 200-len(f.writes["a"])+f.underWay("a")-before["a"], 150-len(f.writes["b"])+f.underWay("b")-before["b"]
 	if a+b < 30 || max(a, b)-min(a, b) > 10 {
 		t.Errorf("%d writes of one and %d of the other have begun, want them to take turns", a, b)
 	}
@@ -125,14 +144,14 @@ func TestWindowFollowsTheAPIServer(t *testing.T) {
 	f.step(10 * time.Millisecond)
 	f.finish(t, "quiet")
 	f.want("loud", 2000)
-	f.expect(t, "loud", fewestWrites)
-	for range 200 {
+	f.drain(t, "loud", fewestWrites)
+	for range mostWrites * steps {
 		f.step(100 * time.Microsecond)
 		f.finish(t, "loud")
 	}
 	f.expect(t, "loud", mostWrites) // none took longer than one alone
 
-	for i := range 200 {
+	for i := range 2 * mostWrites * steps {
 		if i%50 == 0 { // the other one is still there
 			f.want("quiet", 1)
 			f.finish(t, "loud")
