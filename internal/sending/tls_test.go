@@ -2,6 +2,7 @@ package sending
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -509,4 +510,33 @@ func TestClientCertificateIsNeverPrinted(t *testing.T) {
 			t.Errorf("%s: %.200s", verb, got)
 		}
 	}
+}
+
+// Once the exchange that asked for a connection is over, net/http goes on making it,
+// in case another one needs it. A receiver that is silent must not keep it for ever.
+func TestSilentHandshakeEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		s := New(Options{})
+		defer s.Close()
+		s.verified.DialContext = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			_, _ = io.Copy(io.Discard, theirs)
+		}()
+		began := time.Now()
+		if x := s.Send(t.Context(), Request{URL: "https://receiver.example/", Timeout: time.Second}); x.Err == nil {
+			t.Error("a receiver that says nothing has accepted")
+		}
+		select {
+		case <-closed:
+		case <-time.After(time.Hour):
+			t.Error("the connection is still open after an hour")
+			_ = theirs.Close()
+		}
+		if took := time.Since(began); took > connectTimeout {
+			t.Errorf("it was closed after %v", took)
+		}
+	})
 }
