@@ -125,13 +125,13 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 
 // write makes a write when it is its turn: that of the namespace that the event is
 // of, whoever follows it.
-func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (err error) {
-	end := w.courtesy.Begin(d.Spec.EventRef.Namespace)
-	defer func() { end(err == nil) }()
-	if base == nil {
-		return w.writer.createDelivery(ctx, d)
-	}
-	return w.writer.patchDelivery(ctx, base, d)
+func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
+	return w.courtesy.Do(d.Spec.EventRef.Namespace, func() error {
+		if base == nil {
+			return w.writer.createDelivery(ctx, d)
+		}
+		return w.writer.patchDelivery(ctx, base, d)
+	})
 }
 
 // compare settles the difference between what is in store and what was to be

@@ -266,7 +266,8 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
-	if err := r.patchStatus(ctx, base, e); err != nil {
+	err := r.courtesy.Do(e.Namespace, func() error { return r.writer.patchEventStatus(ctx, base, e) })
+	if err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: time.Second}, nil
@@ -283,12 +284,6 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 		r.counted.Store(e.UID, r.clock.Now())
 	}
 	return r.expire(ctx, e, len(plan.Missing) > 0)
-}
-
-func (r *eventReconciler) patchStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) (err error) {
-	end := r.courtesy.Begin(e.Namespace)
-	defer func() { end(err == nil) }()
-	return r.writer.patchEventStatus(ctx, base, e)
 }
 
 // expire deletes an event some time after nothing more happens to it.

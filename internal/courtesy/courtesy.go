@@ -85,14 +85,17 @@ func New(c clock.PassiveClock) *Gate {
 	return &Gate{clock: c, tenants: map[string]*tenant{}, window: fewestWrites}
 }
 
-// Begin waits until a write for a namespace may begin. The function that it returns
-// is to be called when the write has ended, and told whether the API server has done
-// it: how fast a refusal is tells nothing.
-func (g *Gate) Begin(namespace string) (end func(done bool)) {
+// Do makes a write for a namespace once it may begin, and returns its error. Of a
+// write that fails, the time is not learned: how fast a refusal is tells nothing.
+func (g *Gate) Do(namespace string, write func() error) error {
 	w := &turn{open: make(chan struct{})}
 	g.queue(namespace, w)
 	<-w.open
-	return func(done bool) { g.end(w, done) }
+	done := false
+	defer func() { g.end(w, done) }() // also if it panics
+	err := write()
+	done = err == nil
+	return err
 }
 
 // Open lets everybody pass from now on: the operator stops, and what was sent has

@@ -1,12 +1,15 @@
 package courtesy
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
 )
+
+var errRefused = errors.New("refused")
 
 // fixture is a gate on a virtual clock, and the writes that came to it, by
 // namespace, the oldest first.
@@ -205,7 +208,12 @@ func TestEveryoneGetsThrough(t *testing.T) {
 	g := newFixture().Gate
 	var all sync.WaitGroup
 	for i := range 400 {
-		all.Go(func() { g.Begin(string(rune('a' + i%7*i%3)))(i%5 > 0) })
+		all.Go(func() {
+			want := []error{nil, errRefused}[i%2]
+			if err := g.Do(string(rune('a'+i%7*i%3)), func() error { return want }); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		})
 	}
 	all.Wait()
 	if len(g.tenants) != 0 || len(g.turns) != 0 || g.busy != 0 || g.sharing != 0 {

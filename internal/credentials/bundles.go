@@ -11,7 +11,7 @@ import (
 )
 
 // bundles are the CA bundles that somebody keeps, each once, however many Webhooks
-// name it and from wherever: parsed, one takes several times the bytes of its text.
+// name it and from wherever: one may take up to sending.MaxAuthorities, and more.
 type bundles struct {
 	mu   sync.Mutex
 	kept map[[sha256.Size]byte]weak.Pointer[sending.Authorities] // by what its text hashes to
