@@ -147,19 +147,14 @@ func (b *bench) bury(ctx context.Context, others, dead *scene) error {
 	if err != nil {
 		return err
 	}
-	while, over := context.WithCancel(ctx)
-	defer over()
-	light := make(chan error, 1)
-	go func() {
-		_, err := b.pacedWhile(ctx, while, others, b.lightRate())
-		light <- err
-	}()
-	began := time.Now()
-	err = errors.Join(b.burst(ctx, dead, b.waiting, nil), waiting.wait(ctx, b.waiting))
-	over()
-	b.figures.dead.filled = time.Since(began)
-	b.say("%d deliveries wait after %.1f s", b.waiting, time.Since(began).Seconds())
-	return errors.Join(err, <-light)
+	_, err = b.pacedBeside(ctx, others, b.lightRate(), func() error {
+		began := time.Now()
+		err := errors.Join(b.burst(ctx, dead, b.waiting, nil), waiting.wait(ctx, b.waiting))
+		b.figures.dead.filled = time.Since(began)
+		b.say("%d deliveries wait after %.1f s", b.waiting, time.Since(began).Seconds())
+		return err
+	})
+	return err
 }
 
 // countQuietWrites counts writes while nothing but the dead receiver can be their

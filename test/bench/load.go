@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -97,6 +98,19 @@ func (b *bench) pacedWhile(ctx, while context.Context, c *scene, rate float64) (
 			all = append(all, e)
 		})
 	}
+}
+
+// pacedBeside is paced for as long as something else takes.
+func (b *bench) pacedBeside(ctx context.Context, c *scene, rate float64, do func() error) ([]created, error) {
+	while, over := context.WithCancel(ctx)
+	defer over()
+	done := make(chan error, 1)
+	go func() {
+		defer over()
+		done <- do()
+	}()
+	all, err := b.pacedWhile(ctx, while, c, rate)
+	return all, errors.Join(err, <-done)
 }
 
 // sightings are the times at which a watch has shown each event first.

@@ -91,15 +91,8 @@ func (b *bench) stormForNobody(ctx context.Context, s *store) error {
 	if err != nil {
 		return err
 	}
-	while, over := context.WithCancel(ctx)
-	defer over()
-	passed := make(chan error, 1)
-	go func() {
-		defer over()
-		passed <- b.burst(ctx, loud, b.crowd, nil)
-	}()
-	all, err := b.pacedWhile(ctx, while, quiet, eventsPerSecond)
-	if err := errors.Join(err, <-passed); err != nil {
+	all, err := b.pacedBeside(ctx, quiet, eventsPerSecond, func() error { return b.burst(ctx, loud, b.crowd, nil) })
+	if err != nil {
 		return err
 	}
 	watched, err := seen.times(ctx, all)
@@ -124,23 +117,18 @@ func (b *bench) besideStorm(ctx context.Context, quiet, loud *scene, seen *sight
 	if err != nil {
 		return err
 	}
-	while, over := context.WithCancel(ctx)
-	defer over()
 	cut, err := loud.store.cutWatches(ctx)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
 	var creation time.Duration
-	passed := make(chan error, 1)
-	go func() {
-		defer over()
+	all, err := b.pacedBeside(ctx, quiet, eventsPerSecond, func() error {
 		err := b.burst(ctx, loud, b.crowd, nil)
 		creation = time.Since(began)
-		passed <- errors.Join(err, ended.wait(ctx, warmUps+b.crowd))
-	}()
-	all, err := b.pacedWhile(ctx, while, quiet, eventsPerSecond)
-	if err := errors.Join(err, <-passed); err != nil {
+		return errors.Join(err, ended.wait(ctx, warmUps+b.crowd))
+	})
+	if err != nil {
 		return err
 	}
 	cutSince, err := loud.store.cutWatches(ctx)
