@@ -69,6 +69,10 @@ type tenant struct {
 
 func (t *tenant) wanted() int { return t.busy + len(t.waiting) }
 
+// wantsMany tells whether what a namespace wants is not little beside the most that
+// one wants.
+func (t *tenant) wantsMany(most int) bool { return t.wanted() > fewAnyway && few*t.wanted() > most }
+
 // turn is a write that waits or is under way.
 type turn struct {
 	by     *tenant
@@ -173,20 +177,40 @@ func (g *Gate) learn(took time.Duration, only bool) {
 // several tells whether more than one namespace writes.
 func (g *Gate) several() bool { return !g.stopped && g.clock.Since(g.met) < lasts }
 
-// admit lets in whoever may begin. What waits is asked again when a write ends, and
-// one is under way whenever something waits.
-func (g *Gate) admit() {
-	several, most := g.several(), 0
+// demand tells what the namespace with the most writes wants, and how many writes
+// those that want many may have under way. Where several want many, that is as many
+// as are few for each of them: one that has fallen behind while the API server stood
+// still looks like a storm, and would stay behind in a window that is narrow for the
+// sake of others.
+func (g *Gate) demand() (most, window int) {
 	for _, t := range g.tenants {
 		most = max(most, t.wanted())
 	}
+	crowd := 0
+	for _, t := range g.tenants {
+		if t.wantsMany(most) {
+			crowd++
+		}
+	}
+	window = int(g.window)
+	if crowd > 1 {
+		window = max(window, min(crowd*fewAnyway, mostWrites))
+	}
+	return most, window
+}
+
+// admit lets in whoever may begin. What waits is asked again when a write ends, and
+// one is under way whenever something waits.
+func (g *Gate) admit() {
+	several := g.several()
+	most, window := g.demand()
 	for i := 0; i < len(g.turns); {
 		by := g.turns[i]
-		shares := by.wanted() > fewAnyway && few*by.wanted() > most
+		shares := by.wantsMany(most)
 		before := g.busy - g.sharing // of those that want few
 		full := before >= mostOfFew
 		if shares { // they may have half as many as those in any case
-			full = g.sharing >= max(int(g.window), before/2)
+			full = g.sharing >= max(window, before/2)
 		}
 		if several && full {
 			i++

@@ -140,6 +140,34 @@ func TestManyWritesTakeTurns(t *testing.T) {
 	}
 }
 
+// One that has fallen behind catches up: a storm's narrow window is not for both.
+func TestWhoFellBehindCatchesUp(t *testing.T) {
+	f := newFixture()
+	f.want("quiet", 1)
+	f.step(10 * time.Millisecond)
+	f.finish(t, "quiet")
+	f.want("loud", 100)
+	f.drain(t, "loud", fewestWrites)
+	f.want("quiet", 80) // nearly as much as the other one
+	for few*len(f.writes["quiet"]) > len(f.writes["loud"]) {
+		quiet, loud := f.underWay("quiet"), f.underWay("loud")
+		if quiet+loud < 2*fewAnyway {
+			t.Fatalf("%d and %d writes are under way while %d are left", quiet, loud, len(f.writes["quiet"]))
+		}
+		f.step(20 * time.Millisecond) // slow, so the window stays narrow
+		if loud > quiet {
+			f.finish(t, "loud")
+			f.want("loud", 1)
+		} else {
+			f.finish(t, "quiet")
+		}
+	}
+	for range len(f.writes["quiet"]) {
+		f.finish(t, "quiet")
+	}
+	f.drain(t, "loud", fewestWrites)
+}
+
 // The window is as wide as the API server is about as fast as for one write alone.
 func TestWindowFollowsTheAPIServer(t *testing.T) {
 	f := newFixture()
