@@ -42,31 +42,31 @@ func TestLeanWriter(t *testing.T) {
 	}
 	lean := b.engine.shared.writer
 
-	b.Expect(lean.createDelivery(b.ctx, d)).To(Succeed())
+	b.Expect(lean.CreateDelivery(b.ctx, d)).To(Succeed())
 	same("created")
-	b.Expect(apierrors.IsAlreadyExists(lean.createDelivery(b.ctx, again))).To(BeTrue())
+	b.Expect(apierrors.IsAlreadyExists(lean.CreateDelivery(b.ctx, again))).To(BeTrue())
 
 	base := d.DeepCopy()
 	record.GiveUp(d, v1alpha1.ReasonWaitedTooLong, "it waited", time.Now())
-	b.Expect(lean.patchDelivery(b.ctx, base, d)).To(Succeed())
+	b.Expect(lean.PatchDelivery(b.ctx, base, d)).To(Succeed())
 	same("patched")
 	late := base.DeepCopy()
 	record.GiveUp(late, v1alpha1.ReasonWebhookGone, "it is late", time.Now())
-	err := lean.patchDelivery(b.ctx, base, late)
+	err := lean.PatchDelivery(b.ctx, base, late)
 	b.Expect(apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
 
 	invalid := record.New(e, w, []byte("{}"))
 	invalid.Name += "-invalid"
 	invalid.Labels[v1alpha1.LabelEventType] = "no label"
-	err = lean.createDelivery(b.ctx, invalid)
+	err = lean.CreateDelivery(b.ctx, invalid)
 	b.Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
 
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
 	was := e.DeepCopy()
 	e.Status.Result = v1alpha1.EventExpired
-	b.Expect(lean.patchEventStatus(b.ctx, was, e)).To(Succeed())
+	b.Expect(lean.PatchEventStatus(b.ctx, was, e)).To(Succeed())
 	b.Expect(e.ResourceVersion).NotTo(Equal(was.ResourceVersion))
 	b.Expect(b.client.Delete(b.ctx, d)).To(Succeed())
-	err = lean.patchDelivery(b.ctx, base, late)
+	err = lean.PatchDelivery(b.ctx, base, late)
 	b.Expect(apierrors.IsNotFound(err)).To(BeTrue(), "%v", err)
 }

@@ -15,9 +15,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 )
+
+// writer makes the writes that there are many of, and brings what was written up to
+// date.
+type writer interface {
+	CreateDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error
+	// The patches fail with a conflict where the object is not as base any more.
+	PatchDelivery(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error
+	PatchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error
+}
+
+var _ writer = &lean.Writer{}
+
+// locked is a merge patch that fails with a conflict where the object has changed:
+// a process that only believes in its lease does not write over a newer log.
+func locked(base client.Object) client.Patch {
+	return client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+}
 
 // recordWriter stores deliveries. What was sent once must be stored once, so it
 // settles lost answers instead of repeating them, tries again while the API
@@ -128,9 +146,9 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
 	return w.courtesy.Do(d.Spec.EventRef.Namespace, func() error {
 		if base == nil {
-			return w.writer.createDelivery(ctx, d)
+			return w.writer.CreateDelivery(ctx, d)
 		}
-		return w.writer.patchDelivery(ctx, base, d)
+		return w.writer.PatchDelivery(ctx, base, d)
 	})
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
@@ -145,7 +146,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	}
 	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
 	var err error
-	if s.writer, err = newLeanWriter(mgr); err != nil {
+	if s.writer, err = lean.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	if s.meters, err = newMeters(o.Registry); err != nil {

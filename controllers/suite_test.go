@@ -277,13 +277,13 @@ func (b *bench) requests(webhook string) int { return len(b.receiver.Arrivals("/
 // plainWriter writes by a client that faults may stand before.
 type plainWriter struct{ client client.Client }
 
-func (w plainWriter) createDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
+func (w plainWriter) CreateDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
 	return w.client.Create(ctx, d)
 }
-func (w plainWriter) patchDelivery(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
+func (w plainWriter) PatchDelivery(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
 	return w.client.Patch(ctx, d, locked(base))
 }
-func (w plainWriter) patchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error {
+func (w plainWriter) PatchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error {
 	return w.client.Status().Patch(ctx, e, locked(base))
 }
 

@@ -266,7 +266,7 @@ func (r *eventReconciler) write(ctx context.Context, e *v1alpha1.WebhookEvent, p
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	ended := !dispatch.Dispatched(base) && dispatch.Dispatched(e)
-	err := r.courtesy.Do(e.Namespace, func() error { return r.writer.patchEventStatus(ctx, base, e) })
+	err := r.courtesy.Do(e.Namespace, func() error { return r.writer.PatchEventStatus(ctx, base, e) })
 	if err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {
