@@ -85,12 +85,12 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 	// What leaves many records behind comes after what is compared: the store is
 	// slower for a while after they were deleted.
 	if b.wants(rowFast, rowSlow, rowLatency, rowWrites) {
-		if err := b.repeat(func(pair int) error { return b.round(ctx, s, pair%2 == 0) }); err != nil {
+		if err := b.repeat(func(pair int) error { return b.round(ctx, s, pair) }); err != nil {
 			return err
 		}
 	}
 	if b.wants(rowIsolation) {
-		if err := b.repeat(func(int) error { return b.isolateCleanly(ctx, s) }); err != nil {
+		if err := b.repeat(func(pair int) error { return b.isolate(ctx, s, pair) }); err != nil {
 			return err
 		}
 	}
@@ -160,31 +160,35 @@ func (b *bench) count(webhooks int) int {
 	return max(int(b.rate*b.length.Seconds()/float64(webhooks)), 10)
 }
 
-// round is one pair of each figure that needs no full store: what the bare
-// client does and what the operator does. Who goes first takes turns, so that
-// what drifts does not favour either.
-func (b *bench) round(ctx context.Context, s *store, bareFirst bool) error {
-	if err := s.clean(ctx); err != nil {
+// inTurns does both parts of a pair. The second one goes first in every other pair,
+// so that what drifts does not favour either.
+func inTurns(pair int, first, second func() error) error {
+	if pair%2 == 1 {
+		first, second = second, first
+	}
+	if err := first(); err != nil {
 		return err
 	}
-	bare := func() error { return errors.Join(s.stop(), b.bareRound(ctx, s)) }
-	ours := func() error {
+	return second()
+}
+
+// round is one pair of each figure that needs no full store: what the bare
+// client does and what the operator does.
+func (b *bench) round(ctx context.Context, s *store, pair int) error {
+	return inTurns(pair, func() error {
+		if err := errors.Join(s.clean(ctx), s.stop()); err != nil {
+			return err
+		}
+		return b.bareRound(ctx, s)
+	}, func() error {
+		if err := s.clean(ctx); err != nil {
+			return err
+		}
 		if err := b.startOperator(ctx, s); err != nil {
 			return err
 		}
 		return b.operatorRound(ctx, s)
-	}
-	halves := []func() error{ours, bare}
-	if bareFirst {
-		halves = []func() error{bare, ours}
-	}
-	if err := halves[0](); err != nil {
-		return err
-	}
-	if err := s.clean(ctx); err != nil {
-		return err
-	}
-	return halves[1]()
+	})
 }
 
 func (b *bench) bareRound(ctx context.Context, s *store) error {
@@ -237,16 +241,4 @@ func (b *bench) operatorRound(ctx context.Context, s *store) error {
 		return b.requestLatency(ctx, s)
 	}
 	return nil
-}
-
-// isolateCleanly is isolation without what an earlier one has left: a receiver that
-// fails is tried again for hours.
-func (b *bench) isolateCleanly(ctx context.Context, s *store) error {
-	if err := s.clean(ctx); err != nil {
-		return err
-	}
-	if err := b.startOperator(ctx, s); err != nil {
-		return err
-	}
-	return b.isolation(ctx, s)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,5 +161,14 @@ webhook_operator_deliveries_total{result="Failed"} 3
 	want := "; by the operator's own count 5 deliveries, 4 waits in its queue of 2.5 ms on average"
 	if got := after.since(before).note(); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A row that was wanted and has no values is named.
+func TestNotMeasured(t *testing.T) {
+	b := &bench{options: options{rows: strings.Join(allRows, ",")}}
+	all, missing := measured(b.rows())
+	if len(all) != 0 || len(missing) != len(b.rows()) {
+		t.Errorf("%d are measured and %d not, of %d", len(all), len(missing), len(b.rows()))
 	}
 }

@@ -233,24 +233,21 @@ func (b *bench) revive(ctx context.Context, dead *scene) error {
 
 func (b *bench) deadRows() []row {
 	f := &b.figures.dead
-	if !f.measured {
-		return nil
-	}
 	how := "refuses connections"
 	if b.hang {
 		how = "hangs"
 	}
 	return []row{{
 		ID: rowDead + "-writes", Name: fmt.Sprintf("writes for a receiver that %s, %d deliveries waiting", how, b.waiting), Unit: "/s", Goal: 1,
-		values: []float64{f.writes.sum() / quietWindow.Seconds()},
+		values: once(f.measured, f.writes.sum()/quietWindow.Seconds()),
 		Note: fmt.Sprintf("in %v: %s%s; stored as waiting after %.0f s; the 19 others under a light load: %s, before %s",
 			quietWindow, f.writes, f.told.note(), f.filled.Seconds(), describe(f.meanwhile), describe(f.before)),
 	}, {
-		ID: rowDead + "-lost", Name: "of these, lost when it is back", Goal: 0, values: []float64{float64(f.lost)},
+		ID: rowDead + "-lost", Name: "of these, lost when it is back", Goal: 0, values: once(f.measured, float64(f.lost)),
 		Note: fmt.Sprintf("the last one arrived %.1f s after it was back, and was stored after %.1f s; what has not come within %v counts as lost",
 			f.back.Seconds(), f.stored.Seconds(), returnPatience),
 	}, {
-		ID: rowDead + "-duplicates", Name: "of these, arrived again", Goal: 0, values: []float64{float64(f.duplicates)},
+		ID: rowDead + "-duplicates", Name: "of these, arrived again", Goal: 0, values: once(f.measured, float64(f.duplicates)),
 		Note: fmt.Sprintf("until %v after the last one was stored", repeatWindow),
 	}}
 }

@@ -13,48 +13,55 @@ const (
 	share = 0.4
 )
 
-// isolation compares how the well-behaved receivers fare while the other two
-// behave, and while they do not: first under a steady load, then in a burst.
-func (b *bench) isolation(ctx context.Context, s *store) error {
-	for _, k := range []struct {
-		name      string
-		misbehave bool
-		into      *isolation
-	}{{"20 behave", false, &b.figures.isolation.bare}, {"2 do not", true, &b.figures.isolation.ours}} {
-		if err := b.receivers.answerIn(0); err != nil {
-			return err
-		}
-		c, err := b.newScene(ctx, s, manyWebhooks)
-		if err != nil {
-			return err
-		}
-		if err := b.warmUp(ctx, c); err != nil {
-			return err
-		}
-		if k.misbehave {
-			if err := b.receivers.script(wellBehaved, "hang"); err != nil {
-				return err
-			}
-			if err := b.receivers.script(wellBehaved+1, "500"); err != nil {
-				return err
-			}
-		}
-		all, err := b.paced(ctx, c, share*b.rate/manyWebhooks, b.length)
-		if err != nil {
-			return err
-		}
-		arrivals, err := b.awaitArrivals(ctx, len(all), wellBehaved)
-		if err != nil {
-			return err
-		}
-		times := latencies(c, all, arrivals)
-		rate, err := b.burstRate(ctx, c)
-		if err != nil {
-			return err
-		}
-		k.into.add(times, rate)
-		b.say("%-11s  the 18 others: %s; in a burst %.0f/s", k.name, describe(times), rate)
+// isolate compares how the well-behaved receivers fare while the other two behave,
+// and while they do not.
+func (b *bench) isolate(ctx context.Context, s *store, pair int) error {
+	f := &b.figures.isolation
+	return inTurns(pair,
+		func() error { return b.besideTwo(ctx, s, "20 behave", &f.bare) },
+		func() error { return b.besideTwo(ctx, s, "2 do not", &f.ours, "hang", "500") })
+}
+
+// besideTwo measures the well-behaved receivers while the other two answer as
+// scripted, if they are: first under a steady load, then in a burst. Nothing is in store that an
+// earlier one has left: a receiver that fails is tried again for hours.
+func (b *bench) besideTwo(ctx context.Context, s *store, name string, into *isolation, scripts ...string) error {
+	if err := s.clean(ctx); err != nil {
+		return err
 	}
+	if err := b.startOperator(ctx, s); err != nil {
+		return err
+	}
+	if err := b.receivers.answerIn(0); err != nil {
+		return err
+	}
+	c, err := b.newScene(ctx, s, manyWebhooks)
+	if err != nil {
+		return err
+	}
+	if err := b.warmUp(ctx, c); err != nil {
+		return err
+	}
+	for i, script := range scripts {
+		if err := b.receivers.script(wellBehaved+i, script); err != nil {
+			return err
+		}
+	}
+	all, err := b.paced(ctx, c, share*b.rate/manyWebhooks, b.length)
+	if err != nil {
+		return err
+	}
+	arrivals, err := b.awaitArrivals(ctx, len(all), wellBehaved)
+	if err != nil {
+		return err
+	}
+	times := latencies(c, all, arrivals)
+	rate, err := b.burstRate(ctx, c)
+	if err != nil {
+		return err
+	}
+	into.add(times, rate)
+	b.say("%-11s  the 18 others: %s; in a burst %.0f/s", name, describe(times), rate)
 	return nil
 }
 

@@ -66,18 +66,31 @@ func number(x float64) string {
 	return fmt.Sprintf("%.3g", x)
 }
 
+// measured settles the rows that have values, and tells the names of the others.
+func measured(rows []row) (all []row, missing []string) {
+	for _, r := range rows {
+		if len(r.values) == 0 {
+			missing = append(missing, r.Name)
+			continue
+		}
+		r.settle()
+		all = append(all, r)
+	}
+	return all, missing
+}
+
 // report prints the table and writes the files.
 func (b *bench) report() error {
-	all := slices.DeleteFunc(b.rows(), func(r row) bool { return len(r.values) == 0 })
-	for i := range all {
-		all[i].settle()
-	}
+	all, missing := measured(b.rows())
 	fmt.Fprintln(b.out)
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "figure\tgoal\tmeasured\tspread\tpairs\tmet\tHorizon's own (*)")
 	for _, r := range all {
 		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s to %s\t%d\t%s\t%s\n", r.Name, r.goal(), number(r.Value), r.Unit,
 			number(r.Spread[0]), number(r.Spread[1]), r.Pairs, r.met(), r.Horizon)
+	}
+	for _, name := range missing {
+		fmt.Fprintf(w, "%s\t\tnot measured\n", name)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -33,6 +33,14 @@ func quantile(values []float64, q float64) float64 {
 	return sorted[min(max(int(math.Ceil(q*float64(len(sorted))))-1, 0), len(sorted)-1)]
 }
 
+// once are the values of a figure that is measured once, if it was.
+func once(measured bool, value float64) []float64 {
+	if !measured {
+		return nil
+	}
+	return []float64{value}
+}
+
 // of combines the members of each pair.
 func of(ours, bare []float64, combine func(ours, bare float64) float64) []float64 {
 	combined := make([]float64, min(len(ours), len(bare)))

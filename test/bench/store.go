@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
@@ -40,7 +41,8 @@ type store struct {
 	cp      *controlplane.ControlPlane
 	admin   client.WithWatch   // makes the load
 	crowd   client.Client      // the same, with a connection for each request under way
-	account client.WithWatch   // writes as the operator does
+	account client.WithWatch   // has the operator's permissions
+	writer  *lean.Writer       // writes as the operator does
 	rest    rest.Interface     // the administrator's
 	etcd    string             // URL of etcd's metrics
 	pprof   string             // the address of the operator's profiles; empty if none are wanted
@@ -96,7 +98,14 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 		return nil, err
 	}
 	account.QPS, account.DisableCompression = -1, true // as the operator's
-	if s.account, err = client.NewWithWatch(account, client.Options{Scheme: scheme}); err != nil {
+	connections, err := rest.HTTPClientFor(account)
+	if err != nil {
+		return nil, err
+	}
+	if s.account, err = client.NewWithWatch(account, client.Options{HTTPClient: connections, Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	if s.writer, err = lean.NewWriter(account, connections, scheme); err != nil {
 		return nil, err
 	}
 	s.options = operator.Options{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -35,11 +36,11 @@ const (
 	secretValue = "a-secret-of-usual-length"
 )
 
-// bareClient makes the writes that the operator would make, with its
-// permissions, its objects to the byte and as many writers at once, but without
+// bareClient makes the writes that the operator would make, with its permissions,
+// its writer, its objects to the byte and as many writes at once, but without
 // sending anything and without deciding anything.
 type bareClient struct {
-	client   client.Client
+	writer   *lean.Writer
 	exchange sending.Exchange // what each record tells of
 	scene    *scene
 	jobs     chan job
@@ -61,7 +62,7 @@ type job struct {
 // startBareClient starts the writers of a scene, for at most so many events. The
 // context that it returns ends when one of them fails.
 func (b *bench) startBareClient(ctx context.Context, c *scene, events int) (*bareClient, context.Context, error) {
-	y := &bareClient{client: c.store.account, scene: c}
+	y := &bareClient{writer: c.store.writer, scene: c}
 	var err error
 	if y.exchange, err = b.realExchange(ctx, c); err != nil {
 		return nil, nil, err
@@ -118,7 +119,7 @@ func (y *bareClient) create(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	if err := y.client.Create(ctx, d); err != nil {
+	if err := y.writer.CreateDelivery(ctx, d); err != nil {
 		return fmt.Errorf("creating a delivery: %w", err)
 	}
 	if j.left.Add(-1) == 0 {
@@ -140,8 +141,7 @@ func (y *bareClient) finish(ctx context.Context, e *v1alpha1.WebhookEvent) error
 	plan := dispatch.Make(dispatch.View{Event: e, Webhooks: webhooks, Entries: entries, MaxAge: time.Hour, Now: time.Now()})
 	base := e.DeepCopy()
 	e.Status = plan.Status
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := y.client.Status().Patch(ctx, e, patch); err != nil {
+	if err := y.writer.PatchEventStatus(ctx, base, e); err != nil {
 		return fmt.Errorf("patching an event: %w", err)
 	}
 	return nil
