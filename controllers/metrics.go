@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
@@ -86,17 +87,33 @@ func codeClass(x sending.Exchange) string {
 	}
 }
 
-// stored counts a record that was written, and the delivery if that was its end.
-func (m *meters) stored(operation string, d *v1alpha1.WebhookDelivery, took time.Duration) {
+// stored counts a record that was written over base, if there was one, and the
+// delivery if it came to an end by that: a resend may end as before.
+func (m *meters) stored(operation string, base, d *v1alpha1.WebhookDelivery, took time.Duration) {
 	m.writes.WithLabelValues(operation).Observe(took.Seconds())
-	if d.Status.Result == v1alpha1.DeliveryWaiting || !d.Status.NextAttemptTime.IsZero() {
+	reason, ended := end(d)
+	if !ended {
 		return
 	}
-	for _, c := range d.Status.Conditions {
-		if c.Type == v1alpha1.ConditionDelivered {
-			m.deliveries.WithLabelValues(string(d.Status.Result), c.Reason).Inc()
+	if base != nil {
+		before, was := end(base)
+		if was && before == reason && base.Status.Result == d.Status.Result {
+			return
 		}
 	}
+	m.deliveries.WithLabelValues(string(d.Status.Result), reason).Inc()
+}
+
+// end is how a delivery has ended, if it has.
+func end(d *v1alpha1.WebhookDelivery) (reason string, ended bool) {
+	if d.Status.Result == v1alpha1.DeliveryWaiting || !d.Status.NextAttemptTime.IsZero() {
+		return "", false
+	}
+	c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
+	if c == nil {
+		return "", false
+	}
+	return c.Reason, true
 }
 
 // gauges tell what is the case now.

@@ -76,9 +76,24 @@ func TestMetrics(t *testing.T) {
 		b.Expect(got[name]).To(Equal(want), name)
 	}
 	b.Expect(got["queue_wait_seconds"]).To(BeNumerically(">=", 5))
+
+	// One that ends as before is not another delivery.
+	for _, d := range b.deliveries() {
+		if d.Status.Result == v1alpha1.DeliveryFailed {
+			b.resend(&d, "again")
+		}
+	}
+	b.Eventually(func() float64 { return b.metrics()["record_write_duration_seconds{operation=update}"] }).Should(Equal(2.0))
+	b.Expect(b.metrics()["attempt_duration_seconds{cause=Resend,code=5xx}"]).To(Equal(1.0))
+	b.Expect(b.metrics()["deliveries_total{reason=RetriesExhausted,result=Failed}"]).To(Equal(1.0))
+
 	b.Expect(b.receiver.Down()).To(Succeed()) // lets the one go that hangs
 	b.Eventually(func() float64 { return b.metrics()["events_total{result=Dispatched}"] }).Should(Equal(1.0))
 	b.Expect(b.metrics()["attempt_duration_seconds{cause=Initial,code=none}"]).To(Equal(1.0))
+	for i := range 5 {
+		b.event(fmt.Sprintf("while-down-%d", i))
+	}
+	b.Eventually(func() float64 { return b.metrics()["open_circuits"] }).Should(Equal(4.0), "all but the one that is paused")
 }
 
 // Labels must not take values that a receiver chooses.

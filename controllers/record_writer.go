@@ -203,7 +203,7 @@ func (w *recordWriter) done(p *pending) {
 	}
 	w.ledger.Confirm(p.record)
 	w.notify.delivery(p.record)
-	w.meters.stored(p.operation, p.record, w.clock.Since(p.begun))
+	w.meters.stored(p.operation, p.base, p.record, w.clock.Since(p.begun))
 }
 
 // drop gives up a record that was refused and whose Webhook is gone, often with
