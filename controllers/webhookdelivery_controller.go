@@ -221,8 +221,11 @@ func (r *deliveryReconciler) again(
 		return reconcile.Result{}, nil // it goes with its owner
 	}
 	held := w != nil && (r.holds(w) != nil || !w.DeletionTimestamp.IsZero())
-	if step := retry.Next(entry.State, w, held, r.clock.Now()); step.Deed == retry.Rest {
+	switch step := retry.Next(entry.State, w, held, r.clock.Now()); {
+	case step.Deed == retry.Rest:
 		return r.rest(step), nil
+	case step.Deed == retry.Send && r.refusals.lately(request.Key().Namespace):
+		return reconcile.Result{RequeueAfter: refusedInterval}, nil
 	}
 	d := &v1alpha1.WebhookDelivery{}
 	if err := r.live.Get(ctx, request.Key(), d); err != nil {
@@ -249,9 +252,6 @@ func (r *deliveryReconciler) again(
 	if problem != nil {
 		// The webhook controller wakes its deliveries when it can be sent to.
 		return r.unsendable(ctx, base, d, w)
-	}
-	if r.refusals.lately(d.Namespace) {
-		return reconcile.Result{RequeueAfter: refusedInterval}, nil
 	}
 	if !r.queue.HasSlot(request) {
 		r.queue.Add(request) // it was a draft when it was handed out
