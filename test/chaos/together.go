@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -122,8 +123,13 @@ func (g *together) apply(ctx context.Context, pairs int) error {
 	for range pairs {
 		p, w, e := g.next()
 		all = append(all, p)
-		for kind, object := range map[string]client.Object{"Webhook": w, "WebhookEvent": e} {
-			object.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+		w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
+		e.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WebhookEvent"))
+		objects := []client.Object{w, e}
+		if g.trial.rng.IntN(2) == 0 { // people write them down in any order
+			slices.Reverse(objects)
+		}
+		for _, object := range objects {
 			text, err := yaml.Marshal(object)
 			if err != nil {
 				return err
