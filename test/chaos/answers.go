@@ -18,6 +18,9 @@ const (
 	// quietMost how many requests per second it may make then.
 	quietTime = 2 * time.Second
 	quietMost = 10
+	// quietPatience is how long the last statuses of events that went wrong may
+	// take to be written again.
+	quietPatience = 10 * time.Second
 )
 
 // badAnswers is F6: a fifth of the writes are refused, and a fifth are carried
@@ -44,14 +47,26 @@ func badAnswers(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	before := p.count().requests
-	if err := sleep(ctx, quietTime); err != nil {
-		return err
+	return becomesQuiet(ctx, t, p)
+}
+
+// becomesQuiet watches that the operator does next to nothing once everything is
+// done.
+func becomesQuiet(ctx context.Context, t *trial, p *proxy) error {
+	for began := time.Now(); ; {
+		before := p.count().requests
+		if err := sleep(ctx, quietTime); err != nil {
+			return err
+		}
+		idle := p.count().requests - before
+		if idle <= quietMost*int(quietTime.Seconds()) {
+			return nil
+		}
+		if time.Since(began) > quietPatience {
+			t.fail("still %d requests in %v, %v after everything was done", idle, quietTime, time.Since(began).Round(time.Second))
+			return nil
+		}
 	}
-	if idle := p.count().requests - before; idle > quietMost*int(quietTime.Seconds()) {
-		t.fail("%d requests in %v after everything was done", idle, quietTime)
-	}
-	return nil
 }
 
 func answerBadly(ctx context.Context, t *trial, p *proxy, f faults) error {
