@@ -23,8 +23,8 @@ func (b *bench) isolate(ctx context.Context, s *store, pair int) error {
 }
 
 // besideTwo measures the well-behaved receivers while the other two answer as
-// scripted, if they are: first under a steady load, then in a burst. Nothing is in store that an
-// earlier one has left: a receiver that fails is tried again for hours.
+// scripted, if they are: first under a steady load, then in a burst. Nothing is in
+// store that an earlier one has left: a receiver that fails is tried again for hours.
 func (b *bench) besideTwo(ctx context.Context, s *store, name string, into *isolation, scripts ...string) error {
 	if err := s.clean(ctx); err != nil {
 		return err
