@@ -2,6 +2,9 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"regexp"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,6 +44,43 @@ func TestCircuit(t *testing.T) {
 	b.Eventually(func() int { return b.receiver.Tally("/w").Accepted }).Should(Equal(events))
 	b.allSettled("e", events, v1alpha1.EventSucceeded)
 	b.Expect(b.receiver.Tally("/w").Duplicates).To(BeZero())
+}
+
+// What has waited for a receiver comes oldest first, but for the one that was the
+// probe.
+func TestWhatHasWaitedComesOldestFirst(t *testing.T) {
+	const waves, each = 3, 5
+	b := newBench(t)
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	b.tune = func(r *deliveryReconciler) {
+		r.endpoints.clock = clocktesting.NewFakePassiveClock(time.Now()) // no probe is due
+	}
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
+	b.events("first", 10)
+	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	for wave := range waves {
+		b.events(fmt.Sprintf("wave-%d-", wave), each, func(e *v1alpha1.WebhookEvent) {
+			e.Spec.Cluster.Name = fmt.Sprintf("wave-%d", wave)
+		})
+		b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10 + (wave+1)*each))
+		stored := time.Now().Unix()
+		b.Eventually(func() int64 { return time.Now().Unix() }).Should(BeNumerically(">", stored), "times in store are seconds")
+	}
+	b.receiver.Script("/w")
+	b.edit(w, map[string]any{"spec": map[string]any{"description": "mended"}})
+	name := regexp.MustCompile("wave-[0-9]")
+	var came []string
+	b.Eventually(func() []string {
+		came = nil
+		for _, a := range b.receiver.Arrivals("/w") {
+			if wave := name.FindString(string(a.Body)); wave != "" {
+				came = append(came, wave)
+			}
+		}
+		return came
+	}).Should(HaveLen(waves * each))
+	b.Expect(slices.IsSorted(came[1:])).To(BeTrue(), "%v", came)
 }
 
 // Whoever mends a receiver need not wait for the next probe.
