@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"crypto/sha256"
-	"maps"
 	"runtime"
 	"sync"
 	"weak"
@@ -33,13 +32,16 @@ func (b *bundles) parse(text []byte) (*sending.Authorities, error) {
 		b.kept = map[[sha256.Size]byte]weak.Pointer[sending.Authorities]{}
 	}
 	b.kept[digest] = weak.Make(a)
-	runtime.AddCleanup(a, (*bundles).sweep, b)
+	runtime.AddCleanup(a, b.forget, digest)
 	return a, nil
 }
 
-// sweep forgets those that nobody keeps any more.
-func (b *bundles) sweep() {
+// forget forgets a bundle that nobody keeps any more, unless its text was parsed
+// again meanwhile.
+func (b *bundles) forget(digest [sha256.Size]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	maps.DeleteFunc(b.kept, func(_ [sha256.Size]byte, a weak.Pointer[sending.Authorities]) bool { return a.Value() == nil })
+	if b.kept[digest].Value() == nil {
+		delete(b.kept, digest)
+	}
 }

@@ -76,6 +76,7 @@ type Reader struct {
 	reading map[references]*reading
 	slots   chan struct{} // one for each read that is under way
 	bundles bundles
+	swept   time.Time // when what is over was left
 }
 
 // references are all that a Webhook names. What one Webhook uses is read together:
@@ -169,6 +170,9 @@ func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error)
 		r.mu.Unlock()
 		select {
 		case <-is.done:
+			if ctx.Err() == nil && (errors.Is(is.err, context.Canceled) || errors.Is(is.err, context.DeadlineExceeded)) {
+				return r.get(ctx, refs) // whoever read it gave up, which is nothing to others
+			}
 			return is.found, is.err
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -211,7 +215,10 @@ func (r *Reader) keep(refs references, is *reading, now time.Time) {
 	if r.kept == nil {
 		r.kept = map[references]kept{}
 	}
-	maps.DeleteFunc(r.kept, func(_ references, k kept) bool { return now.After(k.until) })
+	if now.Sub(r.swept) >= TTL { // not each time: it looks at all
+		maps.DeleteFunc(r.kept, func(_ references, k kept) bool { return now.After(k.until) })
+		r.swept = now
+	}
 	r.kept[refs] = kept{until: now.Add(ttl), found: is.found, err: is.err}
 }
 

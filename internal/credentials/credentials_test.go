@@ -384,6 +384,36 @@ func TestManyWaitForOneRead(t *testing.T) {
 	})
 }
 
+// Whoever gives up while reading for all leaves it to the others.
+func TestReadThatIsGivenUpIsMadeByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, api, _ := newReader()
+		api.put("music", "receiver", value("token"))
+		answer := make(chan struct{})
+		api.err, api.during = context.Canceled, func() { <-answer }
+		go func() {
+			if _, err := r.Get(t.Context(), webhook("receiver")); !errors.Is(err, context.Canceled) {
+				t.Errorf("whoever gave up: %v", err)
+			}
+		}()
+		synctest.Wait() // it reads
+		go func() {
+			if with, err := r.Get(t.Context(), webhook("receiver")); err != nil || reveal(with.Secret) != "token" {
+				t.Errorf("whoever waited for it: %q, %v", reveal(with.Secret), err)
+			}
+		}()
+		synctest.Wait()
+		api.mu.Lock()
+		api.err, api.during = nil, nil
+		api.mu.Unlock()
+		close(answer)
+		synctest.Wait()
+		if api.count() != 2 {
+			t.Errorf("%d reads", api.count())
+		}
+	})
+}
+
 // An API server that does not answer is nobody's mistake, and not remembered.
 func TestErrorsAreNotKept(t *testing.T) {
 	for name, err := range map[string]error{
