@@ -48,11 +48,12 @@ type Gate struct {
 	busy    int
 	sharing int                // of busy, those that take room in the window
 	tenants map[string]*tenant // by namespace
-	// turns are the namespaces that have something waiting.
-	turns  []*tenant
-	latest string    // namespace that came
-	came   time.Time // when it did
-	met    time.Time // when one came last while, or soon after, another one did
+	// waiting are the namespaces that have something waiting, in the order of their
+	// turns.
+	waiting []*tenant
+	latest  string    // namespace that came
+	came    time.Time // when it did
+	met     time.Time // when one came last while, or soon after, another one did
 	// window is how many writes those that want many may have under way.
 	window float64
 	// alone is how long half of the writes take, at most, while nobody else wants one.
@@ -71,7 +72,7 @@ func (t *tenant) wanted() int { return t.busy + len(t.waiting) }
 
 // wantsMany tells whether what a namespace wants is not little beside the most that
 // one wants.
-func (t *tenant) wantsMany(most int) bool { return t.wanted() > fewAnyway && few*t.wanted() > most }
+func (t *tenant) wantsMany(most int) bool { return t.wanted() > fewAnyway && t.wanted() > most/few }
 
 // turn is a write that waits or is under way.
 type turn struct {
@@ -125,7 +126,7 @@ func (g *Gate) queue(namespace string, w *turn) {
 	}
 	g.latest, g.came = namespace, now
 	if len(by.waiting) == 0 {
-		g.turns = append(g.turns, by)
+		g.waiting = append(g.waiting, by)
 	}
 	w.by = by
 	by.waiting = append(by.waiting, w)
@@ -137,6 +138,9 @@ func (g *Gate) end(w *turn, done bool) {
 	defer g.mu.Unlock()
 	if done {
 		g.learn(g.clock.Since(w.began), w.only && w.number == g.begun)
+	}
+	if len(g.tenants) > 1 {
+		g.met = g.clock.Now() // what now ends may have waited for long
 	}
 	g.busy--
 	if w.shares {
@@ -155,7 +159,7 @@ func (g *Gate) learn(took time.Duration, only bool) {
 	switch {
 	case only && g.alone == 0:
 		g.alone = took
-	case only && len(g.turns) == 0:
+	case only && len(g.waiting) == 0:
 		// While others wait, the API server may have much else to do: a storm's
 		// events are being created.
 		if took > g.alone {
@@ -174,15 +178,20 @@ func (g *Gate) learn(took time.Duration, only bool) {
 	g.window = min(max(g.window+step, fewestWrites), mostWrites)
 }
 
-// several tells whether more than one namespace writes.
-func (g *Gate) several() bool { return !g.stopped && g.clock.Since(g.met) < lasts }
+// several tells whether more than one namespace writes, or did a moment ago. While
+// the API server stands still nobody comes, but those that came are still there.
+func (g *Gate) several() bool {
+	return !g.stopped && (len(g.tenants) > 1 || g.clock.Since(g.met) < lasts)
+}
 
 // demand tells what the namespace with the most writes wants, and how many writes
-// those that want many may have under way. Where several want many, that is as many
-// as are few for each of them: one that has fallen behind while the API server stood
+// those that want many may have under way together, and each of them: if the writes
+// of one take much longer than another's, they would fill the room in the end, for
+// all that they take turns. Where several want many, there is room for as many as
+// are few for each of them: one that has fallen behind while the API server stood
 // still looks like a storm, and would stay behind in a window that is narrow for the
 // sake of others.
-func (g *Gate) demand() (most, window int) {
+func (g *Gate) demand() (most, window, each int) {
 	for _, t := range g.tenants {
 		most = max(most, t.wanted())
 	}
@@ -196,21 +205,21 @@ func (g *Gate) demand() (most, window int) {
 	if crowd > 1 {
 		window = max(window, min(crowd*fewAnyway, mostWrites))
 	}
-	return most, window
+	return most, window, (window + crowd - 1) / max(crowd, 1)
 }
 
 // admit lets in whoever may begin. What waits is asked again when a write ends, and
 // one is under way whenever something waits.
 func (g *Gate) admit() {
 	several := g.several()
-	most, window := g.demand()
-	for i := 0; i < len(g.turns); {
-		by := g.turns[i]
+	most, window, each := g.demand()
+	for i := 0; i < len(g.waiting); {
+		by := g.waiting[i]
 		shares := by.wantsMany(most)
 		before := g.busy - g.sharing // of those that want few
 		full := before >= mostOfFew
 		if shares { // they may have half as many as those in any case
-			full = g.sharing >= max(window, before/2)
+			full = g.sharing >= max(window, before/2) || by.busy >= max(each, before/2)
 		}
 		if several && full {
 			i++
@@ -218,9 +227,9 @@ func (g *Gate) admit() {
 		}
 		w := by.waiting[0]
 		by.waiting = by.waiting[1:]
-		g.turns = slices.Delete(g.turns, i, i+1)
+		g.waiting = slices.Delete(g.waiting, i, i+1)
 		if len(by.waiting) > 0 {
-			g.turns = append(g.turns, by)
+			g.waiting = append(g.waiting, by)
 		}
 		g.begun++
 		g.busy++

@@ -11,6 +11,9 @@ import (
 
 var errRefused = errors.New("refused")
 
+// manyWrites are more than any test ends.
+const manyWrites = 500
+
 // fixture is a gate on a virtual clock, and the writes that came to it, by
 // namespace, the oldest first.
 type fixture struct {
@@ -121,23 +124,61 @@ func TestFewWritesOfManyDoNotWait(t *testing.T) {
 // Where several have many writes, they take turns.
 func TestManyWritesTakeTurns(t *testing.T) {
 	f := newFixture()
-	f.want("other", 1)
-	f.want("a", 200)
-	f.want("b", 150)
-	f.finish(t, "other")
-	begun := map[string]int{"a": f.underWay("a"), "b": f.underWay("b")}
-	before := begun
-	for range 150 { // whoever has more under way is done sooner
-		namespace := "a"
-		if f.underWay("b") > f.underWay("a") {
-			namespace = "b"
-		}
-		f.finish(t, namespace)
+	begun := f.crowd(t, "a", "b")
+	for i := range 100 {
+		f.finish(t, []string{"a", "b"}[i%2])
 	}
-	a, b := 200-len(f.writes["a"])+f.underWay("a")-before["a"], 150-len(f.writes["b"])+f.underWay("b")-before["b"]
-	if a+b < 30 || max(a, b)-min(a, b) > 10 {
+	a, b := f.begun("a")-begun["a"], f.begun("b")-begun["b"]
+	if a+b < 99 || max(a, b)-min(a, b) > 2 {
 		t.Errorf("%d writes of one and %d of the other have begun, want them to take turns", a, b)
 	}
+}
+
+// Where the writes of one take much longer than another's, such as by an admission
+// webhook, they do not take all the room.
+func TestSlowWritesLeaveRoomForOthers(t *testing.T) {
+	f := newFixture()
+	f.crowd(t, "slow", "fast")
+	for range 100 {
+		f.finish(t, "fast")
+		f.expect(t, "fast", fewAnyway)
+		f.expect(t, "slow", fewAnyway)
+	}
+}
+
+// crowd brings many writes of two namespaces, and ends those that began before
+// anybody knew that both have many. It returns how many have begun then.
+func (f *fixture) crowd(t *testing.T, a, b string) map[string]int {
+	t.Helper()
+	f.want("other", 1) // so that neither of them is alone
+	f.want(a, manyWrites)
+	f.want(b, manyWrites)
+	f.finish(t, "other")
+	f.drain(t, b, fewAnyway)
+	f.drain(t, a, fewAnyway)
+	return map[string]int{a: f.begun(a), b: f.begun(b)}
+}
+
+// begun is how many of manyWrites of a namespace have begun.
+func (f *fixture) begun(namespace string) int {
+	return manyWrites - len(f.writes[namespace]) + f.underWay(namespace)
+}
+
+// While the API server stands still, nobody comes, and those that want many must
+// not take that for being alone.
+func TestStandstillDoesNotOpenTheGate(t *testing.T) {
+	f := newFixture()
+	f.want("quiet", 2)
+	f.want("loud", 245)
+	f.drain(t, "loud", fewestWrites)
+	f.step(10 * lasts)
+	f.finish(t, "quiet")
+	f.expect(t, "loud", fewestWrites)
+	f.finish(t, "quiet")
+	f.expect(t, "loud", fewestWrites) // it was there a moment ago
+	f.step(lasts)
+	f.finish(t, "loud")
+	f.expect(t, "loud", len(f.writes["loud"]))
 }
 
 // One that has fallen behind catches up: a storm's narrow window is not for both.
@@ -149,7 +190,7 @@ func TestWhoFellBehindCatchesUp(t *testing.T) {
 	f.want("loud", 100)
 	f.drain(t, "loud", fewestWrites)
 	f.want("quiet", 80) // nearly as much as the other one
-	for few*len(f.writes["quiet"]) > len(f.writes["loud"]) {
+	for len(f.writes["quiet"]) > len(f.writes["loud"])/few {
 		quiet, loud := f.underWay("quiet"), f.underWay("loud")
 		if quiet+loud < 2*fewAnyway {
 			t.Fatalf("%d and %d writes are under way while %d are left", quiet, loud, len(f.writes["quiet"]))
@@ -229,6 +270,20 @@ func TestStopLetsEverybodyPass(t *testing.T) {
 	}
 	f.Open()
 	f.expect(t, "loud", 500)
+	f.want("loud", 20) // and whoever comes then
+	f.expect(t, "loud", 520)
+}
+
+// A write that panics has ended.
+func TestPanicLeavesNothingBehind(t *testing.T) {
+	g := newFixture().Gate
+	func() {
+		defer func() { _ = recover() }()
+		_ = g.Do("music", func() error { panic("in a write") })
+	}()
+	if len(g.tenants) != 0 || g.busy != 0 {
+		t.Errorf("left: %d namespaces, %d busy", len(g.tenants), g.busy)
+	}
 }
 
 // Nobody has to wait for ever, whoever comes and goes.
@@ -244,7 +299,7 @@ func TestEveryoneGetsThrough(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(g.tenants) != 0 || len(g.turns) != 0 || g.busy != 0 || g.sharing != 0 {
-		t.Errorf("left: %d namespaces, %d turns, %d busy, %d sharing", len(g.tenants), len(g.turns), g.busy, g.sharing)
+	if len(g.tenants) != 0 || len(g.waiting) != 0 || g.busy != 0 || g.sharing != 0 {
+		t.Errorf("left: %d namespaces, %d turns, %d busy, %d sharing", len(g.tenants), len(g.waiting), g.busy, g.sharing)
 	}
 }
