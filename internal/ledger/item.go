@@ -57,6 +57,7 @@ func (i *item) entry() Entry {
 	e := Entry{
 		Key:        i.key(),
 		UID:        i.uid,
+		Version:    i.version,
 		Webhook:    i.webhook.name,
 		WebhookUID: i.owner,
 		EventUID:   i.event.uid,

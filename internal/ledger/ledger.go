@@ -36,6 +36,8 @@ type Entry struct {
 	Key types.NamespacedName
 	// UID is empty as long as the delivery is a draft.
 	UID types.UID
+	// Version is the resource version that this is known from, 0 of a draft.
+	Version uint64
 	// Webhook and WebhookUID name the owner; the UID is empty where the
 	// delivery was orphaned.
 	Webhook    types.NamespacedName
@@ -63,7 +65,8 @@ type Listener interface {
 	EventChanged(event types.UID)
 	// RoomFor is called when an event that found no room may go on.
 	RoomFor(event types.UID)
-	// WebhookChanged is called when the counts of the webhook changed.
+	// WebhookChanged is called when the counts of the webhook changed, or when one of
+	// its deliveries has ended.
 	WebhookChanged(webhook types.NamespacedName)
 }
 
@@ -299,6 +302,11 @@ type change struct {
 	room     []types.UID // events that there is room for now
 }
 
+// ended tells whether a delivery has finished, or has finished once more.
+func (c change) ended() bool {
+	return !c.now.Finished.IsZero() && !c.now.Finished.Equal(c.was.Finished)
+}
+
 func (l *Ledger) observe(m metav1.Object) (c change, changed bool) {
 	key := keyOf(m)
 	version := parseVersion(m.GetResourceVersion())
@@ -369,6 +377,9 @@ func (l *Ledger) tell(c change) {
 		l.listener.DeliveryChanged(c.now)
 	}
 	if c.now.State.Result == c.was.State.Result && c.was.Draft == nil {
+		if c.ended() { // a resend, with the result of before; the counts are the same
+			l.listener.WebhookChanged(c.now.Webhook)
+		}
 		return
 	}
 	if c.settled {

@@ -99,6 +99,13 @@ func TestWhatIsTold(t *testing.T) {
 			do:     func(l *Ledger) { l.Observe(object("d", 2, succeeded, annotated(v1alpha1.AnnotationResend, "1"))) },
 			want:   []string{delivery},
 		},
+		"a resend ends as before": {
+			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded, annotated(v1alpha1.AnnotationResend, "1"))) },
+			do: func(l *Ledger) {
+				l.Observe(object("d", 2, succeeded, annotated(v1alpha1.AnnotationFinished, "2026-01-02T03:04:05Z")))
+			},
+			want: []string{webhook},
+		},
 		"a note on a finished one": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
 			do:     func(l *Ledger) { l.Observe(object("d", 2, succeeded, annotated("example.com/note", "1"))) },
