@@ -152,11 +152,10 @@ func (r *eventReconciler) fanOut(ctx context.Context, request reconcile.Request)
 	if e == nil || err != nil {
 		return reconcile.Result{}, err
 	}
-	if r.addDrafts(e, plan.Missing) {
-		r.late.settle(e.UID, late)
-		if len(plan.Missing) == 0 { // else the ledger tells when they are stored
-			r.router.statuses.add(request)
-		}
+	r.addDrafts(e, plan.Missing, late)
+	r.late.settle(e.UID, late)
+	if len(plan.Missing) == 0 { // else the ledger tells when they are stored
+		r.router.statuses.add(request)
 	}
 	return reconcile.Result{}, nil
 }
@@ -204,7 +203,7 @@ func (r *eventReconciler) plan(
 	e = r.writes.of(e)
 	// Read before the Webhooks are listed: one that appears in between must not
 	// count as late and yet be missing from the list.
-	late := r.late.of(e.UID)
+	late := maps.Clone(r.late.of(e.UID))
 	webhooks, err := r.candidates(ctx, e)
 	if err != nil {
 		return nil, dispatch.Plan{}, nil, err
@@ -215,15 +214,16 @@ func (r *eventReconciler) plan(
 	}), late, nil
 }
 
-// addDrafts returns false when there was no room for some; the ledger tells when
-// there is.
-func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alpha1.Webhook) bool {
-	all := true
+// addDrafts takes those for which there is no room out of what is dealt with; the
+// ledger tells when there is some. The others are: if they stayed, one whose record
+// retention has deleted meanwhile would be drafted again.
+func (r *eventReconciler) addDrafts(e *v1alpha1.WebhookEvent, webhooks []*v1alpha1.Webhook, dealtWith map[types.UID]bool) {
 	for _, w := range webhooks {
 		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, w)}
-		all = r.ledger.Add(key, draftOf(e, w)) && all
+		if !r.ledger.Add(key, draftOf(e, w)) {
+			delete(dealtWith, w.UID)
+		}
 	}
-	return all
 }
 
 // candidates are the Webhooks of the event's namespace and of the system's.
