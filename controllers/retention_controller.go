@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +25,10 @@ import (
 
 const (
 	// retentionBatch is how many deliveries of a webhook go in one round, before
-	// others have their turn.
+	// others have their turn, or one in largestPart of those to go: each round
+	// looks at all again.
 	retentionBatch = 500
+	largestPart    = 8
 	// perDeleter is how many deliveries there have to be for one more delete at
 	// a time, up to maxDeleters: deleting keeps up with creating, and a few are
 	// no burst that slows deliveries.
@@ -145,18 +148,20 @@ func (r *retentionReconciler) Reconcile(ctx context.Context, request reconcile.R
 			remove = append(remove, left...)
 		}
 	}
-	if err := r.deleteAll(ctx, remove[:min(len(remove), retentionBatch)], len(remove)); err != nil {
+	batch := min(len(remove), max(retentionBatch, len(remove)/largestPart))
+	if err := r.deleteAll(ctx, remove[:batch], len(remove)); err != nil {
 		return reconcile.Result{}, err
 	}
-	if len(remove) > retentionBatch {
+	if len(remove) > batch {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil // behind the others
 	}
 	return reconcile.Result{RequeueAfter: r.until(again, later)}, nil
 }
 
-// deleteAll deletes deliveries, the more at a time the more there are in all.
+// deleteAll deletes deliveries, the more at a time the more there are in all. One
+// that cannot be deleted, such as for a policy of the cluster, keeps no others.
 func (r *retentionReconciler) deleteAll(ctx context.Context, remove []ledger.Entry, inAll int) error {
-	work, ctx := errgroup.WithContext(ctx)
+	var work errgroup.Group
 	work.SetLimit(min(1+inAll/perDeleter, maxDeleters))
 	for _, e := range remove {
 		work.Go(func() error { return r.delete(ctx, e) })
@@ -206,9 +211,12 @@ func (r *retentionReconciler) dispatched(ctx context.Context) func(ledger.Entry)
 	}
 }
 
+// delete deletes a delivery unless it has changed since: a resend may have been
+// asked for, or it was orphaned, and the watch may lag behind.
 func (r *retentionReconciler) delete(ctx context.Context, e ledger.Entry) error {
 	d := &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: e.Key.Namespace, Name: e.Key.Name}}
-	err := r.client.Delete(ctx, d, client.Preconditions{UID: &e.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	err := r.client.Delete(ctx, d, client.PropagationPolicy(metav1.DeletePropagationBackground),
+		client.Preconditions{UID: &e.UID, ResourceVersion: new(strconv.FormatUint(e.Version, 10))})
 	switch {
 	case apierrors.IsNotFound(err):
 		r.ledger.Remove(e.Key, "")
@@ -218,6 +226,7 @@ func (r *retentionReconciler) delete(ctx context.Context, e ledger.Entry) error 
 		r.ledger.Remove(e.Key, "") // the watch may lag behind, and must not make it be deleted again
 		return nil
 	case apierrors.IsConflict(err):
+		r.router.retention.addAfter(reconcile.Request{NamespacedName: e.Webhook}, retentionDelay)
 		return nil
 	}
 	return fmt.Errorf("deleting delivery %s: %w", e.Key.Name, err)

@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -111,24 +114,58 @@ func TestRetentionBeginsOnceEventsAreKnown(t *testing.T) {
 	}
 }
 
+// What has changed since it was looked at stays: a resend may be asked for.
+func TestRetentionLeavesWhatHasChanged(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	key := client.ObjectKeyFromObject(d)
+	before, known := b.engine.ledger.Get(key)
+	b.Expect(known).To(BeTrue())
+	b.edit(d, map[string]any{"metadata": map[string]any{"annotations": map[string]any{"example.com/note": "seen"}}})
+	keeper := &retentionReconciler{shared: b.later(0)}
+	b.Expect(keeper.delete(b.ctx, before)).To(Succeed())
+	b.Expect(b.client.Get(b.ctx, key, d)).To(Succeed(), "it was changed, and is still there")
+
+	b.Eventually(func() uint64 {
+		before, _ = b.engine.ledger.Get(key)
+		return before.Version
+	}).Should(BeEquivalentTo(version(d)))
+	b.Expect(keeper.delete(b.ctx, before)).To(Succeed())
+	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, key, d))).To(BeTrue())
+}
+
+func version(o client.Object) uint64 {
+	n, _ := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	return n
+}
+
 // deletions counts deletes.
 type deletions struct {
 	client.Client
-	n atomic.Int32
+	n       atomic.Int32
+	refused string // name of one that may not be deleted
 }
 
 func (d *deletions) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
 	return nil
 }
-func (d *deletions) Delete(context.Context, client.Object, ...client.DeleteOption) error {
+
+func (d *deletions) Delete(_ context.Context, o client.Object, _ ...client.DeleteOption) error {
+	if o.GetName() == d.refused {
+		return apierrors.NewForbidden(schema.GroupResource{}, d.refused, errors.New("a policy denies it"))
+	}
 	d.n.Add(1)
 	return nil
 }
 
-// The watch may show late what was deleted.
-func TestRetentionDeletesOnce(t *testing.T) {
-	const records = retentionBatch + 1
-	c := &deletions{}
+// keeperOf returns a retention of a Webhook with so many records whose time is over,
+// named by their numbers.
+func keeperOf(t *testing.T, records int, c client.Client) (*retentionReconciler, ctrl.Request) {
+	t.Helper()
 	meters, err := newMeters(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -139,19 +176,38 @@ func TestRetentionDeletesOnce(t *testing.T) {
 	}}
 	r.leads.Store(true)
 	for i := range records {
-		name := time.Duration(i).String()
+		name := fmt.Sprintf("%05d", i)
 		r.ledger.Observe(&metav1.ObjectMeta{
 			Namespace: "music", Name: name, UID: types.UID(name), ResourceVersion: "2", CreationTimestamp: metav1.Now(),
 			Labels: map[string]string{v1alpha1.LabelWebhook: "w", v1alpha1.LabelEventUID: "e", v1alpha1.LabelResult: "Succeeded"},
 		})
 	}
-	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "music", Name: "w"}}
-	for range 5 {
+	return r, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "music", Name: "w"}}
+}
+
+// The watch may show late what was deleted.
+func TestRetentionDeletesOnce(t *testing.T) {
+	const records = largestPart*retentionBatch + 100
+	c := &deletions{}
+	r, request := keeperOf(t, records, c)
+	for range 2 * largestPart {
 		if _, err := r.Reconcile(t.Context(), request); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := c.n.Load(); got != records {
 		t.Errorf("%d deletes for %d records", got, records)
+	}
+}
+
+// The oldest comes first each time.
+func TestWhatCannotBeDeletedKeepsNoOthers(t *testing.T) {
+	c := &deletions{refused: "00000"}
+	r, request := keeperOf(t, 10, c)
+	if _, err := r.Reconcile(t.Context(), request); !apierrors.IsForbidden(err) {
+		t.Errorf("error %v", err)
+	}
+	if got := c.n.Load(); got != 9 {
+		t.Errorf("%d of the 9 others were deleted", got)
 	}
 }

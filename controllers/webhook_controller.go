@@ -200,8 +200,8 @@ func (r *webhookReconciler) lookAgain(w *v1alpha1.Webhook) time.Duration {
 	return 0
 }
 
-// gone sees to what a Webhook leaves behind: its deliveries are looked at, and
-// retention removes those that were its own.
+// gone sees to what a Webhook leaves behind: its deliveries are looked at. Retention,
+// which watches Webhooks, too, removes those that were its own.
 func (r *webhookReconciler) gone(name types.NamespacedName) {
 	r.mu.Lock()
 	before, ok := r.known[name]
@@ -213,8 +213,6 @@ func (r *webhookReconciler) gone(name types.NamespacedName) {
 	}
 	r.endpoints.forget(name)
 	wake(r.router, r.ledger, name)
-	// Not at once: where the deliveries are to be orphaned, their watch may lag.
-	r.router.retention.addAfter(reconcile.Request{NamespacedName: name}, retentionDelay)
 }
 
 func (r *webhookReconciler) acted(name types.NamespacedName) acted {
