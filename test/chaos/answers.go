@@ -121,9 +121,13 @@ func brokenWatches(ctx context.Context, t *trial) error {
 	if err := l.created(ctx); err != nil {
 		return err
 	}
+	watched := []string{"webhooks", "webhookevents", "webhookdeliveries"}
+	if err := p.steady(ctx, watched...); err != nil {
+		return err
+	}
 	t.say("%d watches cut; now they are kept away", t.runs)
 
-	release := p.hold("webhooks", "webhookevents", "webhookdeliveries")
+	release := p.hold(watched...)
 	defer release()
 	l.begin(ctx, events-events*3/4, fullSpeed)
 	if err := l.created(ctx); err != nil {

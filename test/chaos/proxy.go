@@ -69,6 +69,9 @@ type stream struct {
 	cancel   context.CancelFunc
 }
 
+// steadyTime is how long a watch is open that counts as lasting.
+const steadyTime = 1500 * time.Millisecond
+
 // dropKey marks requests whose answer is to be dropped.
 type dropKey struct{}
 
@@ -162,6 +165,31 @@ func (p *proxy) cutWatches(resource string) int {
 	}
 	p.counts.cut += cut
 	return cut
+}
+
+// steady waits until each of the resources has a watch that lasts. A client whose
+// watch ends within a second, with nothing in it, lists afresh instead of resuming.
+func (p *proxy) steady(ctx context.Context, resources ...string) error {
+	for {
+		before := p.open()
+		if err := sleep(ctx, steadyTime); err != nil {
+			return err
+		}
+		after := p.open()
+		lasts := func(resource string) bool {
+			return slices.ContainsFunc(before, func(w *stream) bool { return w.resource == resource && slices.Contains(after, w) })
+		}
+		if !slices.ContainsFunc(resources, func(resource string) bool { return !lasts(resource) }) {
+			return nil
+		}
+	}
+}
+
+// open are the watches that are open.
+func (p *proxy) open() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.watches))
 }
 
 // hold cuts the watches of resources of the project and keeps new ones, and
