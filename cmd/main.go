@@ -22,7 +22,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -125,6 +124,10 @@ func run(ctx context.Context) error {
 	if f.eventTTL != 0 && f.eventTTL < retention.MinAge {
 		return fmt.Errorf("--event-ttl must be 0 or at least %s", retention.MinAge)
 	}
+	if f.eventTTL != 0 && f.eventTTL < f.maxEventAge {
+		// Whoever creates an event again would have it sent again.
+		return fmt.Errorf("--event-ttl (%s) must be 0 or at least --max-event-age (%s)", f.eventTTL, f.maxEventAge)
+	}
 	policy, proxy, err := f.egress.parse()
 	if err != nil {
 		return err
@@ -137,7 +140,8 @@ func run(ctx context.Context) error {
 	cfg.UserAgent = "horizon-webhook-operator/" + version
 	cfg.DisableCompression = true // within a cluster, CPU is dearer than bytes
 	drain := time.Duration(f.drain) * time.Second
-	options := managerOptions(f, drain)
+	edits := &controllers.Edits{}
+	options := managerOptions(f, drain, edits)
 	mayLead := func() error { return nil }
 	var storeFull <-chan struct{}
 	if f.leaderElect {
@@ -169,6 +173,7 @@ func run(ctx context.Context) error {
 		Sender:           sender,
 		MayLead:          mayLead,
 		StoreFull:        storeFull,
+		Edits:            edits,
 		Registry:         metrics.Registry,
 	})
 	if err != nil {
@@ -194,25 +199,16 @@ func addNamespaces(namespaces []string, list string) ([]string, error) {
 	return slices.Compact(namespaces), nil
 }
 
-func managerOptions(f flags, drain time.Duration) ctrl.Options {
+func managerOptions(f flags, drain time.Duration, edits *controllers.Edits) ctrl.Options {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err) // the types of a package disagree with themselves
 		}
 	}
-	watched := map[string]cache.Config{}
-	for _, namespace := range f.namespaces {
-		watched[namespace] = cache.Config{}
-	}
 	return ctrl.Options{
-		Scheme: scheme,
-		Cache: cache.Options{
-			DefaultNamespaces: watched, // none of them means all
-			// A read that nobody planned for must not start a watch.
-			ReaderFailOnMissingInformer: true,
-			DefaultTransform:            cache.TransformStripManagedFields(),
-		},
+		Scheme:                        scheme,
+		Cache:                         edits.CacheOptions(f.namespaces...),
 		Metrics:                       server.Options{BindAddress: f.metricsAddress},
 		HealthProbeBindAddress:        f.probeAddress,
 		PprofBindAddress:              f.pprofAddress,

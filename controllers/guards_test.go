@@ -14,9 +14,9 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -184,19 +184,13 @@ func TestNothingIsSentWithoutTheLease(t *testing.T) {
 	b.settled("e", v1alpha1.EventSucceeded)
 }
 
-// crowded is a client that has one event and some Webhooks.
-type crowded struct {
+// someWebhooks is a client that has some Webhooks.
+type someWebhooks struct {
 	client.Client
-	event    *v1alpha1.WebhookEvent
 	webhooks []v1alpha1.Webhook
 }
 
-func (c *crowded) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	c.event.DeepCopyInto(into.(*v1alpha1.WebhookEvent))
-	return nil
-}
-
-func (c *crowded) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+func (c *someWebhooks) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
 	into.(*v1alpha1.WebhookList).Items = c.webhooks
 	return nil
 }
@@ -204,41 +198,49 @@ func (c *crowded) List(_ context.Context, into client.ObjectList, _ ...client.Li
 // While one of two late Webhooks has no room, the other's record may come and go.
 func TestLateWebhookIsDealtWithOnce(t *testing.T) {
 	const capacity = 12
-	c := &crowded{event: &v1alpha1.WebhookEvent{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "music", Name: "e", UID: "e", CreationTimestamp: metav1.Now()},
+	e := &v1alpha1.WebhookEvent{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "music", Name: "e", UID: "e", CreationTimestamp: metav1.Now(), ResourceVersion: "1"},
 		Spec:       v1alpha1.WebhookEventSpec{EventType: "clusters_deployed", ResourcePath: "/music/web"},
-		Status:     v1alpha1.WebhookEventStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionDispatched, Status: metav1.ConditionTrue}}},
-	}}
+		Status: v1alpha1.WebhookEventStatus{
+			Result:     v1alpha1.EventWaiting,
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionDispatched, Status: metav1.ConditionTrue, LastTransitionTime: metav1.Now()}},
+		},
+	}
+	c := &someWebhooks{}
 	for _, name := range []string{"w", "full"} {
 		w := v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Triggers: []v1alpha1.Trigger{"clusters_deployed"}}}
 		w.Namespace, w.Name, w.UID, w.CreationTimestamp = "music", name, types.UID(name), metav1.Now()
 		c.webhooks = append(c.webhooks, w)
 	}
 	routes := &router{clock: clock.RealClock{}}
-	r := &eventReconciler{
-		shared: &shared{client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, capacity)}, maxAge: time.Hour,
+	routes.events = eventcache.New(routes, clock.RealClock{})
+	routes.events.Observe(e)
+	s := &shared{
+		client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, capacity), events: routes.events,
+		rematches: &rematches{settled: routes.WebhookChanged},
 	}
+	r := &eventReconciler{shared: s, maxAge: time.Hour}
 	full := client.ObjectKeyFromObject(&c.webhooks[1])
 	for i := 0; r.ledger.Add(types.NamespacedName{Namespace: "music", Name: strconv.Itoa(i)}, ledger.Draft{EventUID: "other", Webhook: full, WebhookUID: "full"}); i++ {
 		if i > capacity {
 			t.Fatal("there is always room")
 		}
 	}
-	for _, w := range c.webhooks {
-		r.late.add("e", w.UID)
+	for i := range c.webhooks {
+		r.rematches.add("e", &c.webhooks[i])
 	}
 	drafted := func(w *v1alpha1.Webhook) bool {
 		t.Helper()
-		if _, err := r.fanOut(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c.event)}); err != nil {
+		if _, err := r.fanOut(t.Context(), eventRequest{"music", "e"}); err != nil {
 			t.Fatal(err)
 		}
-		_, ok := r.ledger.Get(types.NamespacedName{Namespace: "music", Name: record.Name(c.event, w)})
+		_, ok := r.ledger.Get(types.NamespacedName{Namespace: "music", Name: record.Name(e, w)})
 		return ok
 	}
 	if !drafted(&c.webhooks[0]) {
 		t.Fatal("a late Webhook does not get the event")
 	}
-	key := types.NamespacedName{Namespace: "music", Name: record.Name(c.event, &c.webhooks[0])}
+	key := types.NamespacedName{Namespace: "music", Name: record.Name(e, &c.webhooks[0])}
 	r.ledger.Observe(&metav1.ObjectMeta{
 		Namespace: key.Namespace, Name: key.Name, UID: "d", ResourceVersion: "2",
 		Labels: map[string]string{v1alpha1.LabelWebhook: "w", v1alpha1.LabelEventUID: "e", v1alpha1.LabelResult: string(v1alpha1.DeliverySucceeded)},

@@ -14,11 +14,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/retention"
 )
@@ -87,16 +85,11 @@ func (r *retentionReconciler) begin(ctx context.Context, elected <-chan struct{}
 }
 
 // open lets deleting begin, and looks at all webhooks that deliveries are known of,
-// also those that are gone. The names of all events have to be known before: an
-// event without one counts as gone.
+// also those that are gone. All events have to be known before: one that is not
+// counts as gone.
 func (r *retentionReconciler) open(ctx context.Context, begin func()) {
-	for err := r.nameEvents(ctx); err != nil; err = r.nameEvents(ctx) {
-		log.FromContext(ctx).Error(err, "deleting cannot begin")
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.clock.After(time.Second):
-		}
+	if r.events.WaitSynced(ctx) != nil {
+		return
 	}
 	begin()
 	for _, name := range r.ledger.Webhooks() {
@@ -108,18 +101,6 @@ func (r *retentionReconciler) open(ctx context.Context, begin func()) {
 func (r *retentionReconciler) mayDelete() bool {
 	until := r.fullUntil.Load()
 	return r.leads.Load() || until != nil && r.clock.Now().Before(*until)
-}
-
-// nameEvents learns the names of all events.
-func (r *retentionReconciler) nameEvents(ctx context.Context) error {
-	events, err := r.events(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range events {
-		r.router.keys.Store(events[i].UID, client.ObjectKeyFromObject(&events[i]))
-	}
-	return nil
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -136,8 +117,8 @@ func (r *retentionReconciler) Reconcile(ctx context.Context, request reconcile.R
 		return reconcile.Result{}, err
 	}
 	own, orphaned, left := sortOut(entries, w.UID)
-	remove, again := retention.Select(own, retention.PolicyOf(w), r.clock.Now(), r.dispatched(ctx))
-	more, later := retention.Select(orphaned, retention.PolicyOf(&v1alpha1.Webhook{}), r.clock.Now(), r.dispatched(ctx))
+	remove, again := retention.Select(own, retention.PolicyOf(w), r.clock.Now(), r.needless)
+	more, later := retention.Select(orphaned, retention.PolicyOf(&v1alpha1.Webhook{}), r.clock.Now(), r.needless)
 	remove = append(remove, more...)
 	if len(left) > 0 {
 		gone, err := r.gone(ctx, request.NamespacedName, w.UID)
@@ -196,19 +177,11 @@ func (r *retentionReconciler) gone(ctx context.Context, name types.NamespacedNam
 	return w.UID == cached, nil
 }
 
-// dispatched tells whether the event of a delivery could make it be drafted again.
-func (r *retentionReconciler) dispatched(ctx context.Context) func(ledger.Entry) bool {
-	return func(e ledger.Entry) bool {
-		key, ok := r.router.keys.Load(e.EventUID)
-		if !ok {
-			return true // the event is gone
-		}
-		event := &v1alpha1.WebhookEvent{}
-		if err := r.client.Get(ctx, key.(types.NamespacedName), event); err != nil {
-			return apierrors.IsNotFound(err)
-		}
-		return dispatch.Dispatched(event)
-	}
+// needless tells whether the event of a delivery does not need it any longer: it was
+// dispatched, so that it does not make it be sent again, and its counts tell of it.
+func (r *retentionReconciler) needless(of ledger.Entry) bool {
+	e, ok := r.events.Get(of.EventUID)
+	return !ok || !e.Dispatched.IsZero() && !r.recount(e)
 }
 
 // delete deletes a delivery unless it has changed since: a resend may have been

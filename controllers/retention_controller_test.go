@@ -18,9 +18,9 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
@@ -65,53 +65,33 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 	b.webhook("w")
 	e := b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
-	keeper := &eventReconciler{
-		shared: b.later(59 * time.Minute), systemNamespace: systemNamespace, maxAge: 72 * time.Hour, ttl: time.Hour,
-	}
-	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e)}
-	_, err := keeper.tell(b.ctx, request)
+	expiry := &eventExpiry{shared: b.later(59 * time.Minute), ttl: time.Hour}
+	wait, err := expiry.expire(b.ctx)
 	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(wait).To(BeNumerically("~", time.Minute, 30*time.Second))
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
-	keeper.shared = b.later(61 * time.Minute)
-	_, err = keeper.tell(b.ctx, request)
+	expiry.shared = b.later(61 * time.Minute)
+	_, err = expiry.expire(b.ctx)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e))).To(BeTrue())
 	b.Expect(b.deliveries()).To(HaveLen(1), "the record stays")
 }
 
-// slowList is a client whose lists take until they are let go.
-type slowList struct {
-	client.Client
-	begun, proceed chan struct{}
-}
-
-func (s slowList) List(context.Context, client.ObjectList, ...client.ListOption) error {
-	close(s.begun)
-	<-s.proceed
-	return nil
-}
-
-// An event whose name is not known counts as gone, and its deliveries may go.
+// An event that is not known counts as gone, and its deliveries may go.
 func TestRetentionBeginsOnceEventsAreKnown(t *testing.T) {
-	c := slowList{begun: make(chan struct{}), proceed: make(chan struct{})}
 	routes := &router{clock: clock.RealClock{}}
-	r := &retentionReconciler{shared: &shared{client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, 10)}}
+	routes.events = eventcache.New(routes, clock.RealClock{})
+	r := &retentionReconciler{shared: &shared{router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, 10), events: routes.events}}
 	r.ledger.Replace(metav1.NamespaceAll, nil, "1")
 	elected := make(chan struct{})
 	close(elected)
 	if err := r.begin(t.Context(), elected); err != nil {
 		t.Fatal(err)
 	}
-	<-c.begun
-	if r.mayDelete() {
-		t.Error("it may delete before it knows the events")
-	}
-	close(c.proceed)
-	for end := time.Now().Add(10 * time.Second); !r.mayDelete(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it may not delete although it knows the events")
-		}
-	}
+	g := NewWithT(t)
+	g.Consistently(r.mayDelete, "200ms").Should(BeFalse(), "before it knows the events")
+	r.events.Replace(metav1.NamespaceAll, nil)
+	g.Eventually(r.mayDelete, "10s").Should(BeTrue(), "once it knows the events")
 }
 
 // What has changed since it was looked at stays: a resend may be asked for.

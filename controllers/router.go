@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
@@ -26,16 +27,19 @@ type router struct {
 	clock clock.PassiveClock
 
 	deliveries inlet[fairqueue.Request]
-	events     inlet[reconcile.Request]
-	statuses   inlet[reconcile.Request]
+	fanOut     inlet[eventRequest]
+	statuses   inlet[eventRequest]
 	webhooks   inlet[reconcile.Request]
 	retention  inlet[reconcile.Request]
 
-	// keys are the names of the events, which metadata of deliveries lacks.
-	keys sync.Map
+	// events tells of the events, whose names metadata of deliveries lacks.
+	events *eventcache.Cache
 }
 
-var _ ledger.Listener = &router{}
+var (
+	_ ledger.Listener     = &router{}
+	_ eventcache.Listener = &router{}
+)
 
 // DeliveryChanged implements ledger.Listener.
 func (r *router) DeliveryChanged(e ledger.Entry) {
@@ -47,16 +51,38 @@ func (r *router) DeliveryChanged(e ledger.Entry) {
 	r.deliveries.add(request)
 }
 
+// RecordRemoved implements ledger.Listener.
+func (r *router) RecordRemoved(e ledger.Entry) {
+	r.events.RecordRemoved(e.EventUID, e.Key, e.State.Result)
+}
+
 // EventChanged implements ledger.Listener.
 func (r *router) EventChanged(event types.UID) { r.toEvent(&r.statuses, event) }
 
 // RoomFor implements ledger.Listener.
-func (r *router) RoomFor(event types.UID) { r.toEvent(&r.events, event) }
+func (r *router) RoomFor(event types.UID) { r.toEvent(&r.fanOut, event) }
 
-func (r *router) toEvent(inlet *inlet[reconcile.Request], event types.UID) {
-	if key, ok := r.keys.Load(event); ok {
-		inlet.add(reconcile.Request{NamespacedName: key.(types.NamespacedName)})
+func (r *router) toEvent(to *inlet[eventRequest], event types.UID) {
+	if e, ok := r.events.Get(event); ok {
+		to.add(eventRequest{e.Key.Namespace, e.UID})
 	}
+}
+
+// EventAdded implements eventcache.Listener.
+func (r *router) EventAdded(e eventcache.Event) {
+	if !e.Finished {
+		r.fanOut.add(eventRequest{e.Key.Namespace, e.UID})
+	}
+}
+
+// EventUpdated implements eventcache.Listener.
+func (r *router) EventUpdated(e eventcache.Event) {
+	r.statuses.add(eventRequest{e.Key.Namespace, e.UID})
+}
+
+// EventRemoved implements eventcache.Listener.
+func (r *router) EventRemoved(e eventcache.Event) {
+	r.statuses.add(eventRequest{e.Key.Namespace, e.UID})
 }
 
 // WebhookChanged implements ledger.Listener.

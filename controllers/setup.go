@@ -1,7 +1,7 @@
 // Package controllers connects the decisions of the internal packages to the API
 // server: they read, decide, act, and write once.
 //
-//	WebhookEvent ──▶ eventReconciler ──draft──▶ ledger ──▶ fairqueue
+//	WebhookEvent ──▶ eventcache ──▶ eventReconciler ──draft──▶ ledger ──▶ fairqueue
 //	                                                          │
 //	WebhookDelivery ◀── recordWriter ◀── deliveryReconciler ◀─┘ ──▶ receiver
 //	       └── deliveryWatch ──▶ ledger ──▶ webhookReconciler, retentionReconciler
@@ -9,7 +9,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -29,6 +28,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
@@ -62,6 +62,8 @@ type Options struct {
 	// StoreFull tells, each time anew, that nothing can be written any more
 	// for want of space, the lease included. Nil is never.
 	StoreFull <-chan struct{}
+	// Edits are those that the cache of the manager tells of.
+	Edits *Edits
 	// Registry takes the operator's own metrics.
 	Registry prometheus.Registerer
 }
@@ -112,6 +114,9 @@ type shared struct {
 	live        client.Reader
 	writer      writer
 	ledger      *ledger.Ledger
+	events      *eventcache.Cache
+	edits       *Edits
+	rematches   *rematches
 	router      *router
 	queue       *fairqueue.Queue
 	endpoints   *endpoints
@@ -121,6 +126,8 @@ type shared struct {
 	meters      *meters
 	courtesy    *courtesy.Gate
 	clock       clock.Clock
+	// systemNamespace is empty where it is not watched.
+	systemNamespace string
 
 	// unready has the UIDs of Webhooks that a delivery could not be sent to,
 	// until the webhook controller finds them usable.
@@ -143,8 +150,13 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		clock:       now,
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,
+
+		edits: o.Edits, systemNamespace: o.watchedSystemNamespace(),
 	}
 	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
+	s.events = eventcache.New(s.router, now, o.Namespaces...)
+	s.router.events = s.events
+	s.rematches = &rematches{settled: s.router.WebhookChanged}
 	var err error
 	if s.writer, err = lean.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
@@ -168,16 +180,6 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	return s, nil
 }
 
-// events returns the events that the cache knows. They are only to be read: they
-// are not copies.
-func (r *shared) events(ctx context.Context, of ...client.ListOption) ([]v1alpha1.WebhookEvent, error) {
-	var list v1alpha1.WebhookEventList
-	if err := r.client.List(ctx, &list, append(of, client.UnsafeDisableDeepCopy)...); err != nil {
-		return nil, fmt.Errorf("listing events: %w", err)
-	}
-	return list.Items, nil
-}
-
 // Setup adds the controllers to a manager.
 func Setup(mgr ctrl.Manager, o Options) error {
 	_, err := setup(mgr, o)
@@ -190,7 +192,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := watchAll(mgr, s.ledger, o.Namespaces); err != nil {
+	if err := watchAll(mgr, s, o.Namespaces); err != nil {
 		return nil, err
 	}
 	records := &recordWriter{shared: s, drain: o.Drain + storeMargin}
@@ -198,9 +200,12 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
 	}
-	events := &eventReconciler{shared: s, systemNamespace: o.watchedSystemNamespace(), maxAge: o.MaxEventAge, ttl: o.EventTTL}
+	events := &eventReconciler{shared: s, maxAge: o.MaxEventAge}
 	if err := events.setup(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the event controller: %w", err)
+	}
+	if err := mgr.Add(&eventExpiry{shared: s, ttl: o.EventTTL}); err != nil {
+		return nil, fmt.Errorf("setting up the expiry of events: %w", err)
 	}
 	webhooks := &webhookReconciler{shared: s, known: map[types.NamespacedName]acted{}}
 	if err := webhooks.setup(mgr); err != nil {
@@ -223,29 +228,38 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 
 // watchAll begins to watch what the controllers work on, on standbys too, so that a
 // takeover does not have to wait.
-func watchAll(mgr ctrl.Manager, known *ledger.Ledger, namespaces []string) error {
-	for _, kind := range []client.Object{&v1alpha1.Webhook{}, &v1alpha1.WebhookEvent{}} {
-		if _, err := mgr.GetCache().GetInformer(context.Background(), kind, cache.BlockUntilSynced(false)); err != nil {
-			return fmt.Errorf("watching %T: %w", kind, err)
-		}
+func watchAll(mgr ctrl.Manager, s *shared, namespaces []string) error {
+	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.Webhook{}, cache.BlockUntilSynced(false)); err != nil {
+		return fmt.Errorf("watching webhooks: %w", err)
+	}
+	eventClient, err := client.NewWithWatch(mgr.GetConfig(), client.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return fmt.Errorf("making the client of events: %w", err)
+	}
+	if err := mgr.Add(&eventWatch{client: eventClient, events: s.events, namespaces: namespaces}); err != nil {
+		return err
 	}
 	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("making the metadata client: %w", err)
 	}
-	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: known, namespaces: namespaces}); err != nil {
+	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: s.ledger, namespaces: namespaces}); err != nil {
 		return err
 	}
-	err = mgr.AddReadyzCheck("deliveries", func(*http.Request) error {
-		select {
-		case <-known.Synced():
-			return nil
-		default:
-			return errors.New("the deliveries in store are not known yet")
+	for name, synced := range map[string]<-chan struct{}{"deliveries": s.ledger.Synced(), "events": s.events.Synced()} {
+		err = mgr.AddReadyzCheck(name, func(*http.Request) error {
+			select {
+			case <-synced:
+				return nil
+			default:
+				return fmt.Errorf("the %s in store are not known yet", name)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("adding the readiness check: %w", err)
 		}
-	})
-	if err != nil {
-		return fmt.Errorf("adding the readiness check: %w", err)
 	}
 	return nil
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -128,18 +127,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start(faults ...interceptor.Funcs) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
-	watched := map[string]cache.Config{}
-	for _, namespace := range b.namespaces {
-		watched[namespace] = cache.Config{}
-	}
+	edits := &Edits{}
 	options := ctrl.Options{
-		Scheme:  scheme,
-		Metrics: server.Options{BindAddress: "0"},
-		Cache: cache.Options{
-			DefaultNamespaces:           watched,
-			ReaderFailOnMissingInformer: true,
-			DefaultTransform:            cache.TransformStripManagedFields(),
-		},
+		Scheme:                  scheme,
+		Metrics:                 server.Options{BindAddress: "0"},
+		Cache:                   edits.CacheOptions(b.namespaces...),
 		Controller:              config.Controller{SkipNameValidation: new(true)},
 		GracefulShutdownTimeout: new(10 * time.Second),
 	}
@@ -159,7 +151,7 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	o := Options{
 		SystemNamespace: systemNamespace, Namespaces: b.namespaces, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
-		Registry: b.registry,
+		Edits: edits, Registry: b.registry,
 	}
 	b.flags(&o)
 	b.engine, err = setup(mgr, o)

@@ -77,8 +77,11 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	w = r.writes.of(w)
 	before := r.acted(request.NamespacedName)
 	endpoint := r.endpoints.of(w)
-	if before.generation != w.Generation {
+	if before.uid != w.UID || before.generation != w.Generation {
 		r.credentials.Forget(w) // whoever edits it wants to see what comes of it
+		if err := r.rematch(ctx, w, before); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
 	with, err := r.credentials.Get(ctx, w)
 	problem, _ := errors.AsType[*credentials.Error](err)
@@ -96,6 +99,10 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName),
 		Last: endpoint.report(), Open: endpoint.isOpen(), MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
 	})
+	if r.rematches.pending(w.UID) {
+		// A process that takes over must hold it against the past once more.
+		planned.ObservedGeneration = w.Status.ObservedGeneration
+	}
 	result, err := r.write(ctx, w, planned, &now)
 	if err != nil {
 		return result, err
@@ -210,6 +217,7 @@ func (r *webhookReconciler) gone(name types.NamespacedName) {
 	if ok {
 		r.unready.Delete(before.uid)
 		r.writes.forget(before.uid)
+		r.edits.forget(before.uid)
 	}
 	r.endpoints.forget(name)
 	wake(r.router, r.ledger, name)

@@ -138,12 +138,12 @@ func (r *deliveryReconciler) webhook(ctx context.Context, e ledger.Entry) (*v1al
 func (r *deliveryReconciler) first(
 	ctx context.Context, request fairqueue.Request, draft ledger.Draft, w *v1alpha1.Webhook,
 ) (reconcile.Result, error) {
-	e := &v1alpha1.WebhookEvent{}
-	if err := client.IgnoreNotFound(r.client.Get(ctx, draft.Event, e)); err != nil {
+	e, err := r.eventOf(ctx, draft)
+	if err != nil {
 		return reconcile.Result{}, err
 	}
 	// An event that was deleted is withdrawn, and a Webhook counts as it is now.
-	if w == nil || e.UID != draft.EventUID || !e.DeletionTimestamp.IsZero() {
+	if w == nil || e == nil || !e.DeletionTimestamp.IsZero() {
 		r.ledger.Withdraw(request.Key())
 		return reconcile.Result{}, nil
 	}
@@ -185,6 +185,15 @@ func (r *deliveryReconciler) first(
 	}
 	r.bound(d, request.Webhook)
 	return r.records.create(ctx, d)
+}
+
+// eventOf returns the event of a draft, or nil if it is gone.
+func (r *deliveryReconciler) eventOf(ctx context.Context, draft ledger.Draft) (*v1alpha1.WebhookEvent, error) {
+	known, ok := r.events.Get(draft.EventUID)
+	if !ok {
+		return nil, nil
+	}
+	return r.whole(ctx, known)
 }
 
 // bound makes a delivery that would wait a failed one, where too many do already:

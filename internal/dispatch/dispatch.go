@@ -5,7 +5,9 @@ package dispatch
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -27,10 +29,14 @@ type View struct {
 	Event *v1alpha1.WebhookEvent
 	// Webhooks of the event's namespace, and those that follow every namespace.
 	Webhooks []v1alpha1.Webhook
-	// Late are webhooks that were not known when the event was dispatched.
+	// Late are webhooks that were not known, or not as they are now, when the event
+	// was dispatched.
 	Late map[types.UID]bool
 	// Entries are the known deliveries of the event.
 	Entries []ledger.Entry
+	// Removed are the results of deliveries of the event's namespace whose records
+	// were removed since the status was written, by the names of the records.
+	Removed map[string]v1alpha1.DeliveryResult
 	// MaxAge is the age beyond which an event that nobody worked on expires.
 	MaxAge time.Duration
 	Now    time.Time
@@ -81,8 +87,21 @@ func Make(v View) Plan {
 	if expired(v) && len(known) == 0 && !dispatched {
 		return Plan{Status: expiredStatus(v)}
 	}
+	if v.Event.Status.Result == v1alpha1.EventExpired { // nothing is late for it
+		return Plan{Status: *v.Event.Status.DeepCopy()}
+	}
+	// A record that somebody has deleted is not made again.
+	for name := range v.Removed {
+		known[types.NamespacedName{Namespace: v.Event.Namespace, Name: name}] = true
+	}
+	if dispatched { // nor is one whose record retention has taken
+		for _, name := range v.Event.Status.Deliveries {
+			known[types.NamespacedName{Namespace: v.Event.Namespace, Name: name}] = true
+		}
+	}
 
 	var plan Plan
+	subject := matching.SubjectOf(v.Event)
 	unmatched := map[v1alpha1.UnmatchedReason][]string{}
 	for i := range v.Webhooks {
 		w := &v.Webhooks[i]
@@ -93,7 +112,7 @@ func Make(v View) Plan {
 		if known[key] {
 			continue
 		}
-		reason, ok := matching.Match(w, v.Event)
+		reason, ok := subject.Match(w)
 		switch {
 		case ok:
 			plan.Missing = append(plan.Missing, w)
@@ -106,11 +125,7 @@ func Make(v View) Plan {
 }
 
 func expired(v View) bool {
-	happened := v.Event.CreationTimestamp.Time
-	if t := v.Event.Spec.Time.Time; !t.IsZero() {
-		happened = t
-	}
-	return v.Event.Status.ObservedGeneration < 1 && v.Now.Sub(happened) > v.MaxAge
+	return v.Event.Status.ObservedGeneration < 1 && v.Now.Sub(matching.SubjectOf(v.Event).Oldest()) > v.MaxAge
 }
 
 func status(
@@ -118,46 +133,25 @@ func status(
 ) v1alpha1.WebhookEventStatus {
 	s := *v.Event.Status.DeepCopy()
 	s.ObservedGeneration = v.Event.Generation
-	if !dispatched {
+	if dispatched {
+		s.Unmatched = withoutLate(v, s.Unmatched)
+	} else {
 		s.Unmatched = nameUnmatched(unmatched)
 	}
 
-	var counts v1alpha1.DeliveryCounts
-	var names []string
 	drafts, refused := 0, ""
 	for _, entry := range v.Entries {
-		if entry.Draft != nil {
-			drafts++
-			if why := refusal(v, entry); why != "" && (refused == "" || why < refused) {
-				refused = why // the same one each time, whatever the order
-			}
+		if entry.Draft == nil {
 			continue
 		}
-		if entry.Key.Namespace != v.Event.Namespace {
-			continue
-		}
-		names = append(names, entry.Key.Name)
-		switch entry.State.Result {
-		case v1alpha1.DeliverySucceeded:
-			counts.Succeeded++
-		case v1alpha1.DeliveryFailed:
-			counts.Failed++
-		case v1alpha1.DeliveryWaiting:
-			counts.Waiting++
+		drafts++
+		if why := refusal(v, entry); why != "" && (refused == "" || why < refused) {
+			refused = why // the same one each time, whatever the order
 		}
 	}
-	// Some that were finished may have been removed by retention: they stay
-	// counted. What waited and is gone went with its webhook, undelivered.
-	present := total(counts)
-	gone := max(0, total(s.Counts)-present)
-	failed := min(gone, max(0, s.Counts.Failed-counts.Failed))
-	counts.Failed += failed
-	counts.Succeeded += min(gone-failed, max(0, s.Counts.Succeeded-counts.Succeeded))
-	if total(counts) == present {
-		slices.Sort(names)
-		s.Deliveries = names[:min(len(names), maxNames)]
-	}
-	s.Counts = counts
+	var lost int32
+	s.Counts, lost = Count(s.Counts, v.Event.Namespace, v.Entries, v.Removed)
+	s.Deliveries = names(v)
 
 	set := setter(v, &s)
 	switch {
@@ -173,8 +167,99 @@ func status(
 			"every matching webhook has its delivery")
 		dispatched = true
 	}
-	deliver(&s, dispatched, set)
+	deliver(&s, dispatched, lost > 0 || toldLost(v.Event), set)
 	return s
+}
+
+// Count returns the counts of an event's deliveries: of those that are present, of
+// those whose records were seen to be removed, and of those that stored, the counts
+// before, tells of and that are gone. What was removed while it waited has failed;
+// lost is how many of these stored does not tell of yet.
+func Count(
+	stored v1alpha1.DeliveryCounts, namespace string, entries []ledger.Entry, removed map[string]v1alpha1.DeliveryResult,
+) (counts v1alpha1.DeliveryCounts, lost int32) {
+	add := func(result v1alpha1.DeliveryResult, present bool) {
+		switch {
+		case result == v1alpha1.DeliverySucceeded:
+			counts.Succeeded++
+		case result == v1alpha1.DeliveryFailed:
+			counts.Failed++
+		case present:
+			counts.Waiting++
+		default:
+			lost++
+		}
+	}
+	present := map[string]bool{}
+	for _, entry := range entries {
+		if entry.Key.Namespace != namespace {
+			continue
+		}
+		present[entry.Key.Name] = true
+		if entry.Draft == nil {
+			add(entry.State.Result, true)
+		}
+	}
+	for name, result := range removed {
+		if !present[name] {
+			add(result, false)
+		}
+	}
+	// What retention has removed was counted before. The rest waited when it was
+	// counted, and went while nobody looked, such as between two leaders.
+	gone := max(0, total(stored)-total(counts)-lost)
+	failed := min(gone, max(0, stored.Failed-counts.Failed))
+	succeeded := min(gone-failed, max(0, stored.Succeeded-counts.Succeeded))
+	lost += gone - failed - succeeded
+	counts.Succeeded += succeeded
+	counts.Failed += failed + lost
+	return counts, lost
+}
+
+// names are those of the deliveries that are there, or were.
+func names(v View) []string {
+	all := slices.Clone(v.Event.Status.Deliveries)
+	for _, entry := range v.Entries {
+		if entry.Draft == nil && entry.Key.Namespace == v.Event.Namespace {
+			all = append(all, entry.Key.Name)
+		}
+	}
+	all = slices.AppendSeq(all, maps.Keys(v.Removed))
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), maxNames)]
+}
+
+// withoutLate takes the names of those that get the event after all out of the
+// webhooks that do not.
+func withoutLate(v View, unmatched []v1alpha1.Unmatched) []v1alpha1.Unmatched {
+	matched := map[string]bool{}
+	for i := range v.Webhooks {
+		w := &v.Webhooks[i]
+		if !v.Late[w.UID] || w.Namespace != v.Event.Namespace {
+			continue
+		}
+		name := record.Name(v.Event, w)
+		matched[w.Name] = slices.ContainsFunc(v.Entries, func(e ledger.Entry) bool { return e.Key.Name == name && e.Draft == nil })
+	}
+	var rest []v1alpha1.Unmatched
+	for _, u := range unmatched {
+		before := len(u.Webhooks)
+		u.Webhooks = slices.DeleteFunc(slices.Clone(u.Webhooks), func(name string) bool { return matched[name] })
+		u.Count -= int32(before - len(u.Webhooks)) //nolint:gosec // at most 50
+		if u.Count > 0 {
+			rest = append(rest, u)
+		}
+	}
+	return rest
+}
+
+// lostNote stays in the message once it is there: nothing else tells it later.
+const lostNote = "; of what failed, some was deleted before it was delivered, with its webhook or by hand"
+
+func toldLost(e *v1alpha1.WebhookEvent) bool {
+	c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDelivered)
+	return c != nil && strings.HasSuffix(c.Message, lostNote)
 }
 
 // refusal is why a draft cannot be stored, without naming what is in another
@@ -187,7 +272,7 @@ func refusal(v View, entry ledger.Entry) string {
 }
 
 // deliver derives result and Delivered from the counts.
-func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
+func deliver(s *v1alpha1.WebhookEventStatus, dispatched, lost bool, set setFunc) {
 	c := s.Counts
 	message := fmt.Sprintf("%d of %d delivered", c.Succeeded, total(c))
 	switch {
@@ -203,8 +288,11 @@ func deliver(s *v1alpha1.WebhookEventStatus, dispatched bool, set setFunc) {
 		set(v1alpha1.ConditionDelivered, metav1.ConditionTrue, v1alpha1.ReasonNothingToDeliver, why)
 	case c.Failed > 0:
 		s.Result = v1alpha1.EventFailed
-		set(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonFailed,
-			fmt.Sprintf("%s, %d failed, %d waiting", message, c.Failed, c.Waiting))
+		message = fmt.Sprintf("%s, %d failed, %d waiting", message, c.Failed, c.Waiting)
+		if lost {
+			message += lostNote
+		}
+		set(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonFailed, message)
 	case c.Waiting > 0:
 		s.Result = v1alpha1.EventWaiting
 		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, message)

@@ -106,9 +106,11 @@ func TestCountsOfWhatIsGone(t *testing.T) {
 	type results map[string]v1alpha1.DeliveryResult
 	for name, tc := range map[string]struct {
 		before, after results
+		removed       results // as somebody saw it
 		wantCounts    v1alpha1.DeliveryCounts
 		wantResult    v1alpha1.EventResult
 		wantNames     []string
+		wantLost      bool
 	}{
 		"nothing":                       {before: results{"a": succeeded}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a"}},
 		"all that succeeded":            {before: results{"a": succeeded, "b": succeeded}, after: results{}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
@@ -117,9 +119,13 @@ func TestCountsOfWhatIsGone(t *testing.T) {
 		"one, while another waits":      {before: results{"a": succeeded, "b": waiting}, after: results{"b": waiting}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
 		"one, and another fails":        {before: results{"a": succeeded, "b": waiting}, after: results{"b": failed}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
 		"one, and another is delivered": {before: results{"a": failed, "b": waiting}, after: results{"b": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
-		"of three, the third is done":   {before: results{"a": succeeded, "b": succeeded, "c": waiting}, after: results{"b": succeeded, "c": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded},
-		"one that waited":               {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded},
-		"the only one, which waited":    {before: results{"b": waiting}, after: results{}, wantCounts: counts(0, 0, 0), wantResult: v1alpha1.EventUnmatched},
+		"of three, the third is done":   {before: results{"a": succeeded, "b": succeeded, "c": waiting}, after: results{"b": succeeded, "c": succeeded}, removed: results{"a": succeeded}, wantCounts: counts(0, 3, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b", "c"}},
+		"one that waited":               {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"one that waited, seen":         {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, removed: results{"b": waiting}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"the only one, which waited":    {before: results{"b": waiting}, after: results{}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"b"}, wantLost: true},
+		"one of three that waited":      {before: results{"a": waiting, "b": waiting, "c": waiting}, after: results{"a": succeeded, "b": waiting}, wantCounts: counts(1, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"just after it was delivered":   {before: results{"a": waiting}, after: results{}, removed: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded},
+		"just after it failed":          {before: results{"a": waiting}, after: results{}, removed: results{"a": failed}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed},
 		"none, and one is resent":       {before: results{"a": failed, "b": succeeded}, after: results{"a": succeeded, "b": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
 		"none, and one is being resent": {before: results{"a": failed, "b": succeeded}, after: results{"a": waiting, "b": succeeded}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
 	} {
@@ -131,7 +137,10 @@ func TestCountsOfWhatIsGone(t *testing.T) {
 				return all
 			}
 			e := dispatched(t, event(), entries(tc.before)...)
-			v := View{Event: e, Entries: entries(tc.after), MaxAge: maxAge, Now: now.Add(time.Hour)}
+			v := View{Event: e, Entries: entries(tc.after), MaxAge: maxAge, Now: now.Add(time.Hour), Removed: map[string]v1alpha1.DeliveryResult{}}
+			for name, result := range tc.removed {
+				v.Removed[entry(event(), webhook(name), "").Key.Name] = result
+			}
 			plan := Make(v)
 			if diff := cmp.Diff(tc.wantCounts, plan.Status.Counts); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)

@@ -63,6 +63,9 @@ type Listener interface {
 	// removed or refused, unless more is to come: what is said of an event does
 	// not change before the last of its drafts is stored or refused.
 	EventChanged(event types.UID)
+	// RecordRemoved is called when the record of a delivery was removed, before
+	// EventChanged.
+	RecordRemoved(e Entry)
 	// RoomFor is called when an event that found no room may go on.
 	RoomFor(event types.UID)
 	// WebhookChanged is called when the counts of the webhook changed, or when one of
@@ -334,8 +337,9 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 		return
 	}
 	l.remove(i)
-	settled := i.event.settled()
+	settled, removed := i.event.settled(), i.entry()
 	l.mu.Unlock()
+	l.listener.RecordRemoved(removed)
 	if settled {
 		l.listener.EventChanged(i.event.uid)
 	}

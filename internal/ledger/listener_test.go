@@ -27,6 +27,7 @@ func (l *told) add(format string, args ...any) {
 
 func (l *told) DeliveryChanged(e Entry)                     { l.add("delivery %s", e.Key.Name) }
 func (l *told) EventChanged(event types.UID)                { l.add("event %s", event) }
+func (l *told) RecordRemoved(e Entry)                       { l.add("removed %s", e.Key.Name) }
 func (l *told) RoomFor(event types.UID)                     { l.add("room for %s", event) }
 func (l *told) WebhookChanged(webhook types.NamespacedName) { l.add("webhook %s", webhook.Name) }
 
@@ -111,12 +112,12 @@ func TestWhatIsTold(t *testing.T) {
 			do:     func(l *Ledger) { l.Observe(object("d", 2, succeeded, annotated("example.com/note", "1"))) },
 		},
 		"what is old":     {before: func(l *Ledger) { l.Observe(object("d", 2, succeeded)) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }},
-		"one is removed":  {before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, do: func(l *Ledger) { l.Remove(key("d"), "2") }, want: []string{event, webhook}},
+		"one is removed":  {before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, do: func(l *Ledger) { l.Remove(key("d"), "2") }, want: []string{event, "removed d", webhook}},
 		"nobody is there": {do: func(l *Ledger) { l.Remove(key("d"), "2"); l.Amend(key("d"), func(*Draft) {}) }},
 		"a list": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
 			do:     func(l *Ledger) { l.Replace(metav1.NamespaceAll, objects(object("x", 2, waiting)), "2") },
-			want:   []string{"delivery x", event, event, webhook, webhook},
+			want:   []string{"delivery x", event, event, "removed d", webhook, webhook},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,39 @@ import (
 // follows its Webhook in one command could be lost.
 const CreationTolerance = 2 * time.Second
 
+// clockTolerance is how much earlier than an event's creation its spec.time may
+// be without counting: it comes from another machine's clock.
+const clockTolerance = time.Minute
+
+// Subject is what of an event decides who follows it.
+type Subject struct {
+	EventType, ResourcePath string
+	// Created is the API server's time, Time the one that spec.time tells.
+	Created, Time time.Time
+}
+
+// SubjectOf returns the Subject of an event.
+func SubjectOf(e *v1alpha1.WebhookEvent) Subject {
+	return Subject{e.Spec.EventType, e.Spec.ResourcePath, e.CreationTimestamp.Time, e.Spec.Time.Time}
+}
+
+// happened is when the event counts as having happened: spec.time where that is
+// clearly earlier than its creation, as that of an event that was caught up.
+func (s Subject) happened() time.Time {
+	if !s.Time.IsZero() && s.Created.Sub(s.Time) > clockTolerance {
+		return s.Time
+	}
+	return s.Created
+}
+
+// Oldest is the earlier of the two times of an event. Expiry goes by it.
+func (s Subject) Oldest() time.Time {
+	if !s.Time.IsZero() && s.Time.Before(s.Created) {
+		return s.Time
+	}
+	return s.Created
+}
+
 // Match tells whether the Webhook follows the event and, if not, why. Whether
 // the two namespaces fit is the caller's business, since a Webhook of the
 // system namespace follows the events of all.
@@ -25,12 +58,17 @@ const CreationTolerance = 2 * time.Second
 // those who want such events; then what nobody can change any more; then the
 // state, so that whoever reads Disabled knows that enabling is all it takes.
 func Match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) (reason v1alpha1.UnmatchedReason, ok bool) {
+	return SubjectOf(e).Match(w)
+}
+
+// Match is the function Match.
+func (s Subject) Match(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
 	switch {
-	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return follows(t, e.Spec.EventType) }):
+	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return follows(t, s.EventType) }):
 		return v1alpha1.UnmatchedTrigger, false
-	case !within(w.Spec.Scope, e.Spec.ResourcePath):
+	case !within(w.Spec.Scope, s.ResourcePath):
 		return v1alpha1.UnmatchedScope, false
-	case w.CreationTimestamp.After(e.CreationTimestamp.Add(CreationTolerance)):
+	case w.CreationTimestamp.After(s.happened().Add(CreationTolerance)):
 		return v1alpha1.UnmatchedCreatedLater, false
 	case !w.DeletionTimestamp.IsZero():
 		return v1alpha1.UnmatchedDeleting, false

@@ -81,9 +81,23 @@ func TestMatch(t *testing.T) {
 		"state not given":  {webhook: func(w *v1alpha1.Webhook) { w.Spec.State = "" }, want: ok},
 		"created before":   {webhook: func(w *v1alpha1.Webhook) { w.CreationTimestamp = metav1.NewTime(created.Add(-time.Hour)) }, want: ok},
 		"within tolerance": {webhook: func(w *v1alpha1.Webhook) { w.CreationTimestamp = metav1.NewTime(created.Add(2 * time.Second)) }, want: ok},
-		"spec.time does not count": {
-			event: func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(created.Add(-time.Hour)) },
+		"happened before, by another clock that is behind": {
+			event: func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(created.Add(-time.Minute)) },
 			want:  ok,
+		},
+		"happened before the webhook was created": {
+			event: func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(created.Add(-time.Minute - time.Second)) },
+			want:  outcome{Reason: v1alpha1.UnmatchedCreatedLater},
+		},
+		"happened long ago, and the webhook was there": {
+			webhook: func(w *v1alpha1.Webhook) { w.CreationTimestamp = metav1.NewTime(created.Add(-2 * time.Hour)) },
+			event:   func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(created.Add(-time.Hour)) },
+			want:    ok,
+		},
+		"is to happen": {
+			webhook: createdLater,
+			event:   func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(created.Add(time.Hour)) },
+			want:    outcome{Reason: v1alpha1.UnmatchedCreatedLater},
 		},
 		"trigger is told first": {
 			webhook: all(otherTrigger, otherScope, createdLater, deleting, disabled),

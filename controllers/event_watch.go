@@ -1,0 +1,131 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
+)
+
+// eventWatch feeds the cache of events. It runs on standbys too, so that a takeover
+// does not have to wait for it.
+type eventWatch struct {
+	client client.WithWatch
+	events *eventcache.Cache
+	// namespaces are watched one by one; none means all in one watch.
+	namespaces []string
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (w *eventWatch) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable.
+func (w *eventWatch) Start(ctx context.Context) error {
+	namespaces := w.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	var watches sync.WaitGroup
+	for _, namespace := range namespaces {
+		watches.Go(func() { w.watch(ctx, namespace) })
+	}
+	watches.Wait()
+	return nil
+}
+
+func (w *eventWatch) watch(ctx context.Context, namespace string) {
+	source := &toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list := &v1alpha1.WebhookEventList{}
+			err := w.client.List(ctx, list, &client.ListOptions{Namespace: namespace, Raw: &o})
+			for i := range list.Items {
+				strip(&list.Items[i]) // a page at a time
+			}
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return w.client.Watch(ctx, &v1alpha1.WebhookEventList{}, &client.ListOptions{Namespace: namespace, Raw: &o})
+		},
+	}
+	reflector := toolscache.NewReflectorWithOptions(source, &v1alpha1.WebhookEvent{}, eventStore{w.events, namespace},
+		toolscache.ReflectorOptions{Name: "webhookevents"})
+	reflector.RunWithContext(ctx)
+}
+
+// eventStore lets the reflector of a namespace, or of all, write into the cache.
+type eventStore struct {
+	events    *eventcache.Cache
+	namespace string
+}
+
+var (
+	_ toolscache.ReflectorStore    = eventStore{}
+	_ toolscache.TransformingStore = eventStore{}
+)
+
+// Transformer implements toolscache.TransformingStore: while a list comes in the
+// form of a watch, the reflector collects it.
+func (s eventStore) Transformer() toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		if e, ok := object.(*v1alpha1.WebhookEvent); ok {
+			strip(e)
+		}
+		return object, nil
+	}
+}
+
+func (s eventStore) Add(object any) error { return s.Update(object) }
+func (s eventStore) Resync() error        { return nil }
+
+func (s eventStore) Update(object any) error {
+	e := object.(*v1alpha1.WebhookEvent)
+	strip(e)
+	s.events.Observe(e)
+	return nil
+}
+
+func (s eventStore) Delete(object any) error {
+	s.events.Remove(object.(*v1alpha1.WebhookEvent).UID)
+	return nil
+}
+
+func (s eventStore) Replace(list []any, _ string) error {
+	all := make([]*v1alpha1.WebhookEvent, 0, len(list))
+	for _, object := range list {
+		all = append(all, object.(*v1alpha1.WebhookEvent))
+	}
+	s.events.Replace(s.namespace, all)
+	return nil
+}
+
+// strip takes out of an event what the cache does not need: of one that was finished
+// a while ago, nearly all. A list of many must not need the room that they took
+// before they were finished.
+func strip(e *v1alpha1.WebhookEvent) {
+	e.ManagedFields = nil
+	if !dispatch.Finished(e) || time.Since(e.CreationTimestamp.Time) <= eventcache.Window {
+		return
+	}
+	status := v1alpha1.WebhookEventStatus{Result: e.Status.Result, Counts: e.Status.Counts}
+	if c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched); c != nil {
+		c := *c
+		c.Message = ""
+		status.Conditions = []metav1.Condition{c}
+	}
+	*e = v1alpha1.WebhookEvent{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: e.Namespace, Name: e.Name, UID: e.UID, ResourceVersion: e.ResourceVersion, CreationTimestamp: e.CreationTimestamp,
+		},
+		Status: status,
+	}
+}
