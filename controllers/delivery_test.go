@@ -82,8 +82,10 @@ func TestExpiredEventIsNotSent(t *testing.T) {
 	b.webhook("w")
 	b.event("old", func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(time.Now().Add(-73 * time.Hour)) })
 	b.event("young", func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(time.Now().Add(-71 * time.Hour)) })
-	b.settled("young", v1alpha1.EventSucceeded)
+	b.event("now", func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.Now() })
+	b.settled("young", v1alpha1.EventUnmatched) // it happened before the webhook was created
 	b.settled("old", v1alpha1.EventExpired)
+	b.settled("now", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(1))
 }
 

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -212,8 +211,7 @@ func TestLateWebhookIsDealtWithOnce(t *testing.T) {
 		w.Namespace, w.Name, w.UID, w.CreationTimestamp = "music", name, types.UID(name), metav1.Now()
 		c.webhooks = append(c.webhooks, w)
 	}
-	routes := &router{clock: clock.RealClock{}}
-	routes.events = eventcache.New(routes, clock.RealClock{})
+	routes := newRouter(clock.RealClock{})
 	routes.events.Observe(e)
 	s := &shared{
 		client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, capacity), events: routes.events,

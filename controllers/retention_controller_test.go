@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
@@ -79,8 +78,7 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 
 // An event that is not known counts as gone, and its deliveries may go.
 func TestRetentionBeginsOnceEventsAreKnown(t *testing.T) {
-	routes := &router{clock: clock.RealClock{}}
-	routes.events = eventcache.New(routes, clock.RealClock{})
+	routes := newRouter(clock.RealClock{})
 	r := &retentionReconciler{shared: &shared{router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, 10), events: routes.events}}
 	r.ledger.Replace(metav1.NamespaceAll, nil, "1")
 	elected := make(chan struct{})
@@ -150,9 +148,9 @@ func keeperOf(t *testing.T, records int, c client.Client) (*retentionReconciler,
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes := &router{clock: clock.RealClock{}}
+	routes := newRouter(clock.RealClock{})
 	r := &retentionReconciler{shared: &shared{
-		client: c, live: c, router: routes, clock: laterClock{ahead: 30 * 24 * time.Hour}, ledger: ledger.New(routes, 10), meters: meters,
+		client: c, live: c, router: routes, events: routes.events, clock: laterClock{ahead: 30 * 24 * time.Hour}, ledger: ledger.New(routes, 10), meters: meters,
 	}}
 	r.leads.Store(true)
 	for i := range records {

@@ -36,6 +36,12 @@ type router struct {
 	events *eventcache.Cache
 }
 
+func newRouter(clock clock.PassiveClock, namespaces ...string) *router {
+	r := &router{clock: clock}
+	r.events = eventcache.New(r, clock, namespaces...)
+	return r
+}
+
 var (
 	_ ledger.Listener     = &router{}
 	_ eventcache.Listener = &router{}

@@ -141,7 +141,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	s := &shared{
 		client:      mgr.GetClient(),
 		live:        mgr.GetAPIReader(),
-		router:      &router{clock: now},
+		router:      newRouter(now, o.Namespaces...),
 		endpoints:   newEndpoints(mgr.GetCache(), now),
 		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now, RequireSSLVerify: o.RequireSSLVerify},
 		refusals:    &refusals{},
@@ -154,8 +154,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		edits: o.Edits, systemNamespace: o.watchedSystemNamespace(),
 	}
 	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
-	s.events = eventcache.New(s.router, now, o.Namespaces...)
-	s.router.events = s.events
+	s.events = s.router.events
 	s.rematches = &rematches{settled: s.router.WebhookChanged}
 	var err error
 	if s.writer, err = lean.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -84,6 +85,9 @@ func TestDeployment(t *testing.T) {
 	}
 	if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() {
 		t.Errorf("resources: %v", c.Resources)
+	}
+	if memory, limit := goMemoryLimit(t, c.Env), c.Resources.Limits.Memory(); memory.Value() < limit.Value()*8/10 || memory.Value() > limit.Value()*95/100 {
+		t.Errorf("GOMEMLIMIT is %s of %s", memory, limit)
 	}
 
 	ports := map[string]int32{}
@@ -249,4 +253,20 @@ func TestRenderedObjects(t *testing.T) {
 			t.Errorf("%s %s changes each time it is applied", obj.GetKind(), obj.GetName())
 		}
 	}
+}
+
+// goMemoryLimit reads GOMEMLIMIT, which spells units in full: MiB.
+func goMemoryLimit(t *testing.T, env []corev1.EnvVar) *resource.Quantity {
+	t.Helper()
+	for _, e := range env {
+		if e.Name == "GOMEMLIMIT" {
+			q, err := resource.ParseQuantity(strings.TrimSuffix(e.Value, "B"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &q
+		}
+	}
+	t.Fatal("no GOMEMLIMIT")
+	return nil
 }
