@@ -1,0 +1,76 @@
+// Package fair has the orders in which those who share something take turns.
+package fair
+
+// Ring is a map whose members take turns. Who comes first is first, and who has
+// had a turn goes to the end. Every operation takes constant time. The zero value
+// is an empty ring.
+type Ring[K comparable, V any] struct {
+	members map[K]*member[K, V]
+	first   *member[K, V] // its previous is the last
+}
+
+// member is linked in a circle, in the order of the turns.
+type member[K comparable, V any] struct {
+	key            K
+	value          V
+	previous, next *member[K, V]
+}
+
+// Len is the number of members.
+func (r *Ring[K, V]) Len() int { return len(r.members) }
+
+// Get returns the value of a member.
+func (r *Ring[K, V]) Get(key K) (value V, ok bool) {
+	if m, ok := r.members[key]; ok {
+		return m.value, true
+	}
+	return value, false
+}
+
+// Add puts a member at the end, unless it is there already.
+func (r *Ring[K, V]) Add(key K, value V) {
+	if _, ok := r.members[key]; ok {
+		return
+	}
+	if r.members == nil {
+		r.members = map[K]*member[K, V]{}
+	}
+	m := &member[K, V]{key: key, value: value}
+	m.previous, m.next = m, m
+	if r.first == nil {
+		r.first = m
+	} else {
+		m.previous, m.next = r.first.previous, r.first
+		m.previous.next, m.next.previous = m, m
+	}
+	r.members[key] = m
+}
+
+// Remove takes a member out.
+func (r *Ring[K, V]) Remove(key K) {
+	m, ok := r.members[key]
+	if !ok {
+		return
+	}
+	delete(r.members, key)
+	m.previous.next, m.next.previous = m.next, m.previous
+	switch {
+	case m.next == m:
+		r.first, r.members = nil, nil // gives the memory back
+	case r.first == m:
+		r.first = m.next
+	}
+}
+
+// First returns the member whose turn it is. The ring must not be empty.
+func (r *Ring[K, V]) First() (K, V) { return r.first.key, r.first.value }
+
+// Pass ends the turn of the first member, which goes to the end, or out of the ring
+// unless it stays.
+func (r *Ring[K, V]) Pass(stays bool) {
+	if stays {
+		r.first = r.first.next
+	} else {
+		r.Remove(r.first.key)
+	}
+}
