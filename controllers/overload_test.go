@@ -1,10 +1,13 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -76,4 +79,81 @@ func TestTooManyRetriesOverflow(t *testing.T) {
 	b.event("second")
 	b.settled("second", v1alpha1.EventFailed)
 	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// lastingRecords is a client that deletes no records: those of a Webhook that had very
+// many take their time.
+type lastingRecords struct{ client.Client }
+
+func (c lastingRecords) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
+	if _, ok := o.(*v1alpha1.WebhookDelivery); ok {
+		return apierrors.NewTooManyRequests("not yet", 1)
+	}
+	return c.Client.Delete(ctx, o, opts...)
+}
+
+// A Webhook that takes the name of one with many deliveries in store begins with none
+// of its own: neither its status nor the bound on what may wait counts the others.
+func TestNewWebhookOfAnOldName(t *testing.T) {
+	const most = 2
+	for name, gone := range map[string]func(b *bench, w *v1alpha1.Webhook){
+		"deleted and created again": func(b *bench, w *v1alpha1.Webhook) {
+			b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+			b.Eventually(func() int { // the operator has seen it go
+				_, known := b.engine.endpoints.get(client.ObjectKeyFromObject(w))
+				return map[bool]int{true: 1}[known]
+			}).Should(BeZero())
+		},
+		"replaced by force": func(b *bench, w *v1alpha1.Webhook) {
+			b.Expect(b.client.Delete(b.ctx, w, client.GracePeriodSeconds(0))).To(Succeed())
+		},
+		"its deliveries are orphaned": func(b *bench, w *v1alpha1.Webhook) {
+			for _, d := range b.deliveries() { // as the garbage collector does
+				b.edit(&d, map[string]any{"metadata": map[string]any{"ownerReferences": nil}})
+			}
+			b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.tune = func(r *deliveryReconciler) { r.maxWaiting, r.client = most, lastingRecords{r.client} }
+			b.start()
+			paused := func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused }
+			old := b.webhook("w", paused)
+			b.events("old", most)
+			b.allSettled("old", most, v1alpha1.EventWaiting)
+			// A Webhook gets events that are up to two seconds older than itself.
+			end := time.Now().Add(4 * time.Second)
+			b.Eventually(time.Now).Should(BeTemporally(">", end))
+			gone(b, old)
+
+			w := b.webhook("w", paused)
+			status := func(waiting int32) {
+				t.Helper()
+				b.Eventually(func(g Gomega) {
+					g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+					g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
+					g.Expect(w.Status.Deliveries).To(Equal(v1alpha1.DeliveryCounts{Waiting: waiting}))
+					overflows := meta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionOverflowing)
+					g.Expect(overflows).To(Equal(waiting >= most))
+				}).Should(Succeed())
+			}
+			status(0)
+			own := func(result v1alpha1.DeliveryResult) (n int) {
+				for _, d := range b.deliveries() {
+					if d.Spec.WebhookRef.UID == w.UID && d.Status.Result == result {
+						n++
+					}
+				}
+				return n
+			}
+			b.events("new", most)
+			b.allSettled("new", most, v1alpha1.EventWaiting)
+			b.Expect(own(v1alpha1.DeliveryWaiting)).To(Equal(most))
+			b.Expect(len(b.deliveries())).To(Equal(2*most), "the old ones are still there")
+			status(most)
+			b.event("overflow") // its own bound holds
+			b.settled("overflow", v1alpha1.EventFailed)
+		})
+	}
 }

@@ -166,9 +166,9 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	s.queue = fairqueue.New(fairqueue.Options{
 		Limit:   s.endpoints.limit,
 		Workers: o.Workers,
-		Unstored: func(r fairqueue.Request) bool {
-			e, ok := s.ledger.Get(r.Key())
-			return ok && e.Draft != nil
+		Describe: func(r fairqueue.Request) (eventNamespace string, unstored bool) {
+			e, _ := s.ledger.Get(r.Key())
+			return e.EventNamespace, e.Draft != nil
 		},
 		Patience: patience,
 		Waited:   func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },

@@ -96,7 +96,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	// Before anything is written, and whether or not that works.
 	r.act(request.NamespacedName, before, now, endpoint)
 	planned := readiness.Status(readiness.View{
-		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName),
+		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName, w.UID),
 		Last: endpoint.report(), Open: endpoint.isOpen(), MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
 	})
 	if r.rematches.pending(w.UID) {
@@ -193,7 +193,8 @@ func (r *webhookReconciler) write(
 
 // lookAgain returns when to look at a Secret again that cannot be used, or zero.
 func (r *webhookReconciler) lookAgain(w *v1alpha1.Webhook) time.Duration {
-	if slices.ContainsFunc(r.ledger.OfWebhook(client.ObjectKeyFromObject(w)), ledger.Entry.NeedsAttention) {
+	waits := func(e ledger.Entry) bool { return e.WebhookUID == w.UID && e.NeedsAttention() }
+	if slices.ContainsFunc(r.ledger.OfWebhook(client.ObjectKeyFromObject(w)), waits) {
 		return secretInterval
 	}
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)

@@ -199,7 +199,7 @@ func (r *deliveryReconciler) eventOf(ctx context.Context, draft ledger.Draft) (*
 // bound makes a delivery that would wait a failed one, where too many do already:
 // a person can resend it.
 func (r *deliveryReconciler) bound(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName) {
-	if d.Status.Result == v1alpha1.DeliveryWaiting && r.ledger.CountsOf(webhook).Waiting >= r.maxWaiting {
+	if d.Status.Result == v1alpha1.DeliveryWaiting && r.ledger.CountsOf(webhook, d.Spec.WebhookRef.UID).Waiting >= r.maxWaiting {
 		record.GiveUp(d, v1alpha1.ReasonOverflow, fmt.Sprintf("%d deliveries of the webhook are waiting already", r.maxWaiting), r.clock.Now())
 	}
 }

@@ -9,6 +9,9 @@ const (
 	LabelEventType = "horizoncd.io/event-type"
 	// LabelEventUID is the metadata.uid of the event that a delivery carries.
 	LabelEventUID = "horizoncd.io/event-uid"
+	// LabelEventNamespace is the namespace of the event that a delivery carries,
+	// where that is not its own: Webhooks of the system namespace follow all.
+	LabelEventNamespace = "horizoncd.io/event-namespace"
 	// LabelResult mirrors status.result.
 	LabelResult = "horizoncd.io/result"
 )

@@ -1,6 +1,7 @@
 // Package fairqueue is the queue between fan-out and sending: round robin over
-// namespaces, then over their webhooks, with a number of slots for each
-// webhook. Whatever one webhook piles up waits in a line of its own.
+// namespaces, then over their webhooks, then over the namespaces of the events,
+// with a number of slots for each webhook. Whatever one webhook piles up waits in a
+// line of its own.
 package fairqueue
 
 import (
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+
+	"github.com/horizoncd/webhook-operator/internal/fair"
 )
 
 // Request asks for a look at one delivery of one Webhook. The two share their
@@ -37,8 +40,9 @@ type Options struct {
 	// the others. What is stored without a slot has a share of its own. 0 stands for
 	// more than are ever needed.
 	Workers int
-	// Unstored tells of a request whose delivery is not stored yet.
-	Unstored func(Request) bool
+	// Describe tells the namespace of the event that a delivery carries, and whether
+	// the delivery is not stored yet. It is asked when a request joins a line.
+	Describe func(Request) (eventNamespace string, unstored bool)
 	// Patience is how long unstored deliveries wait behind a webhook whose slots
 	// are all taken by receivers that do not answer. After that they are handed
 	// out without a slot, so that they can be stored instead of sent.
@@ -73,7 +77,7 @@ type Queue struct {
 	lines   map[types.NamespacedName]*line
 	tenants map[string]*tenant
 	// turns are the namespaces that have something to hand out.
-	turns fifo[*tenant]
+	turns fair.FIFO[*tenant]
 
 	// queued and handed are the two sets of every work queue: what is in a line,
 	// and what a worker has. A request added while a worker has it is looked at
@@ -82,7 +86,7 @@ type Queue struct {
 	handed map[Request]*hold
 	ready  int
 	// crowded are the lines that hand nothing out only because few workers are free.
-	crowded fifo[*line]
+	crowded fair.FIFO[*line]
 }
 
 // tenant is a namespace.
@@ -91,18 +95,20 @@ type tenant struct {
 	// slots and spilling are those of all its lines.
 	slots    int
 	spilling int
-	turns    fifo[*line]
+	turns    fair.FIFO[*line]
 	inTurn   bool
 }
 
 // line is what waits for one webhook.
 type line struct {
-	webhook  types.NamespacedName
-	tenant   *tenant
-	inTurn   bool
-	crowded  bool
-	unstored fifo[Request]
-	stored   fifo[Request]
+	webhook types.NamespacedName
+	tenant  *tenant
+	inTurn  bool
+	crowded bool
+	// Within both, the namespaces of the events take turns: a Webhook of the system
+	// namespace follows all tenants.
+	unstored fair.Queue[string, Request]
+	stored   fair.Queue[string, Request]
 	// storedNext alternates between the two, so that neither new events nor a
 	// backlog starves.
 	storedNext bool
@@ -204,8 +210,8 @@ func (q *Queue) Done(r Request) {
 // next worker is done, and there is one, or it would not lack any.
 func (q *Queue) askCrowded() {
 	asked := 0
-	for n := q.crowded.len(); n > 0 && asked < askedWhenDone; n-- {
-		l := q.crowded.pop()
+	for n := q.crowded.Len(); n > 0 && asked < askedWhenDone; n-- {
+		l := q.crowded.Pop()
 		l.crowded = false
 		q.takeTurn(l)
 		if l.inTurn || l.crowded {
@@ -327,10 +333,10 @@ func (q *Queue) push(r Request) {
 	q.queued[r] = q.opts.Clock.Now()
 	q.ready++
 	l := q.line(r.Webhook)
-	if q.opts.Unstored(r) {
-		l.unstored.push(r)
+	if eventNamespace, unstored := q.opts.Describe(r); unstored {
+		l.unstored.Push(eventNamespace, r)
 	} else {
-		l.stored.push(r)
+		l.stored.Push(eventNamespace, r)
 	}
 	q.takeTurn(l)
 }
@@ -338,11 +344,11 @@ func (q *Queue) push(r Request) {
 // pop hands out the next request. Lines and namespaces whose situation has
 // changed since they took their turn leave it here.
 func (q *Queue) pop() (Request, bool) {
-	for q.turns.len() > 0 {
-		t := q.turns.pop()
+	for q.turns.Len() > 0 {
+		t := q.turns.Pop()
 		t.inTurn = false
-		for t.turns.len() > 0 {
-			l := t.turns.pop()
+		for t.turns.Len() > 0 {
+			l := t.turns.Pop()
 			l.inTurn = false
 			r, slot, ok := q.next(l)
 			if !ok {
@@ -368,16 +374,16 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 	case q.hasSlot(l):
 		l.slots++
 		l.tenant.slots++
-		fromStored := l.stored.len() > 0 && (l.storedNext || l.unstored.len() == 0)
+		fromStored := l.stored.Len() > 0 && (l.storedNext || l.unstored.Len() == 0)
 		l.storedNext = !fromStored
 		if fromStored {
-			return l.stored.pop(), true, true
+			return l.stored.Pop(), true, true
 		}
-		return l.unstored.pop(), true, true
+		return l.unstored.Pop(), true, true
 	case q.spills(l):
 		l.spilling++
 		l.tenant.spilling++
-		return l.unstored.pop(), false, true
+		return l.unstored.Pop(), false, true
 	default:
 		return Request{}, false, false
 	}
@@ -386,7 +392,7 @@ func (q *Queue) next(l *line) (r Request, slot, ok bool) {
 // hasSlot tells whether a line can hand something out to be sent. One that lacks a
 // slot only because few workers are free is asked again when one is done.
 func (q *Queue) hasSlot(l *line) bool {
-	if l.stored.len()+l.unstored.len() == 0 || l.slots >= q.limit(l) {
+	if l.stored.Len()+l.unstored.Len() == 0 || l.slots >= q.limit(l) {
 		return false
 	}
 	room := q.free() - l.tenant.slots
@@ -399,7 +405,7 @@ func (q *Queue) hasSlot(l *line) bool {
 
 // spills tells whether a line can hand something out to be stored.
 func (q *Queue) spills(l *line) bool {
-	if !l.silent || l.unstored.len() == 0 || l.spilling >= maxSpilling {
+	if !l.silent || l.unstored.Len() == 0 || l.spilling >= maxSpilling {
 		return false
 	}
 	if l.tenant.spilling < q.free() {
@@ -420,7 +426,7 @@ func (q *Queue) free() int {
 func (q *Queue) crowd(l *line) {
 	if !l.crowded {
 		l.crowded = true
-		q.crowded.push(l)
+		q.crowded.Push(l)
 	}
 }
 
@@ -431,17 +437,17 @@ func (q *Queue) takeTurn(l *line) {
 		return
 	}
 	l.inTurn = true
-	l.tenant.turns.push(l)
+	l.tenant.turns.Push(l)
 	q.takeTurnOf(l.tenant)
 }
 
 func (q *Queue) takeTurnOf(t *tenant) {
-	if t.turns.len() == 0 {
+	if t.turns.Len() == 0 {
 		return
 	}
 	if !t.inTurn {
 		t.inTurn = true
-		q.turns.push(t)
+		q.turns.Push(t)
 	}
 	q.wake.Signal()
 }
@@ -466,34 +472,11 @@ func (q *Queue) line(webhook types.NamespacedName) *line {
 // forget drops a line that nothing waits in, so that webhooks that are gone do
 // not stay in memory.
 func (q *Queue) forget(l *line) {
-	if l.slots+l.spilling+l.sending+l.stored.len()+l.unstored.len() > 0 || l.inTurn || l.crowded {
+	if l.slots+l.spilling+l.sending+l.stored.Len()+l.unstored.Len() > 0 || l.inTurn || l.crowded {
 		return
 	}
 	delete(q.lines, l.webhook)
 	if l.tenant.lines--; l.tenant.lines == 0 && !l.tenant.inTurn {
 		delete(q.tenants, l.webhook.Namespace)
 	}
-}
-
-// fifo is a first-in, first-out list that gives its memory back.
-type fifo[T any] struct {
-	items []T
-	head  int
-}
-
-func (f *fifo[T]) len() int { return len(f.items) - f.head }
-
-func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
-
-func (f *fifo[T]) pop() T {
-	v := f.items[f.head]
-	var zero T
-	f.items[f.head] = zero
-	f.head++
-	if f.head == len(f.items) {
-		f.items, f.head = nil, 0
-	} else if f.head > 64 && f.head > len(f.items)/2 {
-		f.items, f.head = append([]T(nil), f.items[f.head:]...), 0
-	}
-	return v
 }

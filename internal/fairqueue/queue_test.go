@@ -3,6 +3,7 @@ package fairqueue
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // fixture is a queue on a virtual clock. Deliveries whose name begins with "d"
-// are drafts.
+// are drafts; what follows an @ is the namespace of their event.
 type fixture struct {
 	*Queue
 	clock  *clocktesting.FakeClock
@@ -29,7 +30,10 @@ func newFixture() *fixture {
 			}
 			return 2
 		},
-		Unstored: func(r Request) bool { return r.Delivery[0] == 'd' },
+		Describe: func(r Request) (string, bool) {
+			_, namespace, _ := strings.Cut(r.Delivery, "@")
+			return namespace, r.Delivery[0] == 'd'
+		},
 		Patience: 2 * time.Second,
 		Clock:    f.clock,
 	})
@@ -142,6 +146,64 @@ func TestBacklogAndNewEventsAlternate(t *testing.T) {
 	want := []string{"n/w/d0", "n/w/s0", "n/w/d1", "n/w/s1"}
 	if diff := cmp.Diff(want, names(f.take(4))); diff != "" {
 		t.Errorf("handed out (-want +got):\n%s", diff)
+	}
+}
+
+// Within a webhook of the system namespace, the tenants whose events it follows take
+// turns, be they new or stored.
+func TestNamespacesOfEventsTakeTurnsWithinAWebhook(t *testing.T) {
+	for name, tc := range map[string]struct{ storm, quiet []string }{
+		"new events":               {storm: []string{"d%d@storm"}, quiet: []string{"d@quiet"}},
+		"a backlog":                {storm: []string{"s%d@storm"}, quiet: []string{"s@quiet"}},
+		"new behind a backlog":     {storm: []string{"s%d@storm"}, quiet: []string{"d@quiet"}},
+		"a backlog behind new":     {storm: []string{"d%d@storm"}, quiet: []string{"s@quiet"}},
+		"both":                     {storm: []string{"s%d@storm", "d%d@storm"}, quiet: []string{"d@quiet", "s@quiet"}},
+		"several tenants":          {storm: []string{"d%d@storm"}, quiet: []string{"d@b", "d@c", "d@d"}},
+		"the storm is a neighbour": {storm: []string{"d%d@system"}, quiet: []string{"d@quiet"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.limits[types.NamespacedName{Namespace: "system", Name: "w"}] = 1
+			for i := range 5000 {
+				for _, format := range tc.storm {
+					f.Add(request("system", "w", fmt.Sprintf(format, i)))
+				}
+			}
+			done := func(n int) (left []string) {
+				for range n {
+					r := f.take(1)[0]
+					left = append(left, r.Delivery)
+					f.Done(r)
+				}
+				return left
+			}
+			done(10)
+			for _, delivery := range tc.quiet {
+				f.Add(request("system", "w", delivery))
+			}
+			next := done(6)
+			for _, delivery := range tc.quiet {
+				if !slices.Contains(next, delivery) {
+					t.Errorf("%s is not among the next: %v", delivery, next)
+				}
+			}
+		})
+	}
+}
+
+// What is handed out to be stored, since the receiver is silent, comes in turns, too.
+func TestNamespacesOfEventsTakeTurnsToBeStored(t *testing.T) {
+	f := newFixture()
+	for i := range 100 {
+		f.Add(request("system", "w", fmt.Sprintf("d%d@storm", i)))
+	}
+	for _, r := range f.take(2) {
+		f.Sending(r)
+	}
+	f.Add(request("system", "w", "d@quiet"))
+	f.clock.Step(2100 * time.Millisecond)
+	if got := names(f.take(2)); !slices.Contains(got, "system/w/d@quiet") {
+		t.Errorf("handed out to be stored: %v", got)
 	}
 }
 
@@ -415,7 +477,7 @@ func TestHangingWebhookHurtsNobody(t *testing.T) {
 
 func BenchmarkQueue(b *testing.B) {
 	q := New(Options{
-		Limit: func(types.NamespacedName) int { return 10 }, Unstored: func(Request) bool { return true }, Patience: time.Second,
+		Limit: func(types.NamespacedName) int { return 10 }, Describe: func(Request) (string, bool) { return "", true }, Patience: time.Second,
 	})
 	requests := make([]Request, 1000)
 	for i := range requests {

@@ -3,6 +3,8 @@ package fairqueue
 import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/horizoncd/webhook-operator/internal/fair"
 )
 
 // Turns is an order for client-go's queues: namespaces take turns, and within a
@@ -12,9 +14,7 @@ type Turns[T any] struct {
 	// NamespaceOf tells the namespace of an item.
 	NamespaceOf func(T) string
 
-	lines map[string]*fifo[T]
-	turns fifo[string]
-	total int
+	queue fair.Queue[string, T]
 }
 
 var _ workqueue.Queue[types.NamespacedName] = &Turns[types.NamespacedName]{}
@@ -23,34 +23,10 @@ var _ workqueue.Queue[types.NamespacedName] = &Turns[types.NamespacedName]{}
 func (t *Turns[T]) Touch(T) {}
 
 // Push implements workqueue.Queue.
-func (t *Turns[T]) Push(item T) {
-	namespace := t.NamespaceOf(item)
-	line, ok := t.lines[namespace]
-	if !ok {
-		if t.lines == nil {
-			t.lines = map[string]*fifo[T]{}
-		}
-		line = &fifo[T]{}
-		t.lines[namespace] = line
-		t.turns.push(namespace)
-	}
-	line.push(item)
-	t.total++
-}
+func (t *Turns[T]) Push(item T) { t.queue.Push(t.NamespaceOf(item), item) }
 
 // Len implements workqueue.Queue.
-func (t *Turns[T]) Len() int { return t.total }
+func (t *Turns[T]) Len() int { return t.queue.Len() }
 
 // Pop implements workqueue.Queue.
-func (t *Turns[T]) Pop() T {
-	namespace := t.turns.pop()
-	line := t.lines[namespace]
-	item := line.pop()
-	t.total--
-	if line.len() == 0 {
-		delete(t.lines, namespace)
-	} else {
-		t.turns.push(namespace)
-	}
-	return item
-}
+func (t *Turns[T]) Pop() T { return t.queue.Pop() }

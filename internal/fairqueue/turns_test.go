@@ -37,8 +37,8 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	if got := take(6); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if q.Len() != 0 || len(turns.lines) != 0 {
-		t.Errorf("left: %d items, %d namespaces", q.Len(), len(turns.lines))
+	if q.Len() != 0 || turns.Len() != 0 {
+		t.Errorf("left: %d items, %d in turns", q.Len(), turns.Len())
 	}
 	add("quiet", "again")
 	if got := take(1); got[0] != "quiet/again" {

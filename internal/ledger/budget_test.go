@@ -8,8 +8,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-func webhookIn(namespace string, n int) types.NamespacedName {
-	return types.NamespacedName{Namespace: namespace, Name: fmt.Sprint("w", n)}
+// sourceIn is a webhook of a namespace that gets the events of that namespace, or of
+// another one.
+func sourceIn(namespace string, n int, from ...string) source {
+	s := source{types.NamespacedName{Namespace: namespace, Name: fmt.Sprint("w", n)}, namespace}
+	if len(from) > 0 {
+		s.namespace = from[0]
+	}
+	return s
 }
 
 // fill takes all the room that webhooks of a namespace get, in turns.
@@ -17,8 +23,8 @@ func fill(b *budget, namespace string, webhooks int) (taken int) {
 	for before := -1; before != taken; {
 		before = taken
 		for n := range webhooks {
-			if b.room(webhookIn(namespace, n)) > 0 {
-				b.take(webhookIn(namespace, n))
+			if b.room(sourceIn(namespace, n)) > 0 {
+				b.take(sourceIn(namespace, n))
 				taken++
 			}
 		}
@@ -29,8 +35,8 @@ func fill(b *budget, namespace string, webhooks int) (taken int) {
 func TestBudgetLeavesRoomForWhoeverComesLast(t *testing.T) {
 	const capacity = 9000
 	b := newBudget(capacity)
-	if got := fill(b, "alone", 1); got != capacity/3 {
-		t.Errorf("one webhook alone has %d, want a third of %d", got, capacity)
+	if got := fill(b, "alone", 1); got != capacity/4 {
+		t.Errorf("one webhook alone has %d, want a quarter of %d", got, capacity)
 	}
 	before := capacity
 	for n := range 8 {
@@ -48,13 +54,30 @@ func TestBudgetLeavesRoomForWhoeverComesLast(t *testing.T) {
 	}
 }
 
+// However many events of one tenant a webhook of the system namespace has, it has
+// room for those of others.
+func TestBudgetIsSharedWithinAWebhook(t *testing.T) {
+	b := newBudget(9000)
+	before := 9000
+	for n := range 5 {
+		got := 0
+		for tenant := sourceIn("system", 0, fmt.Sprint("tenant-", n)); b.room(tenant) > 0; got++ {
+			b.take(tenant)
+		}
+		if got == 0 || got > before {
+			t.Errorf("tenant %d found room for %d, the one before for %d", n, got, before)
+		}
+		before = got
+	}
+}
+
 func TestBudgetIsSharedWithinANamespace(t *testing.T) {
 	b := newBudget(9000)
 	fill(b, "n", 1)
 	others := 0
 	for n := 1; n < 4; n++ {
-		for b.room(webhookIn("n", n)) > 0 {
-			b.take(webhookIn("n", n))
+		for b.room(sourceIn("n", n)) > 0 {
+			b.take(sourceIn("n", n))
 			others++
 		}
 	}
@@ -65,7 +88,7 @@ func TestBudgetIsSharedWithinANamespace(t *testing.T) {
 
 func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	b := newBudget(30)
-	a, other := webhookIn("n", 0), webhookIn("n", 1)
+	a, other := sourceIn("n", 0), sourceIn("n", 1)
 	fill(b, "n", 1)
 	for range 3 { // an event is looked at for other reasons, too
 		for i := range 20 {
@@ -74,7 +97,7 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	}
 	b.await(other, "other")
 	var called []types.UID
-	for b.webhooks[a] > 0 {
+	for b.sources[a] > 0 {
 		b.giveBack(a)
 		called = append(called, b.call()...)
 	}
@@ -90,7 +113,7 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	if len(called) != 20 {
 		t.Errorf("%d were called although all room is free, want 20", len(called))
 	}
-	if len(b.short)+len(b.tenants)+len(b.webhooks)+b.drafts != 0 {
+	if b.short.Len()+len(b.namespaces)+len(b.webhooks)+len(b.sources)+b.drafts != 0 {
 		t.Errorf("left: %+v", b)
 	}
 }
@@ -104,7 +127,7 @@ func TestRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			listener := &told{}
-			l := New(listener, 24) // a third for one webhook alone
+			l := New(listener, 32) // a quarter for one webhook alone
 			for n := range 8 {
 				if !l.Add(key(fmt.Sprint("d", n)), draft("e")) {
 					t.Fatalf("no room for %d", n)

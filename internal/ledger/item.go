@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -13,13 +14,15 @@ import (
 // item is an Entry as it is kept. There is one for every record in store, nearly
 // all of them finished, so what several share is kept once and times are numbers.
 type item struct {
-	name    string
-	uid     types.UID
-	owner   types.UID // shared with the other items of the webhook
-	webhook *webhook
-	event   *event
-	draft   *Draft
-	version uint64
+	name  string
+	uid   types.UID
+	owner *owner
+	event *event
+	// namespace is the event's. It is not kept with the event: what says so is a
+	// label, and that of a record in one namespace must not count in another.
+	namespace unique.Handle[string]
+	draft     *Draft
+	version   uint64
 	// Nanoseconds since 1970; 0 is none.
 	nextAttempt, since, finished int64
 	// Places in the lists of event and webhook, so that leaving them is cheap.
@@ -42,9 +45,17 @@ func (e *event) settled() bool { return e.underway == 0 }
 // webhook is what the items of a webhook's name share.
 type webhook struct {
 	name   types.NamespacedName
-	owners []types.UID
-	counts Counts
+	owners []*owner
 	items  []*item
+}
+
+// owner is one of the Webhooks that have had a name, or none, of those deliveries
+// that were orphaned.
+type owner struct {
+	uid     types.UID
+	webhook *webhook
+	counts  Counts
+	items   int
 }
 
 // result is a DeliveryResult in one byte.
@@ -58,11 +69,13 @@ func (i *item) entry() Entry {
 		Key:        i.key(),
 		UID:        i.uid,
 		Version:    i.version,
-		Webhook:    i.webhook.name,
-		WebhookUID: i.owner,
+		Webhook:    i.owner.webhook.name,
+		WebhookUID: i.owner.uid,
 		EventUID:   i.event.uid,
 		Finished:   toTime(i.finished),
 		Draft:      i.draft,
+
+		EventNamespace: i.namespace.Value(),
 	}
 	e.State.Result = resultCodes[i.result]
 	e.State.NextAttempt = toTime(i.nextAttempt)
@@ -72,7 +85,7 @@ func (i *item) entry() Entry {
 }
 
 func (i *item) key() types.NamespacedName {
-	return types.NamespacedName{Namespace: i.webhook.name.Namespace, Name: i.name}
+	return types.NamespacedName{Namespace: i.owner.webhook.name.Namespace, Name: i.name}
 }
 
 // insert takes in an entry that is not known yet.
@@ -81,6 +94,7 @@ func (l *Ledger) insert(e Entry, version uint64) *item {
 		// A copy, so that no longer text that the name was cut from stays.
 		name:        strings.Clone(e.Key.Name),
 		uid:         e.UID,
+		namespace:   unique.Make(e.EventNamespace),
 		draft:       e.Draft,
 		version:     version,
 		nextAttempt: fromTime(e.State.NextAttempt),
@@ -89,11 +103,12 @@ func (l *Ledger) insert(e Entry, version uint64) *item {
 		result:      result(max(0, slices.Index(resultCodes, e.State.Result))), //nolint:gosec // four of them
 		resend:      e.State.Resend,
 	}
-	i.webhook = l.webhook(e.Webhook)
-	i.owner = i.webhook.share(e.WebhookUID)
+	w := l.webhook(e.Webhook)
+	i.owner = w.owner(e.WebhookUID)
+	i.owner.items++
 	i.event = l.event(e.EventUID)
-	i.webhookPlace = int32(len(i.webhook.items)) //nolint:gosec // far fewer
-	i.webhook.items = append(i.webhook.items, i)
+	i.webhookPlace = int32(len(w.items)) //nolint:gosec // far fewer
+	w.items = append(w.items, i)
 	i.eventPlace = int32(len(i.event.items)) //nolint:gosec // far fewer
 	i.event.items = append(i.event.items, i)
 	l.entries[i.key()] = i
@@ -109,9 +124,13 @@ func (l *Ledger) remove(i *item) {
 	if len(i.event.items) == 0 {
 		delete(l.events, i.event.uid)
 	}
-	i.webhook.items = leave(i.webhook.items, i, func(i *item) *int32 { return &i.webhookPlace })
-	if len(i.webhook.items) == 0 {
-		delete(l.webhooks, i.webhook.name)
+	w := i.owner.webhook
+	w.items = leave(w.items, i, func(i *item) *int32 { return &i.webhookPlace })
+	if i.owner.items--; i.owner.items == 0 {
+		w.owners = slices.DeleteFunc(w.owners, func(o *owner) bool { return o == i.owner })
+	}
+	if len(w.items) == 0 {
+		delete(l.webhooks, w.name)
 	}
 }
 
@@ -143,14 +162,24 @@ func (l *Ledger) webhook(name types.NamespacedName) *webhook {
 	return w
 }
 
-// share returns an equal UID that others have already. A name has few owners in
-// its life.
-func (w *webhook) share(owner types.UID) types.UID {
-	if n := slices.Index(w.owners, owner); n >= 0 {
-		return w.owners[n]
+// owner returns the owner with a UID. Few have the same name.
+func (w *webhook) owner(uid types.UID) *owner {
+	if o := w.known(uid); o != nil {
+		return o
 	}
-	w.owners = append(w.owners, owner)
-	return owner
+	o := &owner{uid: uid, webhook: w}
+	w.owners = append(w.owners, o)
+	return o
+}
+
+// known returns nil where nothing is known of an owner.
+func (w *webhook) known(uid types.UID) *owner {
+	for _, o := range w.owners {
+		if o.uid == uid {
+			return o
+		}
+	}
+	return nil
 }
 
 func (l *Ledger) count(i *item, n int) {
@@ -159,13 +188,13 @@ func (l *Ledger) count(i *item, n int) {
 			i.event.underway += int32(n) //nolint:gosec // 1 or -1
 		}
 		if n > 0 {
-			l.budget.take(i.webhook.name)
+			l.budget.take(i.draft.source())
 		} else {
-			l.budget.giveBack(i.webhook.name)
+			l.budget.giveBack(i.draft.source())
 		}
 		return
 	}
-	for _, counts := range []*Counts{&i.webhook.counts, &l.total} {
+	for _, counts := range []*Counts{&i.owner.counts, &l.total} {
 		switch resultCodes[i.result] {
 		case v1alpha1.DeliverySucceeded:
 			counts.Succeeded += n

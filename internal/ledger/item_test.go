@@ -16,7 +16,7 @@ func TestEntryOf(t *testing.T) {
 	const later, done = "2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z"
 	base := Entry{
 		Key: key("d"), UID: "uid of d", Webhook: key("w"), WebhookUID: "uid of w", EventUID: "e",
-		State: retry.State{Since: now},
+		EventNamespace: "music", State: retry.State{Since: now},
 	}
 	want := func(change func(e *Entry)) Entry { e := base; change(&e); return e }
 	for name, tc := range map[string]struct {
@@ -61,9 +61,13 @@ func TestEntryOf(t *testing.T) {
 			object: object("d", 1, succeeded, annotated(v1alpha1.AnnotationResend, "1"), func(m *metav1.ObjectMeta) { m.OwnerReferences = nil }),
 			want:   want(func(e *Entry) { e.State.Result, e.Finished, e.WebhookUID = succeeded, now, "" }),
 		},
+		"of another namespace's event": {
+			object: object("d", 1, succeeded, labelled(v1alpha1.LabelEventNamespace, "video")),
+			want:   want(func(e *Entry) { e.State.Result, e.Finished, e.EventNamespace = succeeded, now, "video" }),
+		},
 		"nothing but a name": {
 			object: &metav1.ObjectMeta{Namespace: "music", Name: "d"},
-			want:   Entry{Key: key("d"), Webhook: key("")},
+			want:   Entry{Key: key("d"), Webhook: key(""), EventNamespace: "music"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

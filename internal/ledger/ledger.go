@@ -5,12 +5,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,6 +33,8 @@ type Draft struct {
 	Refused string
 }
 
+func (d *Draft) source() source { return source{d.Webhook, d.Event.Namespace} }
+
 // Entry is what the ledger knows of one delivery.
 type Entry struct {
 	Key types.NamespacedName
@@ -43,7 +47,10 @@ type Entry struct {
 	Webhook    types.NamespacedName
 	WebhookUID types.UID
 	EventUID   types.UID
-	State      retry.State
+	// EventNamespace is that of the event, which Webhooks of the system namespace
+	// do not share.
+	EventNamespace string
+	State          retry.State
 	// Finished is when a delivery got its final result.
 	Finished time.Time
 	// Draft is set as long as the delivery is not stored.
@@ -172,7 +179,8 @@ func ByAge(a, b Entry) int {
 
 // AnyDue returns one of the deliveries of a webhook that wait in store and could
 // be sent by now, each time another one: one that the receiver does not take, or
-// that cannot be sent, must not stand in front of the others.
+// that cannot be sent, must not stand in front of the others. Nor must those of a
+// namespace that has many, so it is one of any namespace of events.
 func (l *Ledger) AnyDue(name types.NamespacedName, owner types.UID, now time.Time) (Entry, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -181,22 +189,33 @@ func (l *Ledger) AnyDue(name types.NamespacedName, owner types.UID, now time.Tim
 		return Entry{}, false
 	}
 	from := rand.IntN(len(w.items)) //nolint:gosec // any will do
+	var found []*item               // one of each namespace
+	seen := map[unique.Handle[string]]struct{}{}
 	for n := range w.items {
 		i := w.items[(from+n)%len(w.items)]
 		waits := resultCodes[i.result] == v1alpha1.DeliveryWaiting || i.nextAttempt != 0
-		if i.draft == nil && i.owner == owner && waits && i.nextAttempt <= now.UnixNano() {
-			return i.entry(), true
+		if i.draft == nil && i.owner.uid == owner && waits && i.nextAttempt <= now.UnixNano() {
+			if _, ok := seen[i.namespace]; !ok {
+				seen[i.namespace] = struct{}{}
+				found = append(found, i)
+			}
 		}
 	}
-	return Entry{}, false
+	if len(found) == 0 {
+		return Entry{}, false
+	}
+	return found[rand.IntN(len(found))].entry(), true //nolint:gosec // any will do
 }
 
-// CountsOf returns how many deliveries of a webhook are in store.
-func (l *Ledger) CountsOf(name types.NamespacedName) Counts {
+// CountsOf returns how many deliveries of a Webhook are in store: not those of
+// others that had its name before, nor those that were orphaned.
+func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if w, ok := l.webhooks[name]; ok {
-		return w.counts
+		if o := w.known(owner); o != nil {
+			return o.counts
+		}
 	}
 	return Counts{}
 }
@@ -224,15 +243,19 @@ func (l *Ledger) Webhooks() []types.NamespacedName {
 func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 	l.mu.Lock()
 	if _, ok := l.entries[key]; ok {
+		l.budget.forget(d.source(), d.EventUID)
 		l.mu.Unlock()
 		return true
 	}
-	if l.budget.room(d.Webhook) < 1 {
-		l.budget.await(d.Webhook, d.EventUID)
+	if l.budget.room(d.source()) < 1 {
+		l.budget.await(d.source(), d.EventUID)
 		l.mu.Unlock()
 		return false
 	}
-	snapshot := Entry{Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, Draft: &d}
+	snapshot := Entry{
+		Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, EventNamespace: d.Event.Namespace, Draft: &d,
+	}
+	l.budget.forget(d.source(), d.EventUID)
 	l.insert(snapshot, 0)
 	l.mu.Unlock()
 	l.listener.DeliveryChanged(snapshot)
@@ -270,10 +293,14 @@ func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
 	l.count(i, -1)
 	i.draft = &draft
 	l.count(i, 1)
+	// A draft that cannot be stored is tried again and again. That is all that happens
+	// where none can be, and who waits for room must be asked meanwhile.
+	room := l.budget.call()
 	l.mu.Unlock()
 	if told {
 		l.listener.EventChanged(i.event.uid)
 	}
+	l.tellRoom(room)
 }
 
 // Observe takes in a delivery as the API server has it: from the watch, or from
@@ -343,7 +370,7 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 	if settled {
 		l.listener.EventChanged(i.event.uid)
 	}
-	l.listener.WebhookChanged(i.webhook.name)
+	l.listener.WebhookChanged(i.owner.webhook.name)
 }
 
 // Replace takes in a list of all deliveries of a namespace, or of all namespaces.
@@ -416,6 +443,8 @@ func entryOf(key types.NamespacedName, m metav1.Object) Entry {
 		UID:      m.GetUID(),
 		Webhook:  types.NamespacedName{Namespace: key.Namespace, Name: labels[v1alpha1.LabelWebhook]},
 		EventUID: types.UID(labels[v1alpha1.LabelEventUID]),
+
+		EventNamespace: cmp.Or(labels[v1alpha1.LabelEventNamespace], key.Namespace),
 		State: retry.State{
 			Result:      v1alpha1.DeliveryResult(labels[v1alpha1.LabelResult]),
 			NextAttempt: parseTime(annotations[v1alpha1.AnnotationNextAttempt]),

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -50,6 +51,20 @@ func of(webhook, event string) func(m *metav1.ObjectMeta) {
 	return func(m *metav1.ObjectMeta) {
 		m.Labels[v1alpha1.LabelWebhook], m.Labels[v1alpha1.LabelEventUID] = webhook, event
 	}
+}
+
+// ownedBy gives a delivery another owner, or none.
+func ownedBy(owner string) func(m *metav1.ObjectMeta) {
+	return func(m *metav1.ObjectMeta) {
+		m.OwnerReferences[0].UID = types.UID(owner)
+		if owner == "" {
+			m.OwnerReferences = nil
+		}
+	}
+}
+
+func labelled(key, value string) func(m *metav1.ObjectMeta) {
+	return func(m *metav1.ObjectMeta) { m.Labels[key] = value }
 }
 
 func draft(event string) Draft {
@@ -255,7 +270,7 @@ func TestAnyDue(t *testing.T) {
 	l.Observe(object("b", 1, waiting))
 	l.Observe(object("not yet", 1, waiting, later))
 	l.Observe(object("done", 1, succeeded))
-	l.Observe(object("of another", 1, waiting, func(m *metav1.ObjectMeta) { m.OwnerReferences[0].UID = "before" }))
+	l.Observe(object("of another", 1, waiting, ownedBy("before")))
 	l.Add(key("draft"), draft("e"))
 	seen := map[string]int{}
 	for range 100 {
@@ -273,6 +288,59 @@ func TestAnyDue(t *testing.T) {
 	}
 }
 
+// One namespace that has many must not be all that a receiver is tried with.
+func TestAnyDueIsOfAnyNamespace(t *testing.T) {
+	l := New(&told{}, 10)
+	for i := range 1000 {
+		l.Observe(object(fmt.Sprint("storm", i), 1, waiting, labelled(v1alpha1.LabelEventNamespace, "storm")))
+	}
+	l.Observe(object("own", 1, waiting))
+	l.Observe(object("quiet", 1, waiting, labelled(v1alpha1.LabelEventNamespace, "quiet")))
+	seen := map[string]int{}
+	for range 300 {
+		e, _ := l.AnyDue(key("w"), "uid of w", now)
+		seen[e.EventNamespace]++
+	}
+	if len(seen) != 3 || seen["quiet"] < 50 || seen["music"] < 50 {
+		t.Errorf("seen %v, want each of three namespaces about as often", seen)
+	}
+}
+
+// A Webhook that has the name of an earlier one begins with nothing, whatever has
+// become of the deliveries of that.
+func TestCountsAreThoseOfTheOwner(t *testing.T) {
+	l := New(&told{}, 10)
+	for i := range 3 {
+		l.Observe(object(fmt.Sprint("old", i), 1, waiting, ownedBy("before")))
+		l.Observe(object(fmt.Sprint("orphan", i), 1, failed, ownedBy("")))
+	}
+	want := func(owner types.UID, counts Counts) {
+		t.Helper()
+		if got := l.CountsOf(key("w"), owner); got != counts {
+			t.Errorf("%q has %+v, want %+v", owner, got, counts)
+		}
+	}
+	want("uid of w", Counts{})
+	want("before", Counts{Waiting: 3})
+	want("", Counts{Failed: 3})
+	l.Observe(object("new", 1, waiting))
+	l.Observe(object("old0", 2, failed, ownedBy("before")))
+	l.Observe(object("old1", 2, waiting, ownedBy(""))) // orphaned
+	want("uid of w", Counts{Waiting: 1})
+	want("before", Counts{Waiting: 1, Failed: 1})
+	want("", Counts{Waiting: 1, Failed: 3})
+	if total, _ := l.Totals(); total != (Counts{Waiting: 3, Failed: 4}) {
+		t.Errorf("in all %+v", total)
+	}
+	for _, name := range []string{"old0", "old1", "old2"} {
+		l.Remove(key(name), "")
+	}
+	want("before", Counts{})
+	if owners := l.webhooks[key("w")].owners; len(owners) != 2 {
+		t.Errorf("%d owners are known, want the two that have deliveries", len(owners))
+	}
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	l := New(&told{}, 10)
 	l.Add(key("a"), draft("e"))
@@ -287,10 +355,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	l.Withdraw(key("b"))
 	l.Remove(key("a"), "5")
 	l.Remove(key("c"), "")
-	if len(l.entries)+len(l.events)+len(l.webhooks)+len(l.budget.short)+l.budget.drafts != 0 {
-		t.Errorf("entries %v, events %v, webhooks %v, short %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.short, l.budget.drafts)
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.short.Len()+l.budget.drafts != 0 {
+		t.Errorf("entries %v, events %v, webhooks %v, short %d, drafts %d", l.entries, l.events, l.webhooks, l.budget.short.Len(), l.budget.drafts)
 	}
-	if len(l.OfEvent("e")) != 0 || len(l.OfWebhook(key("w"))) != 0 || l.CountsOf(key("w")) != (Counts{}) {
+	if len(l.OfEvent("e")) != 0 || len(l.OfWebhook(key("w"))) != 0 || l.CountsOf(key("w"), "uid of w") != (Counts{}) {
 		t.Error("something is known of what is gone")
 	}
 }

@@ -25,9 +25,9 @@ type model struct {
 }
 
 type modelled struct {
-	version        int
-	result         v1alpha1.DeliveryResult
-	webhook, event string
+	version               int
+	result                v1alpha1.DeliveryResult
+	webhook, owner, event string
 }
 
 func (m *model) results() map[string]string {
@@ -41,10 +41,10 @@ func (m *model) results() map[string]string {
 	return all
 }
 
-func (m *model) counts(webhook string) (c Counts) {
+func (m *model) counts(webhook, owner string) (c Counts) {
 	for _, d := range m.stored {
 		switch {
-		case d.webhook != webhook:
+		case d.webhook != webhook || d.owner != owner:
 		case d.result == succeeded:
 			c.Succeeded++
 		case d.result == failed:
@@ -89,12 +89,12 @@ func TestLikeTheModel(t *testing.T) {
 	chance := rand.New(rand.NewPCG(3, 4))
 	pick := func(of ...string) string { return of[chance.IntN(len(of))] }
 	for range 100 {
-		l := New(&told{}, 12) // a third for one webhook alone
+		l := New(&told{}, 16) // a quarter for one webhook alone
 		m := &model{capacity: 4, stored: map[string]modelled{}, drafts: map[string]string{}}
 		for step := range 200 {
 			name, version := fmt.Sprint("d", chance.IntN(10)), chance.IntN(step+1)+1
 			result := []v1alpha1.DeliveryResult{waiting, succeeded, failed, ""}[chance.IntN(4)]
-			webhook, event := pick("w", "v"), pick("e", "f", "g")
+			webhook, owner, event := pick("w", "v"), pick("uid of w", "before", ""), pick("e", "f", "g")
 			switch chance.IntN(6) {
 			case 0:
 				_, stored := m.stored[name]
@@ -107,8 +107,8 @@ func TestLikeTheModel(t *testing.T) {
 					t.Fatalf("Add = %t, want %t", got, want)
 				}
 			case 1, 2:
-				m.observe(name, modelled{version, result, webhook, event})
-				l.Observe(object(name, version, result, of(webhook, event)))
+				m.observe(name, modelled{version, result, webhook, owner, event})
+				l.Observe(object(name, version, result, of(webhook, event), ownedBy(owner)))
 			case 3:
 				m.remove(name, version)
 				l.Remove(key(name), strconv.Itoa(version))
@@ -123,8 +123,8 @@ func TestLikeTheModel(t *testing.T) {
 					if _, ok := listed[name]; ok {
 						continue
 					}
-					listed[name] = modelled{chance.IntN(version) + 1, result, webhook, event}
-					list = append(list, object(name, listed[name].version, result, of(webhook, event)))
+					listed[name] = modelled{chance.IntN(version) + 1, result, webhook, owner, event}
+					list = append(list, object(name, listed[name].version, result, of(webhook, event), ownedBy(owner)))
 				}
 				for name := range maps.Clone(m.stored) {
 					if _, ok := listed[name]; !ok {
@@ -150,8 +150,10 @@ func compare(t *testing.T, l *Ledger, m *model) {
 		t.Fatalf("%d drafts, want %d", l.budget.drafts, len(m.drafts))
 	}
 	for _, w := range []string{"w", "v"} {
-		if diff := cmp.Diff(m.counts(w), l.CountsOf(key(w))); diff != "" {
-			t.Fatalf("counts of %s (-want +got):\n%s", w, diff)
+		for _, owner := range []string{"uid of w", "before", ""} {
+			if diff := cmp.Diff(m.counts(w, owner), l.CountsOf(key(w), types.UID(owner))); diff != "" {
+				t.Fatalf("counts of %s owned by %q (-want +got):\n%s", w, owner, diff)
+			}
 		}
 	}
 	for _, e := range []string{"e", "f", "g"} {
@@ -171,7 +173,7 @@ func compare(t *testing.T, l *Ledger, m *model) {
 func TestConcurrently(t *testing.T) {
 	const capacity = 5
 	listener := &told{}
-	l := New(listener, 3*capacity) // a third for one webhook alone
+	l := New(listener, 4*capacity) // a quarter for one webhook alone
 	var workers sync.WaitGroup
 	for worker := range 8 {
 		workers.Go(func() {
@@ -193,7 +195,7 @@ func TestConcurrently(t *testing.T) {
 				case 7:
 					l.Replace(metav1.NamespaceAll, objects(object(name, version, result)), strconv.Itoa(version))
 				}
-				if c := l.CountsOf(key("w")); c.Waiting < 0 || c.Succeeded < 0 || c.Failed < 0 || c.Waiting+c.Succeeded+c.Failed > 12 {
+				if c := l.CountsOf(key("w"), "uid of w"); c.Waiting < 0 || c.Succeeded < 0 || c.Failed < 0 || c.Waiting+c.Succeeded+c.Failed > 12 {
 					t.Errorf("counts %+v", c)
 				}
 				drafts := 0
@@ -224,7 +226,7 @@ func TestConcurrently(t *testing.T) {
 			counts.Waiting++
 		}
 	}
-	if diff := cmp.Diff(counts, l.CountsOf(key("w"))); diff != "" {
+	if diff := cmp.Diff(counts, l.CountsOf(key("w"), "uid of w")); diff != "" {
 		t.Errorf("counts (-entries +counted):\n%s", diff)
 	}
 	for n := range 12 {

@@ -47,7 +47,7 @@ func MessageID(event, webhook types.UID) string {
 
 // New returns the delivery of an event to a Webhook, with nothing in its log.
 func New(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook, payload []byte) *v1alpha1.WebhookDelivery {
-	return &v1alpha1.WebhookDelivery{
+	d := &v1alpha1.WebhookDelivery{
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "WebhookDelivery"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      Name(e, w),
@@ -72,6 +72,10 @@ func New(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook, payload []byte) *v1alpha
 			Payload:      string(payload),
 		},
 	}
+	if e.Namespace != w.Namespace { // bytes of a record are API server time
+		d.Labels[v1alpha1.LabelEventNamespace] = e.Namespace
+	}
+	return d
 }
 
 func resourceName(e *v1alpha1.WebhookEventSpec) string {
