@@ -71,6 +71,32 @@ func TestBudgetIsSharedWithinAWebhook(t *testing.T) {
 	}
 }
 
+// A quiet tenant finds room at a webhook of the system namespace, where a storm has
+// taken all it may.
+func TestRoomBesideAStorm(t *testing.T) {
+	l := New(&told{}, 100)
+	of := func(tenant string) Draft {
+		d := draft("e")
+		d.Webhook, d.Event.Namespace = types.NamespacedName{Namespace: "system", Name: "audit"}, tenant
+		return d
+	}
+	add := func(tenant string, n int) bool {
+		return l.Add(types.NamespacedName{Namespace: "system", Name: fmt.Sprint(tenant, n)}, of(tenant))
+	}
+	n := 0
+	for add("storm", n) {
+		n++
+	}
+	if n != 25 {
+		t.Errorf("the storm found room for %d of 100, want a quarter", n)
+	}
+	for i := range 3 {
+		if !add("quiet", i) {
+			t.Errorf("a quiet tenant found no room for number %d", i)
+		}
+	}
+}
+
 func TestBudgetIsSharedWithinANamespace(t *testing.T) {
 	b := newBudget(9000)
 	fill(b, "n", 1)

@@ -253,21 +253,44 @@ func TestWhoLacksRoomIsAskedInTurns(t *testing.T) {
 // What found room meanwhile, in a fan-out that began for another reason, is not
 // called for nothing.
 func TestWhatFoundRoomIsNotCalled(t *testing.T) {
-	l := New(&told{}, 4)
-	l.Add(key("d"), draft("e"))
+	listener := &told{}
+	l := New(listener, 32) // a quarter for one webhook alone
+	for n := range 8 {
+		l.Add(key(fmt.Sprint("d", n)), draft("e"))
+	}
 	if l.Add(key("x"), draft("short")) {
 		t.Fatal("there is room")
 	}
-	l.Observe(object("d", 1, waiting)) // which calls it
-	listener := &told{}
-	l.listener = listener
-	l.Add(key("d2"), draft("e"))
-	l.Add(key("x"), draft("short"))
-	l.budget.giveBack(source{key("w"), "music"})
-	l.Add(key("x"), draft("short"))
-	l.budget.take(source{key("w"), "music"})
-	l.Withdraw(key("x"))
+	l.Withdraw(key("d0")) // too little to call anybody
+	if !l.Add(key("x"), draft("short")) {
+		t.Fatal("there is no room")
+	}
+	for n := range 8 {
+		l.Withdraw(key(fmt.Sprint("d", n)))
+	}
 	if calls := listener.since(); slices.Contains(calls, "room for short") {
+		t.Errorf("told %v", calls)
+	}
+	l.Withdraw(key("x"))
+	if l.budget.short.Len() > 0 {
+		t.Error("somebody still waits for room")
+	}
+}
+
+// What is tried again and again, since it cannot be stored, lets others go on.
+func TestRefusedDraftsCall(t *testing.T) {
+	listener := &told{}
+	l := New(listener, 32)
+	for n := range 8 {
+		l.Add(key(fmt.Sprint("d", n)), draft("e"))
+	}
+	l.Add(key("x"), draft("short"))
+	for range 4 { // there is room, and nothing more is stored
+		l.budget.giveBack(source{key("w"), "music"})
+	}
+	listener.since()
+	l.Amend(key("d7"), func(d *Draft) { d.Refused = "quota" })
+	if calls := listener.since(); !slices.Contains(calls, "room for short") {
 		t.Errorf("told %v", calls)
 	}
 }

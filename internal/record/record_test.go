@@ -129,6 +129,19 @@ func TestNew(t *testing.T) {
 	golden(t, "new", draft())
 }
 
+// Of a Webhook of the system namespace, metadata tells whose event it is.
+func TestNewOfAnotherNamespacesEvent(t *testing.T) {
+	w := webhook()
+	w.Namespace = "horizon-webhooks"
+	d := New(event(), w, []byte("{}"))
+	if got := d.Labels[v1alpha1.LabelEventNamespace]; got != "music" {
+		t.Errorf("the label says %q, want the event's namespace", got)
+	}
+	if _, ok := draft().Labels[v1alpha1.LabelEventNamespace]; ok {
+		t.Error("a delivery of its own namespace's event has the label, too")
+	}
+}
+
 // A delivery that succeeds at once is one write, and this is all of it.
 func TestDeliveredAtOnce(t *testing.T) {
 	d := draft()
