@@ -171,7 +171,7 @@ func (s *simulation) storm(steps int) {
 // Whatever happens, an event that lacks room is called in the end, also where those
 // who are called need no room any more, so that nothing comes of it.
 func TestWhoLacksRoomIsCalled(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(100) {
 		s := newSimulation(t, seed)
 		s.storm(150)
 		for len(s.taken) > 0 {
@@ -187,10 +187,10 @@ func TestWhoLacksRoomIsCalled(t *testing.T) {
 // Drafts that cannot be stored keep their room. Each try asks, so that those who may
 // go on are called after as many tries as it takes to ask all in their turns.
 func TestWhoLacksRoomIsCalledWhileNothingIsStored(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(100) {
 		s := newSimulation(t, seed)
 		s.storm(150)
-		for n := len(s.taken) / 2; n > 0; n-- {
+		for n := s.chance.IntN(len(s.taken) + 1); n > 0; n-- {
 			s.release(false)
 		}
 		if len(s.taken) == 0 {
