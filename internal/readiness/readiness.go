@@ -60,14 +60,20 @@ func Status(v View) v1alpha1.WebhookStatus {
 	}
 
 	if p := v.Problem; p != nil {
+		is, not := v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled
+		if v.Now.Sub(unreadySince(&s, v)) >= stallsAfter {
+			is, not = not, is
+		}
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, p.Reason, p.Message, v.Webhook.Generation)
-		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, p.Reason, p.Message, v.Webhook.Generation)
+		meta.RemoveStatusCondition(&s.Conditions, not)
+		set(is, metav1.ConditionTrue, p.Reason, p.Message, v.Webhook.Generation)
 	} else {
 		message := "the webhook can be sent to"
 		if v.Note != "" {
 			message += "; " + v.Note
 		}
 		set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonUsable, message, v.Webhook.Generation)
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
 	}
 
@@ -91,6 +97,35 @@ func Status(v View) v1alpha1.WebhookStatus {
 		set(v1alpha1.ConditionHealthy, metav1.ConditionUnknown, v1alpha1.ReasonNothingSent, "nothing was sent yet", v.Webhook.Generation)
 	}
 	return s
+}
+
+// stallsAfter is how long a Webhook may lack something before it is Stalled, which
+// tools that wait for it take for a failure: a Secret is often applied a moment after
+// the Webhook that names it.
+const stallsAfter = 2 * time.Minute
+
+// unreadySince returns since when a Webhook has not been Ready. An edit is a new
+// attempt and begins anew, also for the Reconciling condition.
+func unreadySince(s *v1alpha1.WebhookStatus, v View) time.Time {
+	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status != metav1.ConditionFalse || ready.ObservedGeneration != v.Webhook.Generation {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+		return v.Now
+	}
+	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReconciling); c != nil {
+		return c.LastTransitionTime.Time
+	}
+	return ready.LastTransitionTime.Time
+}
+
+// UntilStalled returns after how long a Webhook with such a status becomes Stalled,
+// or zero if it does not.
+func UntilStalled(s v1alpha1.WebhookStatus, now time.Time) time.Duration {
+	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReconciling)
+	if c == nil {
+		return 0
+	}
+	return max(c.LastTransitionTime.Add(stallsAfter).Sub(now), time.Millisecond)
 }
 
 // health returns what the latest attempt says of the receiver, or nothing.
@@ -134,7 +169,7 @@ func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
 		return true
 	}
 	for _, conditionType := range []string{
-		v1alpha1.ConditionReady, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy, v1alpha1.ConditionOverflowing,
+		v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy, v1alpha1.ConditionOverflowing,
 	} {
 		a := meta.FindStatusCondition(was.Conditions, conditionType)
 		b := meta.FindStatusCondition(planned.Conditions, conditionType)

@@ -62,8 +62,8 @@ func TestStatus(t *testing.T) {
 		"with note": {view: View{Note: "a line break is not sent"}, want: map[string]string{"Ready": usable + "; a line break is not sent", "Healthy": unsent}, wantKstatus: status.CurrentStatus},
 		"without its Secret": {
 			view:        View{Problem: missing},
-			want:        map[string]string{"Ready": "False " + noSecret, "Stalled": "True " + noSecret, "Healthy": unsent},
-			wantKstatus: status.FailedStatus,
+			want:        map[string]string{"Ready": "False " + noSecret, "Reconciling": "True " + noSecret, "Healthy": unsent},
+			wantKstatus: status.InProgressStatus,
 		},
 		"accepted": {
 			view:        View{Last: report(retry.Accepted, "answered 200 OK")},
@@ -110,10 +110,10 @@ func TestStatus(t *testing.T) {
 		"failing, without its Secret": {
 			view: View{Last: report(retry.Failed, "answered 401 Unauthorized"), Problem: missing},
 			want: map[string]string{
-				"Ready": "False " + noSecret, "Stalled": "True " + noSecret,
+				"Ready": "False " + noSecret, "Reconciling": "True " + noSecret,
 				"Healthy": "False Failing: the last attempt failed: answered 401 Unauthorized",
 			},
-			wantKstatus: status.FailedStatus,
+			wantKstatus: status.InProgressStatus,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,8 +149,13 @@ func TestStatus(t *testing.T) {
 				t.Errorf("kstatus %s, want %s", kstatus, tc.wantKstatus)
 			}
 
-			// Looked at again, later, there is nothing to write.
-			v.Webhook, v.Now = written(t, v.Webhook, got), v.Now.Add(time.Hour)
+			// Looked at again, there is nothing to write, also later where nothing is to
+			// become of it with time.
+			later := time.Hour
+			if v.Problem != nil {
+				later = stallsAfter - time.Second
+			}
+			v.Webhook, v.Now = written(t, v.Webhook, got), v.Now.Add(later)
 			if again := Status(v); !Equal(v.Webhook.Status, again) || Urgent(v.Webhook.Status, again, v.Now) {
 				t.Errorf("it does not settle (-stored +planned):\n%s", cmp.Diff(v.Webhook.Status, again))
 			}
@@ -207,6 +212,102 @@ func TestStatusFollows(t *testing.T) {
 	look(func(v *View) { v.Last = report(retry.Interrupted, "interrupted") }, 5*time.Minute)
 	if diff := cmp.Diff(conditions(before), conditions(w.Status)); diff != "" {
 		t.Errorf("interrupted (-before +after):\n%s", diff)
+	}
+}
+
+// What a Webhook lacks may come a moment later, so tools that wait for it go on doing
+// so for two minutes.
+func TestStalled(t *testing.T) {
+	const reconciling, stalled, neither = status.InProgressStatus, status.FailedStatus, status.CurrentStatus
+	noKey := &credentials.Error{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: `Secret "receiver" has no key "token"`}
+	forbidden := &credentials.Error{Reason: v1alpha1.ReasonSSLVerifyRequired, Message: "forbidden"}
+	edit := func(w *v1alpha1.Webhook) { w.Generation++ }
+	condition := func(conditionType string, since time.Duration) metav1.Condition {
+		return metav1.Condition{
+			Type: conditionType, Status: metav1.ConditionFalse, Reason: missing.Reason, Message: missing.Message,
+			ObservedGeneration: 3, LastTransitionTime: metav1.NewTime(now.Add(since)),
+		}
+	}
+	type look struct {
+		at      time.Duration
+		change  func(*v1alpha1.Webhook)
+		problem *credentials.Error
+		want    status.Status
+		// wait is when it becomes stalled.
+		wait time.Duration
+	}
+	for name, tc := range map[string]struct {
+		before []metav1.Condition
+		looks  []look
+	}{
+		"for long": {looks: []look{
+			{problem: missing, want: reconciling, wait: 2 * time.Minute},
+			{at: time.Minute, problem: missing, want: reconciling, wait: time.Minute},
+			{at: 2*time.Minute - time.Millisecond, problem: missing, want: reconciling, wait: time.Millisecond},
+			{at: 2 * time.Minute, problem: missing, want: stalled},
+			{at: time.Hour, problem: missing, want: stalled},
+			{at: 2 * time.Hour, want: neither},
+			{at: 3 * time.Hour, problem: missing, want: reconciling, wait: 2 * time.Minute},
+		}},
+		"what cannot mend itself": {looks: []look{
+			{problem: forbidden, want: reconciling, wait: 2 * time.Minute},
+			{at: 2 * time.Minute, problem: forbidden, want: stalled},
+		}},
+		"for another reason meanwhile": {looks: []look{
+			{problem: missing, want: reconciling, wait: 2 * time.Minute},
+			{at: 90 * time.Second, problem: noKey, want: reconciling, wait: 30 * time.Second},
+			{at: 2 * time.Minute, problem: noKey, want: stalled},
+			{at: 3 * time.Minute, problem: missing, want: stalled},
+		}},
+		"mended in between": {looks: []look{
+			{problem: missing, want: reconciling, wait: 2 * time.Minute},
+			{at: 90 * time.Second, want: neither},
+			{at: 100 * time.Second, problem: missing, want: reconciling, wait: 2 * time.Minute},
+		}},
+		"edited, which is another try": {looks: []look{
+			{problem: missing, want: reconciling, wait: 2 * time.Minute},
+			{at: 90 * time.Second, change: edit, problem: missing, want: reconciling, wait: 2 * time.Minute},
+			{at: 4 * time.Minute, problem: missing, want: stalled},
+			{at: time.Hour, change: edit, problem: noKey, want: reconciling, wait: 2 * time.Minute},
+			{at: time.Hour + time.Minute, problem: noKey, want: reconciling, wait: time.Minute},
+			{at: time.Hour + 2*time.Minute, problem: noKey, want: stalled},
+		}},
+		"once ready": {looks: []look{
+			{want: neither},
+			{at: time.Hour, problem: missing, want: reconciling, wait: 2 * time.Minute},
+		}},
+		"stalled by an operator that did not wait": {
+			before: []metav1.Condition{condition(v1alpha1.ConditionReady, -time.Second), condition(v1alpha1.ConditionStalled, -time.Second)},
+			looks: []look{
+				{problem: missing, want: reconciling, wait: 2 * time.Minute},
+				{at: 2 * time.Minute, problem: missing, want: stalled},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := webhook()
+			w.Status.Conditions = tc.before
+			for _, look := range tc.looks {
+				if look.change != nil {
+					look.change(w)
+				}
+				v := View{Webhook: w, Problem: look.problem, Now: now.Add(look.at)}
+				planned := Status(v)
+				if !Equal(w.Status, planned) && !Urgent(w.Status, planned, v.Now) {
+					t.Errorf("after %s: that may wait", look.at)
+				}
+				if wait := UntilStalled(planned, v.Now); wait != look.wait {
+					t.Errorf("after %s: stalled after %s, want %s", look.at, wait, look.wait)
+				}
+				w = written(t, w, planned)
+				if got := object.Kstatus(t, w); got != look.want {
+					t.Errorf("after %s: kstatus %s, want %s", look.at, got, look.want)
+				}
+				if c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady); (c.Status == metav1.ConditionTrue) != (look.problem == nil) {
+					t.Errorf("after %s: Ready %s", look.at, c.Status)
+				}
+			}
+		})
 	}
 }
 
@@ -283,6 +384,7 @@ func TestUrgent(t *testing.T) {
 			was:     was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
 			planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretInvalid)), want: true,
 		},
+		"reconciling":       {was: was(), planned: was(set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, "Any")), want: true},
 		"stalled":           {was: was(), planned: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), want: true},
 		"no longer stalled": {was: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), planned: was(), want: true},
 		"failing after a while": {
