@@ -121,6 +121,7 @@ type shared struct {
 	queue       *fairqueue.Queue
 	endpoints   *endpoints
 	credentials *credentials.Reader
+	rechecks    *credentials.RecheckQueue
 	refusals    *refusals
 	notify      *notifier
 	meters      *meters
@@ -153,6 +154,8 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 
 		edits: o.Edits, systemNamespace: o.watchedSystemNamespace(),
 	}
+	limit := credentials.NewRecheckLimit()
+	s.credentials.Rechecks, s.rechecks = limit, credentials.NewRecheckQueue(limit)
 	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
 	s.events = s.router.events
 	s.rematches = &rematches{settled: s.router.WebhookChanged}

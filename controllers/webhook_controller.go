@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -27,10 +28,6 @@ import (
 const (
 	// statusInterval is how far apart writes of numbers are.
 	statusInterval = 10 * time.Second
-	// secretInterval is how often a Secret that cannot be used is looked at
-	// again while somebody may be mending it. Together with the time for which
-	// a mistake is kept, it takes less than 30 s to notice.
-	secretInterval = 20 * time.Second
 	// mendingTime is how long after a Webhook became unusable its Secret is
 	// looked at even though nothing waits for it: a Secret that is applied just
 	// after its Webhook, say.
@@ -57,6 +54,13 @@ type acted struct {
 }
 
 func (r *webhookReconciler) setup(mgr ctrl.Manager) error {
+	rechecks := manager.RunnableFunc(func(ctx context.Context) error {
+		r.rechecks.Run(ctx, r.lacks, func(name types.NamespacedName) { r.recheck(ctx, name) })
+		return nil
+	})
+	if err := mgr.Add(rechecks); err != nil {
+		return err
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("webhook").
 		For(&v1alpha1.Webhook{}).
@@ -109,7 +113,10 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	}
 	r.remember(request.NamespacedName, now)
 	if problem != nil {
-		return sooner(result, r.lookAgain(w)), nil //nolint:nilerr // nothing can be sent until it is mended
+		if r.mayMend(w) {
+			r.rechecks.Add(request.NamespacedName)
+		}
+		return sooner(result, readiness.UntilStalled(planned, r.clock.Now())), nil //nolint:nilerr // nothing can be sent until it is mended
 	}
 	return sooner(result, r.probe(w, endpoint)), nil
 }
@@ -191,21 +198,35 @@ func (r *webhookReconciler) write(
 	return reconcile.Result{}, nil
 }
 
-// lookAgain returns when to look at a Secret again that cannot be used, or zero.
-func (r *webhookReconciler) lookAgain(w *v1alpha1.Webhook) time.Duration {
+// mayMend tells whether to look again at what a Webhook lacks: something waits for it,
+// or it is missed only lately.
+func (r *webhookReconciler) mayMend(w *v1alpha1.Webhook) bool {
 	waits := func(e ledger.Entry) bool { return e.WebhookUID == w.UID && e.NeedsAttention() }
 	if slices.ContainsFunc(r.ledger.OfWebhook(client.ObjectKeyFromObject(w)), waits) {
-		return secretInterval
+		return true
 	}
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
 	since := w.CreationTimestamp.Time
 	if c != nil && c.LastTransitionTime.After(since) {
 		since = c.LastTransitionTime.Time
 	}
-	if r.clock.Since(since) < mendingTime {
-		return secretInterval
+	return r.clock.Since(since) < mendingTime
+}
+
+// lacks tells whether a Webhook could not be sent to when it was last looked at.
+func (r *webhookReconciler) lacks(name types.NamespacedName) bool {
+	known := r.acted(name)
+	return known.uid != "" && !known.ready
+}
+
+// recheck reads afresh what a Webhook names.
+func (r *webhookReconciler) recheck(ctx context.Context, name types.NamespacedName) {
+	w := &v1alpha1.Webhook{}
+	if err := r.client.Get(ctx, name, w); err != nil {
+		return // it is gone
 	}
-	return 0
+	r.credentials.Forget(w)
+	r.router.webhooks.add(reconcile.Request{NamespacedName: name})
 }
 
 // gone sees to what a Webhook leaves behind: its deliveries are looked at. Retention,

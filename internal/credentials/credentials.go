@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,8 +29,14 @@ import (
 // TTL is how long a value is kept: what a rotation takes to be noticed.
 const TTL = 30 * time.Second
 
-// mistakeTTL is how long a mistake is kept: whoever mends it waits for more.
-const mistakeTTL = 5 * time.Second
+const (
+	// mistakeTTL is how long a mistake counts before it may be read again: whoever
+	// mends it waits for more.
+	mistakeTTL = 5 * time.Second
+	// mistakeMemory is for how long afterwards it is known to be a second read, which
+	// Rechecks bounds.
+	mistakeMemory = time.Hour
+)
 
 // mostReads is how many reads are under way at once: an object may have 1 MiB, and a
 // team may have thousands of Webhooks.
@@ -70,6 +77,9 @@ type Reader struct {
 	Clock  clock.PassiveClock
 	// RequireSSLVerify makes it a mistake not to check certificates.
 	RequireSSLVerify bool
+	// Rechecks bounds how often mistakes are read again; until then, they count.
+	// What was not read before or was forgotten is not bounded. Nil is no bound.
+	Rechecks flowcontrol.PassiveRateLimiter
 
 	mu      sync.Mutex
 	kept    map[references]kept
@@ -162,7 +172,8 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error) {
 	now := r.Clock.Now()
 	r.mu.Lock()
-	if k, ok := r.kept[refs]; ok && now.Before(k.until) {
+	k, known := r.kept[refs]
+	if known && now.Before(k.until) {
 		r.mu.Unlock()
 		return k.found, k.err
 	}
@@ -177,6 +188,10 @@ func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+	if known && k.err != nil && r.Rechecks != nil && !r.Rechecks.TryAccept() {
+		r.mu.Unlock()
+		return k.found, k.err
 	}
 	is := &reading{done: make(chan struct{}), err: errors.New("reading what a Webhook names has broken off")}
 	if r.reading == nil {
@@ -216,7 +231,9 @@ func (r *Reader) keep(refs references, is *reading, now time.Time) {
 		r.kept = map[references]kept{}
 	}
 	if now.Sub(r.swept) >= TTL { // not each time: it looks at all
-		maps.DeleteFunc(r.kept, func(_ references, k kept) bool { return now.After(k.until) })
+		maps.DeleteFunc(r.kept, func(_ references, k kept) bool {
+			return now.After(k.until) && (k.err == nil || now.Sub(k.until) > mistakeMemory)
+		})
 		r.swept = now
 	}
 	r.kept[refs] = kept{until: now.Add(ttl), found: is.found, err: is.err}
