@@ -29,7 +29,7 @@ func (r *deliveryReconciler) attempt(
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
 ) (*reason, error) {
 	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
-	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret)
+	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret, with.SigningKey)
 	if err != nil {
 		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
 	}

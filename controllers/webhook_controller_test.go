@@ -39,7 +39,9 @@ func TestMissingSecretIsStalledAfterTwoMinutes(t *testing.T) {
 	now := &steppedClock{}
 	b.tune = func(r *deliveryReconciler) { r.clock = now }
 	b.start()
-	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "value"} })
+	w := b.webhook("w", func(w *v1alpha1.Webhook) {
+		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "value"}
+	})
 	late := b.webhook("late", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "late", Key: "value"} })
 	is := func(w *v1alpha1.Webhook, want status.Status, present, absent string) {
 		t.Helper()

@@ -321,33 +321,33 @@ func TestWebhookSecretRef(t *testing.T) {
 		plainName = "name must be the plain name of a Secret in the Webhook's own namespace; to use a Secret of another namespace, copy it here"
 		plainKey  = "key must be a key of the Secret's data: letters, digits, '-', '_' and '.'"
 	)
-	ref := func(name, key any) fields {
-		return fields{"spec.secretRef": map[string]any{"name": name, "key": key}}
+	for _, field := range []string{"spec.secretRef", "spec.signingSecretRef"} {
+		ref := func(name, key any) fields { return fields{field: map[string]any{"name": name, "key": key}} }
+		inputs{
+			"name and key":           {set: ref("smoke-tests", "token")},
+			"name with dots":         {set: ref("smoke.tests", ".dockerconfigjson")},
+			"key in capitals":        {set: ref("smoke-tests", "HORIZON_TOKEN")},
+			"none":                   {set: fields{field: remove}},
+			"of another namespace":   {set: ref("ops/smoke-tests", "token"), want: map[string][]string{field + ".name": {plainName}}},
+			"path":                   {set: ref("../ops", "token"), want: map[string][]string{field + ".name": {plainName}}},
+			"upper case":             {set: ref("Smoke-Tests", "token"), want: map[string][]string{field + ".name": {plainName}}},
+			"empty name":             {set: ref("", "token"), want: map[string][]string{field + ".name": {tooShort, plainName}}},
+			"empty key":              {set: ref("smoke-tests", ""), want: map[string][]string{field + ".key": {tooShort, plainKey}}},
+			"key with a slash":       {set: ref("smoke-tests", "a/b"), want: map[string][]string{field + ".key": {plainKey}}},
+			"key with a line break":  {set: ref("smoke-tests", "token\n"), want: map[string][]string{field + ".key": {plainKey}}},
+			"name with a line break": {set: ref("smoke-tests\n", "token"), want: map[string][]string{field + ".name": {plainName}}},
+			"long name":              {set: ref(strings.Repeat("a", 254), "token"), want: map[string][]string{field + ".name": {"may not be more than 253"}}},
+			"long key":               {set: ref("smoke-tests", strings.Repeat("a", 254)), want: map[string][]string{field + ".key": {"may not be more than 253"}}},
+			"without key": {
+				set:  fields{field: map[string]any{"name": "smoke-tests"}},
+				want: map[string][]string{field + ".key": {"Required value"}},
+			},
+			"without name": {
+				set:  fields{field: map[string]any{"key": "token"}},
+				want: map[string][]string{field + ".name": {"Required value"}},
+			},
+		}.test(t, webhooks)
 	}
-	inputs{
-		"name and key":           {set: ref("smoke-tests", "token")},
-		"name with dots":         {set: ref("smoke.tests", ".dockerconfigjson")},
-		"key in capitals":        {set: ref("smoke-tests", "HORIZON_TOKEN")},
-		"none":                   {set: fields{"spec.secretRef": remove}},
-		"of another namespace":   {set: ref("ops/smoke-tests", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
-		"path":                   {set: ref("../ops", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
-		"upper case":             {set: ref("Smoke-Tests", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
-		"empty name":             {set: ref("", "token"), want: map[string][]string{"spec.secretRef.name": {tooShort, plainName}}},
-		"empty key":              {set: ref("smoke-tests", ""), want: map[string][]string{"spec.secretRef.key": {tooShort, plainKey}}},
-		"key with a slash":       {set: ref("smoke-tests", "a/b"), want: map[string][]string{"spec.secretRef.key": {plainKey}}},
-		"key with a line break":  {set: ref("smoke-tests", "token\n"), want: map[string][]string{"spec.secretRef.key": {plainKey}}},
-		"name with a line break": {set: ref("smoke-tests\n", "token"), want: map[string][]string{"spec.secretRef.name": {plainName}}},
-		"long name":              {set: ref(strings.Repeat("a", 254), "token"), want: map[string][]string{"spec.secretRef.name": {"may not be more than 253"}}},
-		"long key":               {set: ref("smoke-tests", strings.Repeat("a", 254)), want: map[string][]string{"spec.secretRef.key": {"may not be more than 253"}}},
-		"without key": {
-			set:  fields{"spec.secretRef": map[string]any{"name": "smoke-tests"}},
-			want: map[string][]string{"spec.secretRef.key": {"Required value"}},
-		},
-		"without name": {
-			set:  fields{"spec.secretRef": map[string]any{"key": "token"}},
-			want: map[string][]string{"spec.secretRef.name": {"Required value"}},
-		},
-	}.test(t, webhooks)
 }
 
 // The type of a reference has no namespace, so the server does not know the

@@ -26,8 +26,8 @@ const (
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonSecretKeyNotFound: the Secret lacks the key that the spec names.
 	ReasonSecretKeyNotFound = "SecretKeyNotFound"
-	// ReasonSecretInvalid: the value cannot be sent in a header, or the type of
-	// the Secret is not one that may be used so.
+	// ReasonSecretInvalid: the value cannot be sent in a header or be the key of
+	// signatures, or the type of the Secret is not one that may be used so.
 	ReasonSecretInvalid = "SecretInvalid"
 	// ReasonURLInvalid: what spec.urlSecretRef names is not a URL that can be
 	// sent to.
@@ -112,10 +112,16 @@ type WebhookSpec struct {
 	Description string `json:"description,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
-	// It is sent in the header X-Horizon-Webhook-Secret and signs each request (webhook-signature).
-	// Without it neither header is sent.
+	// It is sent in the header X-Horizon-Webhook-Secret. It also signs each request (webhook-signature), unless signingSecretRef names another key for that.
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
+
+	// signingSecretRef names the key that signs each request (webhook-signature) in place of the token: a key of a Secret in the Webhook's own namespace.
+	// It is never sent, so whoever sees the token in a request cannot sign.
+	// A value that begins with whsec_ is a key in base64, as Standard Webhooks has it. Without secretRef, requests are signed and carry no token.
+	// Without either, they are not signed.
+	// +optional
+	SigningSecretRef *SecretKeyReference `json:"signingSecretRef,omitempty"`
 
 	// triggers are the event types that the webhook follows, or "*" for every event.
 	// +required
@@ -290,6 +296,7 @@ type RetentionPolicy struct {
 // WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
 type WebhookStatus struct {
 	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), and Overflowing while too many deliveries wait.
+	// While Ready is False, Reconciling is there for two minutes and Stalled after that.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -708,6 +708,11 @@ func (in *WebhookSpec) DeepCopyInto(out *WebhookSpec) {
 		*out = new(SecretKeyReference)
 		**out = **in
 	}
+	if in.SigningSecretRef != nil {
+		in, out := &in.SigningSecretRef, &out.SigningSecretRef
+		*out = new(SecretKeyReference)
+		**out = **in
+	}
 	if in.Triggers != nil {
 		in, out := &in.Triggers, &out.Triggers
 		*out = make([]Trigger, len(*in))

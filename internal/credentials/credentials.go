@@ -56,8 +56,9 @@ func (e *Error) Error() string { return e.Message }
 type Credentials struct {
 	// Target is where requests go.
 	Target target.Target
-	// Secret is nil where the Webhook names none.
-	Secret *signing.Secret
+	// Secret is the token, and SigningKey what signs in its place. Each is nil where
+	// the Webhook names none.
+	Secret, SigningKey *signing.Secret
 	// Authorities and Certificate are nil where it names none.
 	Authorities *sending.Authorities
 	Certificate *sending.ClientCertificate
@@ -92,8 +93,8 @@ type Reader struct {
 // references are all that a Webhook names. What one Webhook uses is read together:
 // a token must not meet the address of the time before.
 type references struct {
-	namespace                       string
-	token, url, bundle, certificate reference
+	namespace                                string
+	token, signing, url, bundle, certificate reference
 }
 
 // reference is a key of an object; the zero reference is none.
@@ -104,10 +105,16 @@ type reference struct {
 // bundleKey is the CRD's default for the key of a CA bundle.
 const bundleKey = "ca.crt"
 
+// signingField names the key of signatures.
+const signingField = "spec.signingSecretRef"
+
 func referencesOf(w *v1alpha1.Webhook) references {
 	refs := references{namespace: w.Namespace}
 	if r := w.Spec.SecretRef; r != nil {
 		refs.token = reference{"Secret", r.Name, r.Key}
+	}
+	if r := w.Spec.SigningSecretRef; r != nil {
+		refs.signing = reference{"Secret", r.Name, r.Key}
 	}
 	if r := w.Spec.URLSecretRef; r != nil {
 		refs.url = reference{"Secret", r.Name, r.Key}
@@ -280,6 +287,20 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 		found.Secret = &secret
 		notes = appendTrimmed(notes, trimmed, refs.token)
 	}
+	if refs.signing != (reference{}) {
+		value, err := from.value(ctx, refs.signing, signingField, signs)
+		if err != nil {
+			return nil, err
+		}
+		key, trimmed, err := signing.ParseSecret(value)
+		if err != nil {
+			mistake := unusable(v1alpha1.ReasonSecretInvalid, refs.signing, err)
+			mistake.Message = signingField + ": " + mistake.Message
+			return nil, mistake
+		}
+		found.SigningKey = &key
+		notes = appendTrimmed(notes, trimmed, refs.signing)
+	}
 	if err := from.readTLS(ctx, refs, found, now); err != nil {
 		return nil, err
 	}
@@ -328,8 +349,10 @@ func (o *objects) readTLS(ctx context.Context, refs references, found *Credentia
 // secrets are what must not be told.
 func (c *Credentials) secrets() []string {
 	all := c.Target.Secrets()
-	if c.Secret != nil {
-		all = append(all, c.Secret.Reveal())
+	for _, s := range []*signing.Secret{c.Secret, c.SigningKey} {
+		if s != nil {
+			all = append(all, s.Reveal())
+		}
 	}
 	return all
 }
@@ -351,7 +374,9 @@ type purpose int
 const (
 	// leaves: the value is sent to the receiver.
 	leaves purpose = iota
-	// stays: it is not.
+	// signs: requests to the receiver are signed with it.
+	signs
+	// stays: it is neither.
 	stays
 	// provesClient: it is a client certificate.
 	provesClient
@@ -392,6 +417,9 @@ func (o *objects) value(ctx context.Context, of reference, field string, use pur
 	case use == leaves && forbidden[is.secretType]:
 		return nil, &Error{v1alpha1.ReasonSecretInvalid,
 			fmt.Sprintf("Secret %q is of type %s, which must not be sent to receivers: use one of type Opaque", of.name, is.secretType)}
+	case use == signs && forbidden[is.secretType]:
+		return nil, &Error{v1alpha1.ReasonSecretInvalid,
+			fmt.Sprintf("Secret %q is of type %s, which %s must not name: use one of type Opaque", of.name, is.secretType, field)}
 	case use == provesClient && is.secretType != corev1.SecretTypeTLS:
 		return nil, &Error{v1alpha1.ReasonSecretInvalid,
 			fmt.Sprintf("Secret %q is not of type %s, which %s asks for: kubectl create secret tls makes one", of.name, corev1.SecretTypeTLS, field)}

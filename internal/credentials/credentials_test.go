@@ -199,6 +199,109 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// The key of signatures is held to the rules of the token, and what is wrong with it
+// names its field.
+func TestSigningKey(t *testing.T) {
+	const token, key = "s3cr3t-t0k3n", "an0ther-s1gning-key"
+	type outcome struct {
+		Secret, Key, Note, Reason, Message string
+	}
+	ofType := func(secretType corev1.SecretType) func(s *corev1.Secret) {
+		return func(s *corev1.Secret) { s.Type = secretType; s.Data["key"] = []byte(key) }
+	}
+	with := func(v string) func(s *corev1.Secret) { return func(s *corev1.Secret) { s.Data["key"] = []byte(v) } }
+	invalid := func(why string) outcome {
+		return outcome{Reason: v1alpha1.ReasonSecretInvalid, Message: `spec.signingSecretRef: key "key" of Secret "signing" cannot be used: ` + why}
+	}
+	const noKey = `Secret "signing" has no key "key": add it, or change spec.signingSecretRef.key`
+	whsec := "whsec_" + base64.StdEncoding.EncodeToString([]byte(key))
+	for name, tc := range map[string]struct {
+		signing func(s *corev1.Secret)
+		change  func(w *v1alpha1.WebhookSpec)
+		want    outcome
+	}{
+		"usable":              {signing: with(key), want: outcome{Secret: token, Key: key}},
+		"without a token":     {signing: with(key), change: func(w *v1alpha1.WebhookSpec) { w.SecretRef = nil }, want: outcome{Key: key}},
+		"key of the standard": {signing: with(whsec), want: outcome{Secret: token, Key: whsec}},
+		"ends in a line feed": {signing: with(key + "\n"), want: outcome{Secret: token, Key: key, Note: `key "key" of Secret "signing" ends in a line break, which is not sent`}},
+		"beside the token": {
+			change: func(w *v1alpha1.WebhookSpec) {
+				w.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: "receiver", Key: "key"}
+			},
+			want: outcome{Secret: token, Key: "in-the-same-secret"},
+		},
+		"the token itself": {
+			change: func(w *v1alpha1.WebhookSpec) { w.SigningSecretRef = w.SecretRef },
+			want:   outcome{Secret: token, Key: token},
+		},
+		"does not exist":        {want: outcome{Reason: v1alpha1.ReasonSecretNotFound, Message: `Secret "signing" does not exist in namespace "music": create it, or change spec.signingSecretRef`}},
+		"lacks the key":         {signing: value(key), want: outcome{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: noKey}},
+		"empty":                 {signing: with(""), want: invalid("the value is empty")},
+		"only a line feed":      {signing: with("\n"), want: invalid("the value is empty")},
+		"too long":              {signing: with(key + strings.Repeat("x", 4097-len(key))), want: invalid("the value has 4097 bytes, more than the 4096 that a header may have")},
+		"a key that is none":    {signing: with("whsec_" + key + "!"), want: invalid("the value begins with whsec_, but what follows is not a base64 key")},
+		"service account token": {signing: ofType(corev1.SecretTypeServiceAccountToken), want: outcome{Reason: v1alpha1.ReasonSecretInvalid, Message: `Secret "signing" is of type kubernetes.io/service-account-token, which spec.signingSecretRef must not name: use one of type Opaque`}},
+		"private key":           {signing: ofType(corev1.SecretTypeTLS), want: outcome{Reason: v1alpha1.ReasonSecretInvalid, Message: `Secret "signing" is of type kubernetes.io/tls, which spec.signingSecretRef must not name: use one of type Opaque`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, api, _ := newReader()
+			api.put("music", "receiver", func(s *corev1.Secret) {
+				s.Data["token"], s.Data["key"] = []byte(token), []byte("in-the-same-secret")
+			})
+			if tc.signing != nil {
+				api.put("music", "signing", tc.signing)
+			}
+			w := webhook("receiver")
+			w.Spec.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: "signing", Key: "key"}
+			if tc.change != nil {
+				tc.change(&w.Spec)
+			}
+			with, err := r.Get(t.Context(), w)
+			got := outcome{Secret: reveal(with.Secret), Key: reveal(with.SigningKey), Note: with.Note}
+			if mistake, ok := errors.AsType[*Error](err); ok {
+				got.Reason, got.Message = mistake.Reason, mistake.Message
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			said := fmt.Sprintf("%v %+v %#v %v", err, err, err, with)
+			if err == nil {
+				said += with.Redactor.Redact(got.Key + " " + base64.StdEncoding.EncodeToString([]byte(got.Key)))
+			}
+			for _, secret := range []string{token, key, base64.StdEncoding.EncodeToString([]byte(key))} {
+				if strings.Contains(said, secret) {
+					t.Errorf("%s is told: %s", secret, said)
+				}
+			}
+			if name == "beside the token" && api.count() != 1 {
+				t.Errorf("read %d times: token and key may be of two versions", api.count())
+			}
+		})
+	}
+}
+
+// Two Webhooks that differ in nothing but the key of signatures do not share it.
+func TestSigningKeysAreToldApart(t *testing.T) {
+	r, api, _ := newReader()
+	api.put("music", "receiver", func(s *corev1.Secret) {
+		s.Data["token"], s.Data["one"], s.Data["two"] = []byte("token"), []byte("key-one"), []byte("key-two")
+	})
+	for range 2 {
+		for key, want := range map[string]string{"one": "key-one", "two": "key-two", "": ""} {
+			w := webhook("receiver")
+			if key != "" {
+				w.Spec.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: "receiver", Key: key}
+			}
+			with, err := r.Get(t.Context(), w)
+			if err != nil || reveal(with.SigningKey) != want {
+				t.Errorf("%q: %q, %v", key, reveal(with.SigningKey), err)
+			}
+		}
+	}
+}
+
 func TestWithoutSecretNothingIsRead(t *testing.T) {
 	r, api, _ := newReader()
 	w := webhook("receiver")

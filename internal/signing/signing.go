@@ -5,6 +5,7 @@ package signing
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 
 // Headers of a request.
 const (
-	// HeaderSecret carries the Webhook's secret as it is. It is Horizon's own.
+	// HeaderSecret carries the Webhook's token as it is. It is Horizon's own.
 	HeaderSecret = "X-Horizon-Webhook-Secret"
 	// HeaderID is the same for every attempt of one delivery.
 	HeaderID = "Webhook-Id"
@@ -43,23 +44,33 @@ const (
 )
 
 // Headers returns what every request carries besides User-Agent, which is the
-// sender's. With a secret it carries that and a signature too.
-func Headers(id string, at time.Time, body []byte, secret *Secret) (http.Header, error) {
+// sender's. A token is sent with it; key signs it or, without one, the token. Either
+// may be nil.
+func Headers(id string, at time.Time, body []byte, token, key *Secret) (http.Header, error) {
 	h := http.Header{}
-	if secret != nil {
-		var err error
-		if h, err = secret.Header(id, at, body); err != nil {
-			return nil, err
-		}
-	}
 	h.Set("Content-Type", ContentType)
 	h.Set(HeaderID, id)
 	h.Set(HeaderTimestamp, strconv.FormatInt(at.Unix(), 10))
+	if token != nil {
+		if token.value == nil {
+			return nil, errNoSecret
+		}
+		h.Set(HeaderSecret, token.Reveal())
+	}
+	if key = cmp.Or(key, token); key != nil {
+		signature, err := key.Sign(id, at, body)
+		if err != nil {
+			return nil, err
+		}
+		h.Set(HeaderSignature, signature)
+	}
 	return h, nil
 }
 
-// Secret is the token of a receiver. Printing it in any way shows "[redacted]";
-// only Reveal and Header give it away. The zero Secret is none.
+var errNoSecret = errors.New("signing: no secret")
+
+// Secret is the token of a receiver, or the key of signatures. Printing it in any way
+// shows "[redacted]"; only Reveal gives it away. The zero Secret is none.
 type Secret struct {
 	// A pointer, since fmt does not ask what is in an unexported field of
 	// something else how to print itself, but prints only the address of this.
@@ -110,12 +121,11 @@ func kindOf(c byte) string {
 	}
 }
 
-// Header returns the two headers that prove a request to a receiver who knows
-// the secret. The signature is about the id, the time in whole seconds, and the
-// body.
-func (s Secret) Header(id string, at time.Time, body []byte) (http.Header, error) {
+// Sign returns what proves a request to a receiver who knows the secret. It is about
+// the id, the time in whole seconds, and the body.
+func (s Secret) Sign(id string, at time.Time, body []byte) (string, error) {
 	if s.value == nil {
-		return nil, errors.New("signing: no secret")
+		return "", errNoSecret
 	}
 	var key *standardwebhooks.Webhook
 	var err error
@@ -125,16 +135,13 @@ func (s Secret) Header(id string, at time.Time, body []byte) (http.Header, error
 		key, err = standardwebhooks.NewWebhookRaw([]byte(*s.value))
 	}
 	if err != nil {
-		return nil, errors.New("signing: the secret cannot be used as a key") // the cause would tell of it
+		return "", errors.New("signing: the secret cannot be used as a key") // the cause would tell of it
 	}
 	signature, err := key.Sign(id, at, body)
 	if err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
+		return "", fmt.Errorf("signing: %w", err)
 	}
-	h := http.Header{}
-	h.Set(HeaderSecret, s.Reveal())
-	h.Set(HeaderSignature, signature)
-	return h, nil
+	return signature, nil
 }
 
 // Reveal returns the secret itself, for those who have to look for it in what a

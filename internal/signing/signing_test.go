@@ -87,8 +87,8 @@ func TestHeaders(t *testing.T) {
 	at := time.Unix(1795424400, 999).UTC()
 	// The signatures are those of openssl dgst -sha256 -mac HMAC.
 	for name, tc := range map[string]struct {
-		secret *Secret
-		want   http.Header
+		secret, key *Secret
+		want        http.Header
 	}{
 		"no secret": {
 			want: http.Header{
@@ -117,9 +117,28 @@ func TestHeaders(t *testing.T) {
 				"X-Horizon-Webhook-Secret": {key},
 			},
 		},
+		"token and key": {
+			secret: mustParse(t, "t0ken"), key: mustParse(t, "s3cr3t"),
+			want: http.Header{
+				"Content-Type":             {"application/json;charset=utf-8"},
+				"Webhook-Id":               {id},
+				"Webhook-Signature":        {"v1,I+bLfXCZcyeqxsDtczynz3XLA0UEkauHs6wh6Rvb+lk="},
+				"Webhook-Timestamp":        {"1795424400"},
+				"X-Horizon-Webhook-Secret": {"t0ken"},
+			},
+		},
+		"key alone": {
+			key: mustParse(t, key),
+			want: http.Header{
+				"Content-Type":      {"application/json;charset=utf-8"},
+				"Webhook-Id":        {id},
+				"Webhook-Signature": {"v1,JuDNcU2ab3Rc4zrEeqillkjErDG3QnbdBdo1Te5C4fw="},
+				"Webhook-Timestamp": {"1795424400"},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Headers(id, at, []byte(`{"eventID":1}`), tc.secret)
+			got, err := Headers(id, at, []byte(`{"eventID":1}`), tc.secret, tc.key)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,8 +148,11 @@ func TestHeaders(t *testing.T) {
 		})
 	}
 
-	if _, err := Headers(id, at, nil, &Secret{}); err == nil {
-		t.Error("a zero Secret signed something, want an error: nothing is sent unsigned")
+	token := mustParse(t, "t0ken")
+	for name, of := range map[string][2]*Secret{"token": {{}, nil}, "key": {nil, {}}, "key beside a token": {token, {}}, "token beside a key": {{}, token}} {
+		if _, err := Headers(id, at, nil, of[0], of[1]); err == nil {
+			t.Errorf("a zero Secret is the %s, want an error: nothing is sent unsigned", name)
+		}
 	}
 }
 
@@ -146,7 +168,8 @@ func TestVerify(t *testing.T) {
 	}
 	body := []byte(`{"eventID":1}`)
 	for name, tc := range map[string]struct {
-		secret   string
+		secret   string // the token
+		key      string // what signs in its place
 		receiver *standardwebhooks.Webhook
 		body     []byte
 		age      time.Duration
@@ -156,6 +179,11 @@ func TestVerify(t *testing.T) {
 		"plain secret":        {secret: "s3cr3t", receiver: fromText, body: body},
 		"base64 key":          {secret: key, receiver: fromKey, body: body},
 		"trimmed":             {secret: key + "\n", receiver: fromKey, body: body},
+		"key beside a token":  {secret: "t0ken", key: key, receiver: fromKey, body: body},
+		"text beside a token": {secret: key, key: "s3cr3t", receiver: fromText, body: body},
+		"key alone":           {key: key, receiver: fromKey, body: body},
+		"by the token":        {secret: "s3cr3t", key: key, receiver: fromText, body: body, wantErr: true},
+		"by the token, a key": {secret: key, key: "s3cr3t", receiver: fromKey, body: body, wantErr: true},
 		"wrong body":          {secret: "s3cr3t", receiver: fromText, body: []byte(`{"eventID":2}`), wantErr: true},
 		"wrong body, key":     {secret: key, receiver: fromKey, body: []byte(`{"eventID":2}`), wantErr: true},
 		"another secret":      {secret: "s3cr3t!", receiver: fromText, body: body, wantErr: true},
@@ -165,7 +193,14 @@ func TestVerify(t *testing.T) {
 		"no signature":        {secret: key, receiver: fromKey, body: body, change: HeaderSignature, wantErr: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, err := Headers(id, time.Now().Add(-tc.age), body, mustParse(t, tc.secret))
+			var token, key *Secret
+			if tc.secret != "" {
+				token = mustParse(t, tc.secret)
+			}
+			if tc.key != "" {
+				key = mustParse(t, tc.key)
+			}
+			h, err := Headers(id, time.Now().Add(-tc.age), body, token, key)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +280,7 @@ func FuzzParseSecret(f *testing.F) {
 			t.Errorf("%q became %q, trimmed: %t", value, got, trimmed)
 		}
 		// It arrives as it is.
-		h, err := Headers(id, time.Now(), nil, &s)
+		h, err := Headers(id, time.Now(), nil, &s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

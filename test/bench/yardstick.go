@@ -175,7 +175,7 @@ func (b *bench) realExchange(ctx context.Context, c *scene) (sending.Exchange, e
 	if err != nil {
 		return sending.Exchange{}, err
 	}
-	header, err := signing.Headers(record.MessageID(e.UID, w.UID), time.Now(), body, &secret)
+	header, err := signing.Headers(record.MessageID(e.UID, w.UID), time.Now(), body, &secret, nil)
 	if err != nil {
 		return sending.Exchange{}, err
 	}

@@ -34,13 +34,12 @@ func TestSecretIsNowhere(t *testing.T) {
 				"long": strings.Repeat(unusable, 200), "broken-key": "whsec_" + unusable + "*",
 			} {
 				s.secret(name, []byte(value))
-				s.webhook(name, func(w *v1alpha1.WebhookSpec) { w.SecretRef = &v1alpha1.SecretKeyReference{Name: name, Key: "token"} })
+				s.webhook(name, func(w *v1alpha1.WebhookSpec) { sentinel.Refer(w, secret, name) })
 			}
-			s.webhook("missing", func(w *v1alpha1.WebhookSpec) {
-				w.SecretRef = &v1alpha1.SecretKeyReference{Name: "missing", Key: "token"}
-			})
+			s.webhook("missing", func(w *v1alpha1.WebhookSpec) { sentinel.Refer(w, secret, "missing") })
 			s.webhook("paused", func(w *v1alpha1.WebhookSpec) {
-				w.SecretRef, w.State = &v1alpha1.SecretKeyReference{Name: sentinel.Name, Key: sentinel.Key}, v1alpha1.WebhookPaused
+				w.State = v1alpha1.WebhookPaused
+				sentinel.Refer(w, secret, sentinel.Name)
 			})
 			s.event(1)
 			for _, f := range all {

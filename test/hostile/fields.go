@@ -39,7 +39,10 @@ func playFields(ctx context.Context, t *trial) (err error) {
 	w := webhook(namespace, "w", r.URL("/w"))
 	w.Spec.Description, w.Spec.WebhookID = "Start the smoke tests", 7
 	w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "token"}
-	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "token"}, StringData: map[string]string{"token": goodToken}}
+	w.Spec.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "signing"}
+	token := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "token"}, StringData: map[string]string{"token": goodToken, "signing": goodKey},
+	}
 	if err := errors.Join(t.client.Create(ctx, token), t.client.Create(ctx, w)); err != nil {
 		return err
 	}
@@ -80,7 +83,7 @@ func playFields(ctx context.Context, t *trial) (err error) {
 		arrived := r.Arrivals("/w")
 		if len(arrived) != i+1 {
 			problems = append(problems, fmt.Sprintf("%d requests of %d events", len(arrived), i+1))
-		} else if last := arrived[i]; last.Header.Get(signing.HeaderSecret) != goodToken || !strings.Contains(string(last.Body), `"webhookID":7`) {
+		} else if last := arrived[i]; last.Header.Get(signing.HeaderSecret) != goodToken || !signedBy(goodKey, last) || !strings.Contains(string(last.Body), `"webhookID":7`) {
 			problems = append(problems, "put back, it does not send what it did before: "+last.String())
 		}
 		t.judge(field, problems)

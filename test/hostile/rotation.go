@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -59,17 +60,21 @@ func beginRotation(ctx context.Context, t *trial) error {
 	}
 	t.rotated = r
 	for _, of := range rotations {
-		token, url := of.name+"-token", of.name+"-url"
+		token, url, signing := of.name+"-token", of.name+"-url", of.name+"-signing"
 		r.receiver.Script("/"+token, receiver.MustParseScript(of.script)...)
+		r.receiver.Script("/"+signing, receiver.MustParseScript(of.script)...)
 		r.receiver.Script(oldPath(url), receiver.MustParseScript(of.script)...)
 		w := webhook(r.namespace, token, r.receiver.URL("/"+token))
 		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: token, Key: "value"}
 		u := webhook(r.namespace, url, "")
 		u.Spec.URLSecretRef = &v1alpha1.SecretKeyReference{Name: url, Key: "value"}
-		w.Spec.Retry.Limit, u.Spec.Retry.Limit = new(int32(1)), new(int32(1))
+		k := webhook(r.namespace, signing, r.receiver.URL("/"+signing))
+		k.Spec.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: signing, Key: "value"}
+		w.Spec.Retry.Limit, u.Spec.Retry.Limit, k.Spec.Retry.Limit = new(int32(1)), new(int32(1)), new(int32(1))
 		if err := errors.Join(
 			t.client.Create(ctx, r.secret(token, oldToken)), t.client.Create(ctx, w),
 			t.client.Create(ctx, r.secret(url, r.receiver.URL(oldPath(url)))), t.client.Create(ctx, u),
+			t.client.Create(ctx, r.secret(signing, oldToken)), t.client.Create(ctx, k),
 		); err != nil {
 			return err
 		}
@@ -77,12 +82,13 @@ func beginRotation(ctx context.Context, t *trial) error {
 	if err := t.event(ctx, r.namespace, "horizon-1"); err != nil {
 		return err
 	}
-	if _, err := t.settled(ctx, r.namespace, "horizon-1", 2*len(rotations)); err != nil {
+	if _, err := t.settled(ctx, r.namespace, "horizon-1", 3*len(rotations)); err != nil {
 		return err
 	}
 	for _, of := range rotations {
 		if err := errors.Join(
 			t.client.Update(ctx, r.secret(of.name+"-token", newToken)),
+			t.client.Update(ctx, r.secret(of.name+"-signing", newToken)),
 			t.client.Update(ctx, r.secret(of.name+"-url", r.receiver.URL(newPath(of.name+"-url")))),
 		); err != nil {
 			return err
@@ -111,12 +117,12 @@ func playRotation(ctx context.Context, t *trial) (err error) {
 				return err
 			}
 		}
-		if _, err := t.settled(ctx, r.namespace, event, 2*len(rotations)); err != nil {
+		if _, err := t.settled(ctx, r.namespace, event, 3*len(rotations)); err != nil {
 			return err
 		}
 	}
 	for _, of := range rotations {
-		for _, name := range []string{of.name + "-token", of.name + "-url"} {
+		for _, name := range []string{of.name + "-token", of.name + "-url", of.name + "-signing"} {
 			var problems []string
 			got := r.values(name)
 			same := slices.EqualFunc(got, of.want, func(got, want string) bool { return got == want || want == "either" })
@@ -129,11 +135,22 @@ func playRotation(ctx context.Context, t *trial) (err error) {
 	return nil
 }
 
+// signedBy tells whether a key made the signature of a request.
+func signedBy(key string, a receiver.Arrival) bool {
+	v, err := standardwebhooks.NewWebhookRaw([]byte(key))
+	return err == nil && v.VerifyIgnoringTimestamp(a.Body, a.Header) == nil
+}
+
 // values are which value came with each request of a Webhook.
 func (r *rotation) values(name string) []string {
 	var all []string
 	for _, a := range r.receiver.AllArrivals() {
 		token := a.Header.Get(signing.HeaderSecret)
+		for _, key := range []string{oldToken, newToken} {
+			if token == "" && signedBy(key, a) {
+				token = key
+			}
+		}
 		switch {
 		case a.Path == oldPath(name), a.Path == "/"+name && token == oldToken:
 			all = append(all, "old")

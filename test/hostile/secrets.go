@@ -22,6 +22,7 @@ import (
 
 const (
 	goodToken = "a-token-that-can-be-sent"
+	goodKey   = "a-key-that-can-sign"
 	// conditionMost is how long a Webhook may take to tell what is wrong with what it
 	// names, and mendMost how long it takes until a repair is noticed.
 	conditionMost = 10 * time.Second
@@ -40,6 +41,7 @@ type careless struct {
 // The fields that name something.
 const (
 	fieldToken       = "token"
+	fieldSigning     = "signing"
 	fieldURL         = "url"
 	fieldCASecret    = "ca"
 	fieldCAConfigMap = "ca-config"
@@ -48,7 +50,7 @@ const (
 
 // keys are where the fields find their value.
 var keys = map[string]string{
-	fieldToken: "token", fieldURL: "url", fieldCASecret: "ca.crt", fieldCAConfigMap: "ca.crt", fieldCertificate: corev1.TLSCertKey,
+	fieldToken: "token", fieldSigning: "key", fieldURL: "url", fieldCASecret: "ca.crt", fieldCAConfigMap: "ca.crt", fieldCertificate: corev1.TLSCertKey,
 }
 
 // secrets is what the inputs of this group share.
@@ -151,6 +153,9 @@ func (s *secrets) mend(ctx context.Context, all []careless) error {
 			if c.field == fieldToken && (a.Header.Get(signing.HeaderSecret) != goodToken || a.Header.Get(signing.HeaderSignature) == "") {
 				problems[c.name] = append(problems[c.name], "sent without the right secret and a signature")
 			}
+			if c.field == fieldSigning && (len(a.Header.Values(signing.HeaderSecret)) != 0 || !signedBy(goodKey, a)) {
+				problems[c.name] = append(problems[c.name], "sent with a token, or not signed with the right key")
+			}
 		}
 		s.judge(c.name, problems[c.name])
 	}
@@ -162,7 +167,8 @@ func (s *secrets) inputs() ([]careless, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := append(s.tokens(), s.urls()...)
+	all := append(proofs(fieldToken, goodToken), proofs(fieldSigning, goodKey)...)
+	all = append(all, s.urls()...)
 	for _, field := range []string{fieldCASecret, fieldCAConfigMap} {
 		all = append(all, bundles(field)...)
 	}
@@ -218,9 +224,10 @@ func values(field, reason string, of map[string]string) []careless {
 	return all
 }
 
-func (s *secrets) tokens() []careless {
-	all := append(absent(fieldToken, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound), typed(fieldToken)...)
-	all = append(all, values(fieldToken, v1alpha1.ReasonSecretInvalid, map[string]string{
+// proofs are tokens and keys of signatures, for which the same rules hold.
+func proofs(field, good string) []careless {
+	all := append(absent(field, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound), typed(field)...)
+	all = append(all, values(field, v1alpha1.ReasonSecretInvalid, map[string]string{
 		"empty":        "",
 		"binary":       "hidden\x00\x01\x02\xff\xfe",
 		"mebibyte":     strings.Repeat("hidden--", 1<<17),
@@ -231,7 +238,7 @@ func (s *secrets) tokens() []careless {
 		"broken-whsec": "whsec_hidden*value",
 		"empty-whsec":  "whsec_",
 	})...)
-	return append(all, values(fieldToken, v1alpha1.ReasonUsable, map[string]string{"trailing": goodToken + "\r\n"})...)
+	return append(all, values(field, v1alpha1.ReasonUsable, map[string]string{"trailing": good + "\r\n"})...)
 }
 
 func (s *secrets) urls() []careless {
@@ -311,7 +318,7 @@ func (s *secrets) pair(change func(*x509.Certificate)) (map[string][]byte, error
 // mended is an input with a value that is as it should be.
 func (s *secrets) mended(c careless) (careless, error) {
 	value := map[string]string{
-		fieldToken: goodToken, fieldURL: s.plain.URL("/" + c.name),
+		fieldToken: goodToken, fieldSigning: goodKey, fieldURL: s.plain.URL("/" + c.name),
 		fieldCASecret: string(s.secure.CertificatePEM()), fieldCAConfigMap: string(s.secure.CertificatePEM()),
 	}[c.field]
 	c.kind, c.data = "", map[string][]byte{keys[c.field]: []byte(value)}
@@ -341,6 +348,8 @@ func (s *secrets) webhook(c careless) *v1alpha1.Webhook {
 	switch c.field {
 	case fieldToken:
 		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: c.name, Key: keys[fieldToken]}
+	case fieldSigning:
+		w.Spec.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: c.name, Key: keys[fieldSigning]}
 	case fieldURL:
 		w.Spec.URL, w.Spec.URLSecretRef = "", &v1alpha1.SecretKeyReference{Name: c.name, Key: keys[fieldURL]}
 	case fieldCASecret:
@@ -356,7 +365,7 @@ func (s *secrets) webhook(c careless) *v1alpha1.Webhook {
 }
 
 func (s *secrets) receiver(c careless) *receiver.Receiver {
-	if c.field == fieldToken || c.field == fieldURL {
+	if c.field == fieldToken || c.field == fieldSigning || c.field == fieldURL {
 		return s.plain
 	}
 	return s.secure

@@ -24,16 +24,20 @@ import (
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-// Secrets are as they are, as a key of Standard Webhooks, and as a part of a URL.
-// Tokens are full of what encodings change.
+// Secrets are as they are, as a key of Standard Webhooks, as a key that only signs, and
+// as a part of a URL. Tokens are full of what encodings change.
 var Secrets = map[string]string{
 	"plain": `sen+inel/<&>"'%= ~\value?0123456789`,
 	"url":   inURL,
+	"sign":  signs,
 	"key":   "whsec_" + base64.StdEncoding.EncodeToString([]byte("\xfb\xff\xbe-sentinel-key-of-bytes-\xfe\xed")),
 }
 
 // inURL is in the path and in the query of URLs in Secrets.
 const inURL = "sentinel-of-a-URL-0123456789~abc"
+
+// signs is the key of signatures of Webhooks without a token.
+const signs = `sentinel-that-signs/<&>"'%= ~\value?9876543210`
 
 const (
 	// Name is that of the Kubernetes Secret that features expect. A secret URL is in
@@ -140,9 +144,9 @@ func (f Feature) Start(secret string) (r *receiver.Raw, spec v1alpha1.WebhookSpe
 	}
 	spec = v1alpha1.WebhookSpec{
 		URL: "http://" + r.Addr() + "/", Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}, TimeoutSeconds: 2,
-		SecretRef: &v1alpha1.SecretKeyReference{Name: Name, Key: Key},
-		Retry:     v1alpha1.RetryPolicy{Limit: new(int32(0)), MinBackoffSeconds: 1, MaxBackoffSeconds: 1},
+		Retry: v1alpha1.RetryPolicy{Limit: new(int32(0)), MinBackoffSeconds: 1, MaxBackoffSeconds: 1},
 	}
+	Refer(&spec, secret, Name)
 	if f.change != nil {
 		f.change(&spec)
 	}
@@ -151,6 +155,16 @@ func (f Feature) Start(secret string) (r *receiver.Raw, spec v1alpha1.WebhookSpe
 		spec.URL, spec.URLSecretRef = "", &v1alpha1.SecretKeyReference{Name: f.Name, Key: Key}
 	}
 	return r, spec, secretURL, nil
+}
+
+// Refer lets a Webhook use the value of a Secret as the sentinel is used.
+func Refer(spec *v1alpha1.WebhookSpec, sentinel, name string) {
+	ref := &v1alpha1.SecretKeyReference{Name: name, Key: Key}
+	if sentinel == signs {
+		spec.SigningSecretRef = ref
+	} else {
+		spec.SecretRef = ref
+	}
 }
 
 // Objects are the texts of all objects that the API server stores, but of Secrets.

@@ -519,6 +519,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretRef
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.SecretKeyReference
+    - name: signingSecretRef
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.SecretKeyReference
     - name: sslVerifyEnabled
       type:
         scalar: boolean

@@ -32,9 +32,13 @@ type WebhookSpecApplyConfiguration struct {
 	// description tells people what the webhook is for. Up to 1024 characters.
 	Description *string `json:"description,omitempty"`
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
-	// It is sent in the header X-Horizon-Webhook-Secret and signs each request (webhook-signature).
-	// Without it neither header is sent.
+	// It is sent in the header X-Horizon-Webhook-Secret. It also signs each request (webhook-signature), unless signingSecretRef names another key for that.
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
+	// signingSecretRef names the key that signs each request (webhook-signature) in place of the token: a key of a Secret in the Webhook's own namespace.
+	// It is never sent, so whoever sees the token in a request cannot sign.
+	// A value that begins with whsec_ is a key in base64, as Standard Webhooks has it. Without secretRef, requests are signed and carry no token.
+	// Without either, they are not signed.
+	SigningSecretRef *SecretKeyReferenceApplyConfiguration `json:"signingSecretRef,omitempty"`
 	// triggers are the event types that the webhook follows, or "*" for every event.
 	Triggers []apiv1alpha1.Trigger `json:"triggers,omitempty"`
 	// state says what happens to events that match.
@@ -108,6 +112,14 @@ func (b *WebhookSpecApplyConfiguration) WithDescription(value string) *WebhookSp
 // If called multiple times, the SecretRef field is set to the value of the last call.
 func (b *WebhookSpecApplyConfiguration) WithSecretRef(value *SecretKeyReferenceApplyConfiguration) *WebhookSpecApplyConfiguration {
 	b.SecretRef = value
+	return b
+}
+
+// WithSigningSecretRef sets the SigningSecretRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SigningSecretRef field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithSigningSecretRef(value *SecretKeyReferenceApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.SigningSecretRef = value
 	return b
 }
 

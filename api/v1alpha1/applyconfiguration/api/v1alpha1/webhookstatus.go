@@ -15,6 +15,7 @@ import (
 // WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
 type WebhookStatusApplyConfiguration struct {
 	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), and Overflowing while too many deliveries wait.
+	// While Ready is False, Reconciling is there for two minutes and Stalled after that.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the metadata.generation that the conditions are about.
 	// It is -1 until the operator has seen the webhook.
