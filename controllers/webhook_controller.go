@@ -116,7 +116,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		if r.mayMend(w) {
 			r.rechecks.Add(request.NamespacedName)
 		}
-		return sooner(result, readiness.UntilStalled(planned, r.clock.Now())), nil //nolint:nilerr // nothing can be sent until it is mended
+		return sooner(result, readiness.UntilStalled(planned, r.clock.Now())), nil
 	}
 	return sooner(result, r.probe(w, endpoint)), nil
 }

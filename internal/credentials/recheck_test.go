@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,7 +111,7 @@ func TestRechecksAreBounded(t *testing.T) {
 		if later < 11900 || later > 12000 {
 			t.Errorf("%d reads in ten minutes, want 20 a second", later)
 		}
-		for _, name := range append(many, quiet) {
+		for _, name := range slices.Concat(many, []types.NamespacedName{quiet}) {
 			most, last := 271*time.Second, began
 			if name == quiet {
 				most = recheckInterval + time.Second
