@@ -143,6 +143,7 @@ func run(ctx context.Context) error {
 	edits := &controllers.Edits{}
 	options := managerOptions(f, drain, edits)
 	mayLead := func() error { return nil }
+	var leaseRenewed func() time.Time
 	var storeFull <-chan struct{}
 	if f.leaderElect {
 		fence, err := newFence(cfg, f.systemNamespace)
@@ -150,7 +151,7 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("making the lease: %w", err)
 		}
 		options.LeaderElection, options.LeaderElectionResourceLockInterface = true, fence
-		mayLead, storeFull = fence.Check, fence.Full()
+		mayLead, leaseRenewed, storeFull = fence.Check, fence.Renewed, fence.Full()
 	}
 	mgr, err := ctrl.NewManager(cfg, options)
 	if err != nil {
@@ -172,6 +173,7 @@ func run(ctx context.Context) error {
 		RequireSSLVerify: f.requireSSLVerify,
 		Sender:           sender,
 		MayLead:          mayLead,
+		LeaseRenewed:     leaseRenewed,
 		StoreFull:        storeFull,
 		Edits:            edits,
 		Registry:         metrics.Registry,

@@ -27,7 +27,7 @@ func TestCircuit(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var writes atomic.Int32
-	b.start(counting(func(client.Object) { writes.Add(1) }))
+	b.start(counting(func(string) { writes.Add(1) }))
 	b.webhook("w")
 	b.events("e", events)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(events))

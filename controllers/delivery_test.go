@@ -339,6 +339,66 @@ func TestDeliveriesOfADeletedWebhookAreNeverSentToItsSuccessor(t *testing.T) {
 	b.Expect(b.requests("successor")).To(Equal(1))
 }
 
+// A resend that nothing can be sent for is answered, once for each value, whatever
+// else happens to the delivery.
+func TestRefusedResendIsTold(t *testing.T) {
+	orphan := func(b *bench, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
+		b.edit(d, map[string]any{"metadata": map[string]any{"ownerReferences": nil}}) // what orphaning does
+		b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+	}
+	for name, tc := range map[string]struct {
+		script string
+		result v1alpha1.DeliveryResult
+		spoil  func(b *bench, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery)
+		words  string
+		want   v1alpha1.DeliveryResult
+	}{
+		"orphan, delivered": {"200", v1alpha1.DeliverySucceeded, orphan, "orphaned", v1alpha1.DeliverySucceeded},
+		"orphan, waiting":   {"500", v1alpha1.DeliveryWaiting, orphan, "orphaned", v1alpha1.DeliveryFailed},
+		"carried over to another webhook": {"200", v1alpha1.DeliverySucceeded, func(b *bench, _ *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
+			other := b.webhook("other", func(w *v1alpha1.Webhook) { w.Spec.Scope = "/elsewhere" })
+			d.OwnerReferences[0].Name, d.OwnerReferences[0].UID = other.Name, other.UID
+			d.Labels[v1alpha1.LabelWebhook] = other.Name
+			b.Expect(b.client.Update(b.ctx, d)).To(Succeed())
+		}, "not made for the webhook", v1alpha1.DeliverySucceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.receiver.Script("/w", receiver.MustParseScript(tc.script)...)
+			b.start()
+			w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 600 })
+			b.event("e")
+			d := b.delivery(tc.result)
+			tc.spoil(b, w, d)
+			told := func() (notes []string) {
+				events, err := b.admin().EventsV1().Events(b.namespace).List(b.ctx, metav1.ListOptions{})
+				b.Expect(err).NotTo(HaveOccurred())
+				for _, e := range events.Items {
+					if e.Reason == "ResendRefused" && e.Regarding.UID == d.UID {
+						b.Expect(e.Series).To(BeNil())
+						notes = append(notes, e.Note)
+					}
+				}
+				return notes
+			}
+			b.resend(d, "first")
+			b.Eventually(told).Should(ConsistOf(And(ContainSubstring(`"first"`), ContainSubstring(tc.words))))
+			d = b.delivery(tc.want)
+			b.edit(d, map[string]any{"metadata": map[string]any{"annotations": map[string]any{"example.com/note": "x"}}})
+			b.stop()
+			b.start() // which looks at all
+			b.Consistently(told, "1s").Should(HaveLen(1))
+			b.resend(d, "second")
+			b.Eventually(told).Should(ConsistOf(ContainSubstring(`"first"`), ContainSubstring(`"second"`)))
+			b.Eventually(func() bool { return record.ResendPending(b.delivery(tc.want).Annotations) }).Should(BeFalse())
+			b.Expect(b.requests("w")).To(Equal(1))
+			b.Expect(b.requests("other")).To(BeZero())
+			e, ok := b.engine.ledger.Get(client.ObjectKeyFromObject(d))
+			b.Expect(ok && !e.Finished.IsZero()).To(BeTrue(), "retention knows its age")
+		})
+	}
+}
+
 func TestDeletedWebhookTakesItsDeliveriesAlong(t *testing.T) {
 	b := newBench(t)
 	b.start()

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
@@ -29,9 +29,9 @@ import (
 func TestManyReconcilesSendOnce(t *testing.T) {
 	b := newBench(t)
 	release := make(chan struct{})
-	b.start(creating(func(_ *v1alpha1.WebhookDelivery, store func() error) error {
+	b.start(creating(func(_ *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		<-release
-		return store()
+		return pass()
 	}))
 	w := b.webhook("w")
 	e := b.event("e")
@@ -120,30 +120,42 @@ func TestRestartSendsNothingTwice(t *testing.T) {
 func TestWebhookThatAppearsDuringAReconcileGetsTheEvent(t *testing.T) {
 	b := newBench(t)
 	var armed atomic.Bool
-	b.start(interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			err := c.List(ctx, list, opts...)
-			if _, ok := list.(*v1alpha1.WebhookList); ok && armed.CompareAndSwap(true, false) {
-				w := b.webhook("w")
-				for err == nil { // until the cache has it, and its handler has run
-					if c.Get(ctx, client.ObjectKeyFromObject(w), w) == nil {
-						break
-					}
-					select {
-					case <-ctx.Done():
-						return ctx.Err()
-					case <-time.After(10 * time.Millisecond):
-					}
+	b.tune = func(r *deliveryReconciler) {
+		r.client = listing{r.client, func(ctx context.Context) error {
+			if !armed.CompareAndSwap(true, false) {
+				return nil
+			}
+			w := b.webhook("w")
+			for b.engine.client.Get(ctx, client.ObjectKeyFromObject(w), w) != nil { // until the cache has it, and its handler has run
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(10 * time.Millisecond):
 				}
 			}
-			return err
-		},
-	})
+			return nil
+		}}
+	}
+	b.start()
 	b.event("before")
 	b.settled("before", v1alpha1.EventUnmatched)
 	armed.Store(true)
 	b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
+}
+
+// listing is a client that does something after it has listed Webhooks.
+type listing struct {
+	client.Client
+	then func(ctx context.Context) error
+}
+
+func (l listing) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	err := l.Client.List(ctx, list, opts...)
+	if _, ok := list.(*v1alpha1.WebhookList); ok && err == nil {
+		return l.then(ctx)
+	}
+	return err
 }
 
 func TestInterruptedAttemptDoesNotCount(t *testing.T) {

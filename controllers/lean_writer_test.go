@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -69,4 +70,37 @@ func TestLeanWriter(t *testing.T) {
 	b.Expect(b.client.Delete(b.ctx, d)).To(Succeed())
 	err = lean.PatchDelivery(b.ctx, base, late)
 	b.Expect(apierrors.IsNotFound(err)).To(BeTrue(), "%v", err)
+}
+
+// What refuses a write is told in its own words, whichever write it is.
+func TestLeanWriterTellsWhoRefuses(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
+	e := b.event("e")
+	base := b.delivery(v1alpha1.DeliveryWaiting)
+	b.settled("e", v1alpha1.EventWaiting)
+	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+	b.stop()
+	lean := b.engine.shared.writer
+	last := lean.LastWrite()
+	b.Expect(last).To(BeTemporally("~", time.Now(), patienceOfTests))
+
+	lift := b.quota()
+	d := record.New(e, w, []byte("{}"))
+	d.Name += "-other"
+	record.Hold(d, v1alpha1.ReasonPaused, "", time.Now())
+	b.Expect(lean.CreateDelivery(b.ctx, d.DeepCopy())).To(And(Satisfy(apierrors.IsForbidden), MatchError(ContainSubstring("exceeded quota: records"))))
+	lift()
+
+	defer b.policy(admissionregistrationv1.Validation{Expression: "false", Message: fridays}, "webhookdeliveries", "webhookevents/status")()
+	refused := And(Satisfy(apierrors.IsInvalid), MatchError(ContainSubstring("ValidatingAdmissionPolicy '"+b.namespace+"'")), MatchError(ContainSubstring(fridays)))
+	b.Expect(lean.CreateDelivery(b.ctx, d.DeepCopy())).To(refused)
+	next := base.DeepCopy()
+	record.GiveUp(next, v1alpha1.ReasonWaitedTooLong, "", time.Now())
+	b.Expect(lean.PatchDelivery(b.ctx, base, next)).To(refused)
+	expired := e.DeepCopy()
+	expired.Status.Result = v1alpha1.EventExpired
+	b.Eventually(func() error { return lean.PatchEventStatus(b.ctx, e, expired.DeepCopy()) }).Should(refused)
+	b.Expect(lean.LastWrite()).To(Equal(last), "nothing was written")
 }

@@ -121,6 +121,7 @@ type gauges struct {
 	ledger    *ledger.Ledger
 	queue     *fairqueue.Queue
 	endpoints *endpoints
+	refusals  *refusals
 }
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
@@ -129,6 +130,7 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	recordsGauge  = gauge("records", "WebhookDeliveries in store, by result.", "result")
+	unstoredGauge = gauge("records_unstored", "Records that a try to store has failed for, and that are only in memory.")
 	draftsGauge   = gauge("drafts", "Deliveries that are known and not stored yet.")
 	readyGauge    = gauge("queue_depth", "Deliveries that stand in line for a worker and a slot of their webhook.")
 	busyGauge     = gauge("workers_busy", "Workers that have a delivery.")
@@ -140,7 +142,7 @@ var _ prometheus.Collector = gauges{}
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{recordsGauge, draftsGauge, readyGauge, busyGauge, inFlightGauge, circuitsGauge} {
+	for _, d := range []*prometheus.Desc{recordsGauge, unstoredGauge, draftsGauge, readyGauge, busyGauge, inFlightGauge, circuitsGauge} {
 		to <- d
 	}
 }
@@ -154,6 +156,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	set(recordsGauge, counts.Waiting, string(v1alpha1.DeliveryWaiting))
 	set(recordsGauge, counts.Succeeded, string(v1alpha1.DeliverySucceeded))
 	set(recordsGauge, counts.Failed, string(v1alpha1.DeliveryFailed))
+	set(unstoredGauge, g.refusals.count())
 	set(draftsGauge, drafts)
 	queue := g.queue.Stats()
 	set(readyGauge, queue.Ready)

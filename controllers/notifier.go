@@ -28,9 +28,21 @@ func (n *notifier) delivery(d *v1alpha1.WebhookDelivery) {
 		return
 	}
 	why := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered).Message
-	note := fmt.Sprintf("event %s was not delivered: %s (attempts: %d); a new value of the annotation %s sends it again",
-		d.Spec.EventRef.Name, why, d.Status.Attempts, v1alpha1.AnnotationResend)
+	note := fmt.Sprintf("event %s was not delivered: %s (attempts: %d)", d.Spec.EventRef.Name, why, d.Status.Attempts)
+	if ownerOf(d) != "" {
+		note += fmt.Sprintf("; a new value of the annotation %s sends it again", v1alpha1.AnnotationResend)
+	}
 	n.recorder.Eventf(d, nil, corev1.EventTypeWarning, "DeliveryFailed", "Deliver", "%s", note)
+}
+
+// resendRefused tells why a resend that was asked for is not made.
+func (n *notifier) resendRefused(d *v1alpha1.WebhookDelivery, why string) {
+	if !n.limit.TryAccept() {
+		return
+	}
+	asked := []rune(d.Annotations[v1alpha1.AnnotationResend])
+	n.recorder.Eventf(d, nil, corev1.EventTypeWarning, "ResendRefused", "Resend",
+		"nothing is sent for the resend %q: %s", string(asked[:min(len(asked), 64)]), why)
 }
 
 // webhook tells that a Webhook cannot be sent to, or that it can again.

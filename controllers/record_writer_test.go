@@ -3,7 +3,10 @@ package controllers
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,85 +14,141 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
+	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
-var errAnswerLost = errors.New("the answer was lost")
+// lostAnswers are ways not to hear that something was stored.
+var lostAnswers = map[string]func(r *http.Request) (*http.Response, error){
+	"connection closed": func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+	"timeout of the API server": func(r *http.Request) (*http.Response, error) {
+		return answer(r, apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0))
+	},
+	"error of etcd": func(r *http.Request) (*http.Response, error) {
+		return answer(r, apierrors.NewInternalError(errors.New("etcdserver: request timed out")))
+	},
+	"error page of a proxy": func(r *http.Request) (*http.Response, error) {
+		return page(r, http.StatusBadGateway, "text/html", "<html>bad gateway</html>")
+	},
+	"half an answer": func(r *http.Request) (*http.Response, error) {
+		return page(r, http.StatusOK, "application/json", `{"metadata":`)
+	},
+}
 
-// firstAnswerLost stores what it is given, and does not tell so at first.
-func firstAnswerLost() func(*v1alpha1.WebhookDelivery, func() error) error {
-	var stored atomic.Int32
-	return func(_ *v1alpha1.WebhookDelivery, store func() error) error {
-		err := store()
-		if stored.Add(1) == 1 && err == nil {
-			return errAnswerLost
+// firstAnswerLost lets the first write be made, and its answer be lost.
+func firstAnswerLost(lost func(r *http.Request) (*http.Response, error)) fault {
+	var first atomic.Bool
+	return func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		response, err := pass()
+		if err != nil || !first.CompareAndSwap(false, true) {
+			return response, err
 		}
-		return err
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		return lost(r)
 	}
 }
 
 func TestLostAnswerOfACreateIsSettled(t *testing.T) {
-	b := newBench(t)
-	b.start(creating(firstAnswerLost()))
-	b.webhook("w")
-	b.event("e")
-	b.settled("e", v1alpha1.EventSucceeded)
-	b.Expect(b.requests("w")).To(Equal(1))
-	d := b.delivery(v1alpha1.DeliverySucceeded)
-	b.Expect(d.Status.Attempts).To(Equal(int32(1)))
-	b.resend(d, "again") // the worker is free, and knows what is in store
-	b.Eventually(func() int { return b.requests("w") }).Should(Equal(2))
+	for name, lost := range lostAnswers {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.start(creating(firstAnswerLost(lost)))
+			b.webhook("w")
+			b.event("e")
+			b.settled("e", v1alpha1.EventSucceeded)
+			b.Expect(b.requests("w")).To(Equal(1))
+			d := b.delivery(v1alpha1.DeliverySucceeded)
+			b.Expect(d.Status.Attempts).To(Equal(int32(1)))
+			b.resend(d, "again") // the worker is free, and knows what is in store
+			b.Eventually(func() int { return b.requests("w") }).Should(Equal(2))
+		})
+	}
 }
 
 func TestLostAnswerOfAPatchIsSettled(t *testing.T) {
-	b := newBench(t)
-	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
-	b.start(patching(firstAnswerLost()))
-	b.webhook("w")
-	b.event("e")
-	b.settled("e", v1alpha1.EventSucceeded)
-	b.Expect(b.requests("w")).To(Equal(2))
-	d := b.delivery(v1alpha1.DeliverySucceeded)
-	b.Expect(d.Status.Attempts).To(Equal(int32(2)))
-	b.resend(d, "again") // the worker is free, and knows what is in store
-	b.Eventually(func() int { return b.requests("w") }).Should(Equal(3))
+	for name, lost := range lostAnswers {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
+			b.start(patching(firstAnswerLost(lost)))
+			b.webhook("w")
+			b.event("e")
+			b.settled("e", v1alpha1.EventSucceeded)
+			b.Expect(b.requests("w")).To(Equal(2))
+			d := b.delivery(v1alpha1.DeliverySucceeded)
+			b.Expect(d.Status.Attempts).To(Equal(int32(2)))
+			b.resend(d, "again") // the worker is free, and knows what is in store
+			b.Eventually(func() int { return b.requests("w") }).Should(Equal(3))
+		})
+	}
 }
 
 func TestRecordIsKeptWhileTheAPIServerFails(t *testing.T) {
+	for name, fails := range map[string]func(r *http.Request) (*http.Response, error){
+		"no connection":       func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED },
+		"error of etcd":       lostAnswers["error of etcd"],
+		"overload":            tooManyRequests,
+		"conflict of a quota": conflictOfAQuota,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			var failures atomic.Int32
+			b.start(creating(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+				if failures.Add(1) <= 5 {
+					return fails(r)
+				}
+				return pass()
+			}))
+			b.webhook("w")
+			b.event("e")
+			b.settled("e", v1alpha1.EventSucceeded)
+			b.Expect(b.requests("w")).To(Equal(1))
+		})
+	}
+}
+
+// A proxy that has lost the API server may say that there is no such thing.
+func TestRecordThatIsSaidToBeGoneIsLookedFor(t *testing.T) {
 	b := newBench(t)
-	var failures atomic.Int32
-	b.start(creating(func(_ *v1alpha1.WebhookDelivery, store func() error) error {
-		if failures.Add(1) <= 5 {
-			return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
+	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
+	var once atomic.Bool
+	b.start(patching(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		if once.CompareAndSwap(false, true) {
+			return page(r, http.StatusNotFound, "text/plain", "404 page not found")
 		}
-		return store()
+		return pass()
 	}))
 	b.webhook("w")
 	b.event("e")
-	b.settled("e", v1alpha1.EventSucceeded)
-	b.Expect(b.requests("w")).To(Equal(1))
+	d := b.delivery(v1alpha1.DeliverySucceeded)
+	b.Expect(d.Status.Attempts).To(Equal(int32(2)))
+	b.Expect(b.requests("w")).To(Equal(2))
 }
 
 func TestAnnotationDuringAnAttemptDoesNoHarm(t *testing.T) {
 	b := newBench(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500,200")...)
 	var once atomic.Bool
-	b.start(patching(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+	b.start(patching(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		if once.CompareAndSwap(false, true) {
+			_, name := target(r)
+			d := &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 			note := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/note":"x"}}}`))
-			if err := b.client.Patch(b.ctx, d.DeepCopy(), note); err != nil {
-				return err
+			if err := b.client.Patch(b.ctx, d, note); err != nil {
+				return nil, err
 			}
 		}
-		return store()
+		return pass()
 	}))
 	b.webhook("w")
 	b.event("e")
@@ -106,14 +165,15 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var once atomic.Bool
 	late := make(chan struct{}) // closed once the late outcome was written, or refused
-	b.start(patching(func(d *v1alpha1.WebhookDelivery, store func() error) error {
+	b.start(patching(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		if !once.CompareAndSwap(false, true) {
-			return store()
+			return pass()
 		}
 		defer close(late)
+		_, name := target(r)
 		successor := &v1alpha1.WebhookDelivery{}
-		if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(d), successor); err != nil {
-			return err
+		if err := b.client.Get(b.ctx, name, successor); err != nil {
+			return nil, err
 		}
 		successor.Status.Result = v1alpha1.DeliverySucceeded
 		successor.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliverySucceeded)
@@ -124,9 +184,9 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 			Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
 		}}, successor.Status.History...)
 		if err := b.client.Update(b.ctx, successor); err != nil {
-			return err
+			return nil, err
 		}
-		return store()
+		return pass()
 	}))
 	b.webhook("w")
 	b.event("e")
@@ -150,8 +210,12 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	known.Add(key, ledger.Draft{EventUID: e.UID, Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID})
 	meters, err := newMeters(prometheus.NewRegistry())
 	b.Expect(err).NotTo(HaveOccurred())
+	connections, err := rest.HTTPClientFor(restConfig)
+	b.Expect(err).NotTo(HaveOccurred())
+	lean, err := lean.NewWriter(restConfig, connections, scheme)
+	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
-		writer: plainWriter{b.client}, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
+		writer: lean, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
 		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, courtesy: courtesy.New(clock.RealClock{}),
 	}}
 	_, err = writer.create(b.ctx, d)
@@ -174,11 +238,11 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 func TestUndisturbedDeliveryIsOneWriteAndItsEventAnother(t *testing.T) {
 	b := newBench(t)
 	var deliveries, events atomic.Int32
-	b.start(counting(func(o client.Object) {
-		switch o.(type) {
-		case *v1alpha1.WebhookDelivery:
+	b.start(counting(func(resource string) {
+		switch resource {
+		case "webhookdeliveries":
 			deliveries.Add(1)
-		case *v1alpha1.WebhookEvent:
+		case "webhookevents", "webhookevents/status":
 			events.Add(1)
 		}
 	}))

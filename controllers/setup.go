@@ -59,6 +59,9 @@ type Options struct {
 	Sender Sender
 	// MayLead returns an error when this process may no longer be the leader.
 	MayLead func() error
+	// LeaseRenewed returns when the lease was last renewed, which tells that the API
+	// server stores things. Nil without a lease.
+	LeaseRenewed func() time.Time
 	// StoreFull tells, each time anew, that nothing can be written any more
 	// for want of space, the lease included. Nil is never.
 	StoreFull <-chan struct{}
@@ -112,7 +115,7 @@ type shared struct {
 	client client.Client
 	// live reads from the API server itself.
 	live        client.Reader
-	writer      writer
+	writer      *lean.Writer
 	ledger      *ledger.Ledger
 	events      *eventcache.Cache
 	edits       *Edits
@@ -176,7 +179,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		Patience: patience,
 		Waited:   func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },
 	})
-	if err := o.Registry.Register(gauges{ledger: s.ledger, queue: s.queue, endpoints: s.endpoints}); err != nil {
+	if err := o.Registry.Register(gauges{ledger: s.ledger, queue: s.queue, endpoints: s.endpoints, refusals: s.refusals}); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	return s, nil
@@ -197,7 +200,10 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err := watchAll(mgr, s, o.Namespaces); err != nil {
 		return nil, err
 	}
-	records := &recordWriter{shared: s, drain: o.Drain + storeMargin}
+	records := &recordWriter{shared: s, drain: o.Drain + storeMargin, refuseAfter: refuseAfter, leaseRenewed: o.LeaseRenewed}
+	if err := records.followWebhooks(mgr.GetCache()); err != nil {
+		return nil, fmt.Errorf("watching webhooks: %w", err)
+	}
 	deliveries := &deliveryReconciler{shared: s, records: records, sender: o.Sender, mayLead: o.MayLead, drain: o.Drain}
 	if err := deliveries.setup(mgr, o.Workers); err != nil {
 		return nil, fmt.Errorf("setting up the delivery controller: %w", err)

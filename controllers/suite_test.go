@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +19,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -35,6 +36,7 @@ const (
 )
 
 var (
+	plane      *controlplane.ControlPlane
 	restConfig *rest.Config
 	scheme     = runtime.NewScheme()
 )
@@ -46,7 +48,8 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	plane, err := controlplane.Start(ctx, controlplane.Options{})
+	var err error
+	plane, err = controlplane.Start(ctx, controlplane.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -86,6 +89,10 @@ type bench struct {
 	registry  *prometheus.Registry
 	// namespaces are those that the operator is bound to; none means all.
 	namespaces []string
+	// config is what the operator speaks to the API server with.
+	config *rest.Config
+	// log is what the operator has logged.
+	log *logBuffer
 	// tune changes the engine before it starts.
 	tune func(*deliveryReconciler)
 	// flags changes what the command line would say.
@@ -99,6 +106,7 @@ func newBench(t *testing.T) *bench {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*deliveryReconciler) {}, flags: func(*Options) {}}
+	b.config, b.log = restConfig, &logBuffer{}
 	b.SetDefaultEventuallyTimeout(patienceOfTests)
 	b.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	var err error
@@ -122,9 +130,9 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// start starts an operator in this process. faults, if given, stand between it
-// and the API server.
-func (b *bench) start(faults ...interceptor.Funcs) {
+// start starts an operator in this process. faults stand between it and the API
+// server, the first one next to the operator.
+func (b *bench) start(faults ...fault) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
 	edits := &Edits{}
@@ -134,17 +142,13 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 		Cache:                   edits.CacheOptions(b.namespaces...),
 		Controller:              config.Controller{SkipNameValidation: new(true)},
 		GracefulShutdownTimeout: new(10 * time.Second),
+		Logger:                  zap.New(zap.UseDevMode(true), zap.WriteTo(io.MultiWriter(os.Stderr, b.log))),
 	}
-	if len(faults) > 0 {
-		options.NewClient = func(cfg *rest.Config, o client.Options) (client.Client, error) {
-			c, err := client.NewWithWatch(cfg, o)
-			if err != nil {
-				return nil, err
-			}
-			return interceptor.NewClient(c, faults[0]), nil
-		}
+	cfg := rest.CopyConfig(b.config)
+	for _, f := range slices.Backward(faults) {
+		cfg.Wrap(f.before)
 	}
-	mgr, err := ctrl.NewManager(rest.CopyConfig(restConfig), options)
+	mgr, err := ctrl.NewManager(cfg, options)
 	b.Expect(err).NotTo(HaveOccurred())
 	sender := sending.New(sending.Options{})
 	b.registry = prometheus.NewRegistry()
@@ -156,9 +160,6 @@ func (b *bench) start(faults ...interceptor.Funcs) {
 	b.flags(&o)
 	b.engine, err = setup(mgr, o)
 	b.Expect(err).NotTo(HaveOccurred())
-	if len(faults) > 0 {
-		b.engine.writer = plainWriter{mgr.GetClient()} // which they stand before
-	}
 	b.tune(b.engine)
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
@@ -265,66 +266,6 @@ func (b *bench) resend(d *v1alpha1.WebhookDelivery, value string) {
 
 // requests is how many requests a path got.
 func (b *bench) requests(webhook string) int { return len(b.receiver.Arrivals("/" + webhook)) }
-
-// plainWriter writes by a client that faults may stand before.
-type plainWriter struct{ client client.Client }
-
-func (w plainWriter) CreateDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
-	return w.client.Create(ctx, d)
-}
-func (w plainWriter) PatchDelivery(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
-	return w.client.Patch(ctx, d, locked(base))
-}
-func (w plainWriter) PatchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error {
-	return w.client.Status().Patch(ctx, e, locked(base))
-}
-
-// creating lets do stand between the operator and the API server where a delivery is
-// created. What the operator wants to be done is done by store.
-func creating(do func(d *v1alpha1.WebhookDelivery, store func() error) error) interceptor.Funcs {
-	return interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			store := func() error { return c.Create(ctx, o, opts...) }
-			if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
-				return do(d, store)
-			}
-			return store()
-		},
-	}
-}
-
-// patching is creating for patches.
-func patching(do func(d *v1alpha1.WebhookDelivery, store func() error) error) interceptor.Funcs {
-	return interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			store := func() error { return c.Patch(ctx, o, p, opts...) }
-			if d, ok := o.(*v1alpha1.WebhookDelivery); ok {
-				return do(d, store)
-			}
-			return store()
-		},
-	}
-}
-
-// counting tells count what is created, patched, or patched in its status.
-func counting(count func(o client.Object)) interceptor.Funcs {
-	return interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			count(o)
-			return c.Create(ctx, o, opts...)
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			count(o)
-			return c.Patch(ctx, o, p, opts...)
-		},
-		SubResourcePatch: func(
-			ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
-		) error {
-			count(o)
-			return c.SubResource(sub).Patch(ctx, o, p, opts...)
-		},
-	}
-}
 
 // later returns what the controllers share, with a clock that is ahead by a while,
 // and a client that does not lag behind.

@@ -108,7 +108,7 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if webhook == nil {
+	if webhook == nil && entry.WebhookUID != "" {
 		r.records.drop(request.Key())
 	}
 	if done, result, err := r.records.resume(ctx, request.Key()); done {
@@ -231,6 +231,7 @@ func (r *deliveryReconciler) again(
 	}
 	held := w != nil && (r.holds(w) != nil || !w.DeletionTimestamp.IsZero())
 	switch step := retry.Next(entry.State, w, held, r.clock.Now()); {
+	case w == nil && entry.State.Resend: // whoever asked for it is told why not
 	case step.Deed == retry.Rest:
 		return r.rest(step), nil
 	case step.Deed == retry.Send && r.refusals.lately(request.Key().Namespace):
@@ -246,13 +247,16 @@ func (r *deliveryReconciler) again(
 	r.ledger.Observe(d)
 
 	base := d.DeepCopy()
+	if w == nil {
+		return r.orphan(ctx, base, d)
+	}
 	step := retry.Next(record.StateOf(d), w, held, r.clock.Now())
 	if step.Deed != retry.Send {
 		return r.restOrGiveUp(ctx, base, d, step)
 	}
 	if !record.Genuine(d, w) {
 		log.FromContext(ctx).Info("a delivery that does not fit its webhook is not sent", "webhook", w.Name, "delivery", d.Name)
-		return r.unsendable(ctx, base, d, w)
+		return r.refuseResend(ctx, base, d, w, notGenuine)
 	}
 	with, problem, err := r.credentialsOf(ctx, w)
 	if err != nil {
@@ -284,6 +288,37 @@ func (r *deliveryReconciler) unsendable(
 	state := record.StateOf(d)
 	state.Resend = false
 	return r.restOrGiveUp(ctx, base, d, retry.Next(state, w, true, r.clock.Now()))
+}
+
+// Why a resend is refused.
+const (
+	orphaned   = "the delivery was orphaned: the webhook that it belonged to is gone, and no other one gets it"
+	notGenuine = "the delivery was not made for the webhook that owns it"
+)
+
+// orphan gives up a delivery that waits although its Webhook is gone, and refuses
+// resends of it.
+func (r *deliveryReconciler) orphan(ctx context.Context, base, d *v1alpha1.WebhookDelivery) (reconcile.Result, error) {
+	if ownerOf(d) != "" { // since a moment ago; the ledger has told so
+		return reconcile.Result{}, nil
+	}
+	return r.refuseResend(ctx, base, d, nil, orphaned)
+}
+
+// refuseResend is unsendable for what nothing can be sent of for good: a resend that
+// was asked for is answered, once for each value.
+func (r *deliveryReconciler) refuseResend(
+	ctx context.Context, base, d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, why string,
+) (reconcile.Result, error) {
+	if !record.ResendPending(d.Annotations) {
+		return r.unsendable(ctx, base, d, w)
+	}
+	r.notify.resendRefused(d, why)
+	record.RefuseResend(d)
+	if step := retry.Next(record.StateOf(d), w, true, r.clock.Now()); step.Deed == retry.GiveUp {
+		record.GiveUp(d, step.Reason, givenUp[step.Reason], r.clock.Now())
+	}
+	return r.records.update(ctx, base, d)
 }
 
 func (r *deliveryReconciler) restOrGiveUp(

@@ -21,8 +21,8 @@ const (
 	// AnnotationResend asks for the delivery to be sent once more. Any value
 	// that was not honoured before counts as a new request.
 	AnnotationResend = "horizoncd.io/resend"
-	// AnnotationResent tells which value of AnnotationResend was honoured
-	// last: its hash, 16 hex digits. The operator writes it.
+	// AnnotationResent tells which value of AnnotationResend was honoured, or
+	// refused, last: its hash, 16 hex digits. The operator writes it.
 	AnnotationResent = "horizoncd.io/resent"
 	// AnnotationNextAttempt mirrors status.nextAttemptTime, so that metadata
 	// alone tells when a delivery is due. The operator writes it.

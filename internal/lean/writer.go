@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,7 +24,11 @@ import (
 
 // Writer writes to the API server. What was written is brought up to date with the
 // metadata of the answer.
-type Writer struct{ rest rest.Interface }
+type Writer struct {
+	rest rest.Interface
+	// last is when the last write succeeded, in nanoseconds since 1970.
+	last atomic.Int64
+}
 
 // onlyMetadata is the media type of an answer with nothing but metadata.
 const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -37,7 +43,15 @@ func NewWriter(c *rest.Config, connections *http.Client, scheme *runtime.Scheme)
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{r}, nil
+	return &Writer{rest: r}, nil
+}
+
+// LastWrite returns when the last write succeeded; the zero time if none has.
+func (w *Writer) LastWrite() time.Time {
+	if last := w.last.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Time{}
 }
 
 // CreateDelivery creates a delivery.
@@ -70,7 +84,14 @@ func (w *Writer) patch(ctx context.Context, r *rest.Request, base, o client.Obje
 }
 
 func (w *Writer) do(ctx context.Context, r *rest.Request, data []byte, o client.Object) error {
-	answer, err := r.Namespace(o.GetNamespace()).SetHeader("Accept", onlyMetadata).Body(data).Do(ctx).Raw()
+	result := r.Namespace(o.GetNamespace()).SetHeader("Accept", onlyMetadata).Body(data).Do(ctx)
+	// Raw has only the status code in its error. Error reads the Status in the body,
+	// which has the words of a quota or a policy.
+	if err := result.Error(); err != nil {
+		return err
+	}
+	w.last.Store(time.Now().UnixNano())
+	answer, err := result.Raw()
 	if err != nil {
 		return err
 	}

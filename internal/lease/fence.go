@@ -45,6 +45,14 @@ func New(lock resourcelock.Interface, duration time.Duration, c clock.Clock) *Fe
 	return &Fence{Interface: lock, duration: duration, clock: c, full: make(chan struct{}, 1)}
 }
 
+// Renewed returns when the last successful renewal began; the zero time while the
+// lease is not held.
+func (f *Fence) Renewed() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.renewed
+}
+
 // Full tells, with each write that fails for it, that etcd has no space left.
 func (f *Fence) Full() <-chan struct{} { return f.full }
 
@@ -109,9 +117,7 @@ func (f *Fence) remember(r resourcelock.LeaderElectionRecord, write func() error
 // monotonic clock and the wall clock: the first stands still while a machine
 // sleeps, the second may be set back.
 func (f *Fence) Check() error {
-	f.mu.Lock()
-	renewed := f.renewed
-	f.mu.Unlock()
+	renewed := f.Renewed()
 	now := f.clock.Now()
 	limit := f.duration - margin
 	if renewed.IsZero() || now.Sub(renewed) >= limit || now.Round(0).Sub(renewed.Round(0)) >= limit {

@@ -59,7 +59,7 @@ func TestEntryOf(t *testing.T) {
 		},
 		"an orphan to be resent": {
 			object: object("d", 1, succeeded, annotated(v1alpha1.AnnotationResend, "1"), func(m *metav1.ObjectMeta) { m.OwnerReferences = nil }),
-			want:   want(func(e *Entry) { e.State.Result, e.Finished, e.WebhookUID = succeeded, now, "" }),
+			want:   want(func(e *Entry) { e.State.Result, e.State.Resend, e.WebhookUID = succeeded, true, "" }), wantAttention: true,
 		},
 		"of another namespace's event": {
 			object: object("d", 1, succeeded, labelled(v1alpha1.LabelEventNamespace, "video")),

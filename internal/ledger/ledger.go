@@ -457,9 +457,6 @@ func entryOf(key types.NamespacedName, m metav1.Object) Entry {
 			e.WebhookUID = owner.UID
 		}
 	}
-	if e.WebhookUID == "" {
-		e.State.Resend = false // there is nobody to send it to
-	}
 	if !e.NeedsAttention() {
 		e.Finished = parseTime(annotations[v1alpha1.AnnotationFinished])
 		if e.Finished.IsZero() {

@@ -279,6 +279,12 @@ func ResendPending(annotations map[string]string) bool {
 	return ok && value != "" && annotations[v1alpha1.AnnotationResent] != ResendHash(value)
 }
 
+// RefuseResend writes down that the resend which was asked for is not made. Another
+// value asks again.
+func RefuseResend(d *v1alpha1.WebhookDelivery) {
+	setAnnotation(d, v1alpha1.AnnotationResent, ResendHash(d.Annotations[v1alpha1.AnnotationResend]))
+}
+
 // StateOf returns what retry.Next has to know of a delivery.
 func StateOf(d *v1alpha1.WebhookDelivery) retry.State {
 	cycle := retry.CycleOf(d)
@@ -337,9 +343,11 @@ func Carry(d, current *v1alpha1.WebhookDelivery) {
 	}
 }
 
-// SameLog tells whether two states of a record tell of the same attempts.
+// SameLog tells whether two states of a record tell of the same attempts, and of the
+// same resend.
 func SameLog(a, b *v1alpha1.WebhookDelivery) bool {
-	if a.Status.Result != b.Status.Result || len(a.Status.History) != len(b.Status.History) {
+	if a.Status.Result != b.Status.Result || len(a.Status.History) != len(b.Status.History) ||
+		a.Annotations[v1alpha1.AnnotationResent] != b.Annotations[v1alpha1.AnnotationResent] {
 		return false
 	}
 	if len(a.Status.History) == 0 {

@@ -1,0 +1,385 @@
+package controllers
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/record"
+)
+
+// watchGate keeps what the watches of a resource tell until it is opened.
+type watchGate struct {
+	resource string
+
+	mu sync.Mutex
+	// closed is nil while the gate is open.
+	closed chan struct{}
+	// expired makes those watches end whose news were kept, so that they list again.
+	expired bool
+}
+
+func (g *watchGate) hold() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed, g.expired = make(chan struct{}), false
+}
+
+func (g *watchGate) open(expired bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expired = expired
+	close(g.closed)
+	g.closed = nil
+}
+
+// wait waits until the gate is open, and tells whether the watch has expired.
+func (g *watchGate) wait(ctx context.Context) (expired bool) {
+	g.mu.Lock()
+	closed := g.closed
+	g.mu.Unlock()
+	if closed == nil {
+		return false
+	}
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.expired
+}
+
+func (g *watchGate) fault(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+	answer, err := pass()
+	watches := r.URL.Query().Get("watch") != "" && strings.HasSuffix(r.URL.Path, "/"+g.resource)
+	if err == nil && watches {
+		answer.Body = &gatedBody{ReadCloser: answer.Body, gate: g, ctx: r.Context()}
+	}
+	return answer, err
+}
+
+type gatedBody struct {
+	io.ReadCloser
+	gate  *watchGate
+	ctx   context.Context
+	ended bool
+}
+
+func (b *gatedBody) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.gate.wait(b.ctx) {
+		b.ended = true
+		const gone = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}`
+		return copy(p, gone), nil
+	}
+	return n, err
+}
+
+// observed waits until the operator has observed a Webhook as it is.
+func (b *bench) observed(w *v1alpha1.Webhook) {
+	b.t.Helper()
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
+	}).Should(Succeed())
+}
+
+// Each widens a Webhook that does not follow what b.event creates.
+var widenings = map[string]struct {
+	narrow func(*v1alpha1.Webhook)
+	widen  map[string]any
+}{
+	"a trigger":       {func(w *v1alpha1.Webhook) { w.Spec.Triggers = []v1alpha1.Trigger{"clusters_freed"} }, map[string]any{"triggers": []string{"clusters_freed", "clusters_deployed"}}},
+	"any trigger":     {func(w *v1alpha1.Webhook) { w.Spec.Triggers = []v1alpha1.Trigger{"clusters_freed"} }, map[string]any{"triggers": []string{"*"}}},
+	"scope":           {func(w *v1alpha1.Webhook) { w.Spec.Scope = "/video" }, map[string]any{"scope": "/music"}},
+	"no scope":        {func(w *v1alpha1.Webhook) { w.Spec.Scope = "/video" }, map[string]any{"scope": nil}},
+	"enabled":         {func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }, map[string]any{"state": "Enabled"}},
+	"no state at all": {func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }, map[string]any{"state": nil}},
+}
+
+// An edit that was acknowledged counts for the events that come after it, however
+// late the watch of Webhooks tells of it, and not for those before it.
+func TestEventAfterAnEditReachesTheWebhook(t *testing.T) {
+	for name, tc := range widenings {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			gate := &watchGate{resource: "webhooks"}
+			b.start(gate.fault)
+			w := b.webhook("w", tc.narrow)
+			b.observed(w)
+			b.event("before")
+			b.settled("before", v1alpha1.EventUnmatched)
+			gate.hold()
+			b.edit(w, map[string]any{"spec": tc.widen})
+			b.event("after")
+			after := b.settled("after", v1alpha1.EventUnmatched)
+			b.Expect(after.Status.Unmatched).To(HaveLen(1))
+			gate.open(false)
+			after = b.settled("after", v1alpha1.EventSucceeded)
+			b.Expect(after.Status.Unmatched).To(BeEmpty(), "it gets the event after all")
+			b.observed(w)
+			b.settled("before", v1alpha1.EventUnmatched)
+			b.Expect(b.requests("w")).To(Equal(1))
+		})
+	}
+}
+
+// Two edits between two looks: the first one counts.
+func TestEventBetweenTwoEditsReachesTheWebhook(t *testing.T) {
+	b := newBench(t)
+	gate := &watchGate{resource: "webhooks"}
+	b.start(gate.fault)
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled })
+	b.observed(w)
+	gate.hold()
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"spec": map[string]any{"description": "edited again"}})
+	gate.open(false)
+	b.settled("e", v1alpha1.EventSucceeded)
+}
+
+// After a relist nobody knows when an edit was made.
+func TestEventAfterAnEditInAGapOfTheWatchReachesTheWebhook(t *testing.T) {
+	b := newBench(t)
+	gate := &watchGate{resource: "webhooks"}
+	b.start(gate.fault)
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Triggers = []v1alpha1.Trigger{"clusters_freed"} })
+	b.observed(w)
+	sent := b.event("sent", func(e *v1alpha1.WebhookEvent) { e.Spec.EventType = "clusters_freed" })
+	b.settled("sent", v1alpha1.EventSucceeded)
+	for _, d := range b.deliveries() { // it must not be sent again, nonetheless
+		b.Expect(b.client.Delete(b.ctx, &d)).To(Succeed())
+	}
+	b.Eventually(func() []ledger.Entry { return b.engine.ledger.OfEvent(sent.UID) }).Should(BeEmpty())
+	gate.hold()
+	b.edit(w, map[string]any{"spec": map[string]any{"triggers": []string{"*"}}})
+	b.edit(w, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}) // so that its version is another one
+	b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "c"}}})
+	gate.open(true)
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.observed(w)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// Deleted and created again in a gap of the watch, a Webhook arrives as an update.
+func TestWebhookThatWasReplacedInAGapOfTheWatchGetsTheEvent(t *testing.T) {
+	b := newBench(t)
+	gate := &watchGate{resource: "webhooks"}
+	b.start(gate.fault)
+	disabled := func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }
+	w := b.webhook("w", disabled)
+	b.observed(w)
+	gate.hold()
+	b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+	b.webhook("w")
+	b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	gate.open(true)
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+}
+
+// A process that ends before it has seen an edit leaves it to the next one.
+func TestEventAfterAnEditReachesTheWebhookAfterARestart(t *testing.T) {
+	b := newBench(t)
+	gate := &watchGate{resource: "webhooks"}
+	b.start(gate.fault)
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled })
+	b.observed(w)
+	gate.hold()
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	b.stop()
+	gate.open(false)
+	b.start()
+	b.settled("e", v1alpha1.EventSucceeded)
+	b.observed(w)
+}
+
+// Until what an edit brings is stored, nothing says that the edit was observed: a
+// process that takes over looks again then.
+func TestEditIsObservedOnceItsEventsAreStored(t *testing.T) {
+	b := newBench(t)
+	gate := &watchGate{resource: "webhooks"}
+	release := make(chan struct{})
+	var once sync.Once
+	let := func() { once.Do(func() { close(release) }) }
+	t.Cleanup(let)
+	b.start(gate.fault, creating(func(_ *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		<-release
+		return pass()
+	}))
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled })
+	b.observed(w)
+	gate.hold()
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.event("e")
+	b.settled("e", v1alpha1.EventUnmatched)
+	gate.open(false)
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+	b.engine.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	b.Consistently(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation - 1))
+	}, "300ms").Should(Succeed())
+	let()
+	b.observed(w)
+}
+
+// An event that was dispatched long ago may have had a delivery, which retention has
+// taken; one whose delivery is stored is not missed.
+func TestMissed(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	now := time.Now()
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Triggers: []v1alpha1.Trigger{"clusters_deployed"}}}
+	w.Namespace, w.Name, w.UID, w.CreationTimestamp = b.namespace, "w", "w", metav1.NewTime(now.Add(-time.Hour))
+	recent := func(uid types.UID, change ...func(*eventcache.Recent)) eventcache.Recent {
+		e := eventcache.Recent{UID: uid, Subject: matching.Subject{EventType: "clusters_deployed", Created: now.Truncate(time.Second)}, Dispatched: now}
+		for _, f := range change {
+			f(&e)
+		}
+		return e
+	}
+	name := func(uid types.UID) types.NamespacedName {
+		e := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: uid, CreationTimestamp: metav1.NewTime(now.Truncate(time.Second))}}
+		return types.NamespacedName{Namespace: b.namespace, Name: record.Name(e, w)}
+	}
+	b.engine.ledger.Observe(&metav1.ObjectMeta{
+		Namespace: b.namespace, Name: name("stored").Name, UID: "d", ResourceVersion: "1",
+		Labels: map[string]string{v1alpha1.LabelWebhook: "w", v1alpha1.LabelEventUID: "stored", v1alpha1.LabelResult: "Succeeded"},
+	})
+	r := &webhookReconciler{shared: b.engine.shared}
+	for what, tc := range map[string]struct {
+		event eventcache.Recent
+		want  bool
+	}{
+		"dispatched just now":     {recent("e"), true},
+		"not dispatched":          {recent("e", func(e *eventcache.Recent) { e.Dispatched = time.Time{} }), true},
+		"dispatched long ago":     {recent("e", func(e *eventcache.Recent) { e.Dispatched = now.Add(-eventcache.Window - time.Minute) }), false},
+		"its delivery is stored":  {recent("stored"), false},
+		"it does not match":       {recent("e", func(e *eventcache.Recent) { e.Subject.EventType = "clusters_freed" }), false},
+		"created before the hook": {recent("e", func(e *eventcache.Recent) { e.Subject.Created = now.Add(-2 * time.Hour) }), false},
+	} {
+		if got := r.missed(w, tc.event); got != tc.want {
+			t.Errorf("%s: %t, want %t", what, got, tc.want)
+		}
+	}
+}
+
+// An event that was caught up counts as of when it happened.
+func TestLateEventPassesByWebhooksThatCameAfterIt(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	happened := func(ago time.Duration) func(*v1alpha1.WebhookEvent) {
+		return func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(time.Now().Add(-ago)) }
+	}
+	b.event("late", happened(2*time.Minute))
+	b.event("clock-behind", happened(5*time.Second))
+	b.event("clock-ahead", happened(-time.Hour))
+	b.event("expired", happened(73*time.Hour))
+	late := b.settled("late", v1alpha1.EventUnmatched)
+	b.Expect(late.Status.Unmatched[0].Reason).To(Equal(v1alpha1.UnmatchedCreatedLater))
+	b.settled("clock-behind", v1alpha1.EventSucceeded)
+	b.settled("clock-ahead", v1alpha1.EventSucceeded)
+	b.settled("expired", v1alpha1.EventExpired)
+}
+
+// Nothing that was not delivered is ever Delivered, however it went.
+func TestWhatGoesWhileItWaitsHasFailed(t *testing.T) {
+	deleteRecords := func(b *bench, _ *v1alpha1.Webhook) {
+		for _, d := range b.deliveries() {
+			b.Expect(b.client.Delete(b.ctx, &d)).To(Succeed())
+		}
+	}
+	deleteAll := func(b *bench, w *v1alpha1.Webhook) {
+		b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+		deleteRecords(b, w) // as the garbage collector does
+	}
+	for name, tc := range map[string]struct {
+		do      func(b *bench, w *v1alpha1.Webhook)
+		restart bool
+	}{
+		"a record by hand":                  {do: deleteRecords},
+		"a record by hand, between leaders": {do: deleteRecords, restart: true},
+		"a webhook":                         {do: deleteAll},
+		"a webhook, between leaders":        {do: deleteAll, restart: true},
+		"a webhook that is replaced": {do: func(b *bench, w *v1alpha1.Webhook) {
+			deleteAll(b, w)
+			b.webhook("w")
+		}},
+		"a webhook that is replaced, between leaders": {restart: true, do: func(b *bench, w *v1alpha1.Webhook) {
+			deleteAll(b, w)
+			b.webhook("w")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.start()
+			w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
+			b.webhook("fine")
+			b.event("e")
+			b.settled("e", v1alpha1.EventWaiting)
+			b.Eventually(func() int { return b.requests("fine") }).Should(Equal(1))
+			b.Eventually(func(g Gomega) {
+				g.Expect(b.settled("e", v1alpha1.EventWaiting).Status.Counts.Succeeded).To(BeEquivalentTo(1))
+			}).Should(Succeed())
+			if tc.restart {
+				b.stop()
+			}
+			tc.do(b, w)
+			if tc.restart {
+				b.start()
+			}
+			e := b.settled("e", v1alpha1.EventFailed)
+			b.Expect(e.Status.Counts).To(Equal(v1alpha1.DeliveryCounts{Succeeded: 1, Failed: 1}))
+			c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDelivered)
+			b.Expect(c.Status).To(Equal(metav1.ConditionFalse))
+			b.Expect(c.Message).To(ContainSubstring("deleted before it was delivered"))
+			b.Expect(b.requests("w")).To(BeZero(), "it is not sent to the new one")
+		})
+	}
+}
+
+// A record stays until its event's counts tell of it, and the event until it is
+// dispatched. An event is known by its UID: another one may have its name.
+func TestRecordIsNeededUntilItIsCounted(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	e := b.event("e")
+	b.settled("e", v1alpha1.EventSucceeded)
+	r := &retentionReconciler{shared: b.engine.shared}
+	of := func(event types.UID) ledger.Entry { return ledger.Entry{EventUID: event} }
+	b.Eventually(func() bool { return r.needless(of(e.UID)) }).Should(BeTrue())
+	b.Expect(r.needless(of("gone"))).To(BeTrue())
+	b.engine.ledger.Observe(&metav1.ObjectMeta{ // a late one, which is not counted yet
+		Namespace: b.namespace, Name: "late", UID: "late", ResourceVersion: "1",
+		Labels: map[string]string{v1alpha1.LabelWebhook: "late", v1alpha1.LabelEventUID: string(e.UID), v1alpha1.LabelResult: "Succeeded"},
+	})
+	b.Expect(r.needless(of(e.UID))).To(BeFalse())
+}
