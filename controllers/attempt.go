@@ -23,7 +23,7 @@ import (
 )
 
 // attempt sends a delivery and writes the outcome into its log. It sends nothing,
-// and returns a reason, where the circuit of the receiver is open, or an error.
+// and returns a reason, where the receiver may not be sent to now, or an error.
 func (r *deliveryReconciler) attempt(
 	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
@@ -42,12 +42,12 @@ func (r *deliveryReconciler) attempt(
 		return nil, fmt.Errorf("not sending: %w", err)
 	}
 	endpoint := r.endpoints.of(w)
-	pass, ok := circuit.Pass{}, true
-	if cause != v1alpha1.CauseResend { // which a person asked for
-		pass, ok = endpoint.begin()
-	}
-	if !ok {
-		return circuitOpen, nil
+	var pass circuit.Pass
+	var hold *reason
+	if cause == v1alpha1.CauseResend {
+		pass = endpoint.onDemand()
+	} else if pass, hold = endpoint.begin(); hold != nil {
+		return hold, nil
 	}
 	var report *readiness.Report // nil if something panics
 	defer func() {
@@ -56,21 +56,23 @@ func (r *deliveryReconciler) attempt(
 	}()
 	exchange := r.send(ctx, request, out)
 	r.meters.attempt(cause, exchange)
+	policy := retry.PolicyOf(w)
 	verdict := record.Add(d, record.Attempt{
-		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: retry.PolicyOf(w),
+		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: policy,
 		Resend: d.Annotations[v1alpha1.AnnotationResend], Chance: rand.Float64(), //nolint:gosec // it spreads retries
 	})
 	if rejected(exchange) {
 		r.credentials.Forget(w)
 	}
-	if readiness.Gone(w, endpoint.report()) {
-		verdict = retry.Gone // only an edit ends that, not a resend that went well
+	explanation := retry.Explain(exchange)
+	if to := retry.PointsTo(exchange); to != "" {
+		explanation += "; it points to " + to
 	}
 	report = &readiness.Report{
 		Delivery: v1alpha1.LastDelivery{
 			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
 		},
-		Verdict: verdict, Explanation: retry.Explain(exchange), Generation: w.Generation,
+		Verdict: verdict, Explanation: explanation, Generation: w.Generation, Target: with.Target, Rest: policy.Rest(exchange),
 	}
 	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
 	return nil, nil

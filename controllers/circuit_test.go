@@ -58,7 +58,7 @@ func TestWhatHasWaitedComesOldestFirst(t *testing.T) {
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
 	b.events("first", 10)
-	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	b.Eventually(func() bool { return b.engine.endpoints.of(w).health().open }).Should(BeTrue())
 	for wave := range waves {
 		b.events(fmt.Sprintf("wave-%d-", wave), each, func(e *v1alpha1.WebhookEvent) {
 			e.Spec.Cluster.Name = fmt.Sprintf("wave-%d", wave)
@@ -129,7 +129,7 @@ func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "s", Key: "token"} })
 	b.events("e", 10)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
-	b.Eventually(func() bool { return b.engine.endpoints.of(w).isOpen() }).Should(BeTrue())
+	b.Eventually(func() bool { return b.engine.endpoints.of(w).health().open }).Should(BeTrue())
 	b.Expect(b.client.Delete(b.ctx, secret)).To(Succeed())
 	b.engine.credentials.Forget(w)
 	now.SetTime(now.Now().Add(time.Hour)) // a probe is due

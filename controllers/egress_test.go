@@ -46,7 +46,8 @@ func TestDeniedDeliveryEndsAtOnce(t *testing.T) {
 		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
 		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
 	}
-	b.Expect(b.engine.endpoints.open()).To(BeZero(), "open circuits")
+	open, _ := b.engine.endpoints.open()
+	b.Expect(open).To(BeZero(), "open circuits")
 	b.Eventually(func(g Gomega) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
@@ -101,13 +102,15 @@ func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
 		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
 	}
 	b.Expect(b.requests("w")).To(Equal(tried))
-	b.Expect(b.engine.endpoints.open()).To(Equal(1), "open circuits")
+	open, _ := b.engine.endpoints.open()
+	b.Expect(open).To(Equal(1), "open circuits")
 
 	denying.Store(false)
 	b.receiver.Script("/w")
 	b.event("last")
 	b.settled("last", v1alpha1.EventSucceeded)
-	b.Expect(b.engine.endpoints.open()).To(BeZero(), "open circuits")
+	open, _ = b.engine.endpoints.open()
+	b.Expect(open).To(BeZero(), "open circuits")
 }
 
 // It tells nothing of the receiver: a circuit neither opens nor closes, and the
@@ -119,8 +122,8 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	denied := &readiness.Report{Verdict: retry.Denied, Generation: w.Generation}
 	to := e.of(w)
 	for range 2 * circuit.Threshold {
-		pass, ok := to.begin()
-		if !ok {
+		pass, hold := to.begin()
+		if hold != nil {
 			t.Fatal("denials have opened the circuit")
 		}
 		to.end(pass, denied)
@@ -128,12 +131,12 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	failAgain(e, w)
 	now.Step(circuit.MinWait)
 	for range 3 {
-		pass, ok := to.begin()
-		if !ok {
+		pass, hold := to.begin()
+		if hold != nil {
 			t.Fatal("a probe that was denied stands in the way of the next")
 		}
 		to.end(pass, denied)
-		if !to.isOpen() {
+		if !to.health().open {
 			t.Fatal("a probe that was denied has closed the circuit")
 		}
 	}

@@ -3,9 +3,11 @@ package controllers
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,10 +16,12 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // endpoints keep what this process knows of the receiver of each Webhook. Another
-// process begins with nothing, and finds out by itself.
+// process begins with what the Webhook's status says, a 410 and a rest, and finds
+// out the rest by itself.
 type endpoints struct {
 	cache client.Reader
 	clock clock.PassiveClock
@@ -43,7 +47,14 @@ type endpoint struct {
 	// closed is set when the circuit has closed, until somebody has woken what
 	// waits for that.
 	closed bool
+	// latest is nil as long as this process has sent nothing to the Webhook.
 	latest *readiness.Report
+	// target is what the Webhook points to: another one is another receiver.
+	target target.Target
+	// restReason is how the receiver asked for rest.
+	restReason string
+	// restStored is the rest that was taken over from the Webhook's status.
+	restStored time.Time
 }
 
 // of returns the receiver of a Webhook. A Webhook that was edited is tried anew.
@@ -101,30 +112,76 @@ func most(w *v1alpha1.Webhook) int {
 	return defaultLimit
 }
 
-// open counts the circuits that are open.
-func (e *endpoints) open() (n int) {
+// open counts the circuits that are open because receivers keep failing, and
+// resting the receivers that have asked for rest.
+func (e *endpoints) open() (open, resting int) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, known := range e.byName {
-		if known.isOpen() {
-			n++
+		switch health := known.health(); {
+		case e.clock.Now().Before(health.restUntil):
+			resting++
+		case health.open:
+			open++
 		}
 	}
-	return n
+	return open, resting
 }
 
 // follow takes in what the Webhook says now.
 func (e *endpoint) follow(w *v1alpha1.Webhook) *endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.generation >= w.Generation {
-		return e // the cache lags behind
+	if e.generation < w.Generation { // or else the cache lags behind
+		e.generation = w.Generation
+		e.most = most(w)
+		e.change(e.breaker.Reset)
 	}
-	e.generation = w.Generation
-	e.most = most(w)
-	e.closed = e.closed || e.breaker.Open()
-	e.breaker.Reset()
+	if e.latest == nil && e.generation == w.Generation {
+		e.takeOver(w)
+	}
 	return e
+}
+
+// takeOver takes in what the process before this one has found out.
+func (e *endpoint) takeOver(w *v1alpha1.Webhook) {
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+	current := c != nil && c.ObservedGeneration == w.Generation
+	if current && c.Reason == v1alpha1.ReasonGone {
+		e.breaker.Leave()
+	}
+	until := w.Status.RestUntil.Time
+	if until.IsZero() || until.Equal(e.restStored) {
+		return
+	}
+	e.restStored = until
+	if now := e.clock.Now(); !current && until.After(now) {
+		until = now // it was edited, perhaps to another URL: one probe tells
+	}
+	e.breaker.Rest(until)
+}
+
+// aim takes in where the Webhook points to. What is known of one receiver does not
+// hold for another.
+func (e *endpoint) aim(to target.Target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.isAt(to) {
+		e.change(e.breaker.Replace)
+	}
+	e.target = to
+}
+
+// isAt tells whether a target is the receiver that is known, if one is.
+func (e *endpoint) isAt(to target.Target) bool {
+	return e.target == target.Target{} || e.target.Reveal() == to.Reveal()
+}
+
+// change does something to the circuit, and remembers if that closes it.
+func (e *endpoint) change(do func()) {
+	was := e.breaker.Open()
+	do()
+	e.closed = e.closed || was && !e.breaker.Open()
 }
 
 func (e *endpoint) limit() int {
@@ -133,52 +190,101 @@ func (e *endpoint) limit() int {
 	return e.breaker.Limit(e.most)
 }
 
-// begin asks to make an attempt.
-func (e *endpoint) begin() (circuit.Pass, bool) {
+// begin asks to make an attempt, and tells why none may be made.
+func (e *endpoint) begin() (circuit.Pass, *reason) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.breaker.Begin(e.clock.Now())
+	why := e.blocked()
+	if why != nil {
+		return circuit.Pass{}, why
+	}
+	pass, _ := e.breaker.Begin(e.clock.Now())
+	return pass, nil
 }
 
-// end takes in how an attempt went.
+// onDemand begins an attempt that a person asked for.
+func (e *endpoint) onDemand() circuit.Pass {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.breaker.OnDemand()
+}
+
+// end takes in how an attempt went; report is nil if it ended in a panic.
 func (e *endpoint) end(pass circuit.Pass, report *readiness.Report) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	outcome := circuit.Unknown
-	switch {
-	case report == nil, report.Generation != e.generation:
-		// It ended in a panic, or the Webhook was edited meanwhile.
-	case report.Verdict == retry.Accepted:
-		outcome = circuit.Accepted
-	case report.Verdict == retry.Failed:
-		outcome = circuit.Failed
-	}
+	answer := circuit.Answer{Outcome: circuit.Unknown}
 	if report != nil {
 		e.latest = report
+		same := e.isAt(report.Target)
+		if same && report.Generation == e.generation { // it was not edited meanwhile
+			answer.Outcome = outcomeOf(report)
+		}
+		if same { // a wish for rest holds whatever else was edited
+			answer.Rest = report.Rest
+		}
 	}
-	was := e.breaker.Open()
-	e.breaker.End(pass, outcome, e.most, e.clock.Now(), rand.Float64()) //nolint:gosec // it spreads probes
-	e.closed = e.closed || was && !e.breaker.Open()
+	now, rest := e.clock.Now(), e.breaker.RestUntil()
+	e.change(func() {
+		e.breaker.End(pass, answer, e.most, now, rand.Float64()) //nolint:gosec // it spreads probes
+	})
+	if report != nil && e.breaker.RestUntil().After(rest) {
+		e.restReason = report.Explanation
+	}
 }
 
-// report returns nil as long as this process has sent nothing to the Webhook.
-func (e *endpoint) report() *readiness.Report {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.latest
+func outcomeOf(report *readiness.Report) circuit.Outcome {
+	switch report.Verdict {
+	case retry.Accepted:
+		return circuit.Accepted
+	case retry.Gone:
+		return circuit.Gone
+	case retry.Failed:
+		if report.Delivery.StatusCode == http.StatusTooManyRequests {
+			return circuit.TooMany
+		}
+		return circuit.Failed
+	case retry.Interrupted, retry.Denied:
+	}
+	return circuit.Unknown
 }
 
-// blocked tells whether the circuit lets nothing through now.
-func (e *endpoint) blocked() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.breaker.Blocked(e.clock.Now())
+// known is what is known of a receiver at one moment.
+type known struct {
+	latest     *readiness.Report
+	open, gone bool
+	restUntil  time.Time
+	restReason string
 }
 
-func (e *endpoint) isOpen() bool {
+func (e *endpoint) health() known {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.breaker.Open()
+	return known{
+		latest: e.latest, open: e.breaker.Open(), gone: e.breaker.Gone(),
+		restUntil: e.breaker.RestUntil(), restReason: e.restReason,
+	}
+}
+
+// holds returns why nothing but a resend may be sent now, or nil.
+func (e *endpoint) holds() *reason {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.blocked()
+}
+
+func (e *endpoint) blocked() *reason {
+	now := e.clock.Now()
+	switch {
+	case !e.breaker.Blocked(now):
+		return nil
+	case e.breaker.Gone():
+		return receiverGone
+	case now.Before(e.breaker.RestUntil()):
+		return receiverResting
+	default:
+		return circuitOpen
+	}
 }
 
 // takeClosed tells, once, that the circuit has closed.

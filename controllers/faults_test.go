@@ -36,7 +36,7 @@ func patching(do fault) fault { return on(http.MethodPatch, "webhookdeliveries",
 // on is a fault for one method and resource, such as "webhookevents/status".
 func on(method, resource string, do fault) fault {
 	return func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
-		if of, _ := target(r); r.Method == method && of == resource {
+		if of, _ := subject(r); r.Method == method && of == resource {
 			return do(r, pass)
 		}
 		return pass()
@@ -46,16 +46,16 @@ func on(method, resource string, do fault) fault {
 // counting tells count of each write of this project's kinds.
 func counting(count func(resource string)) fault {
 	return func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
-		if resource, _ := target(r); r.Method != http.MethodGet && strings.HasPrefix(resource, "webhook") {
+		if resource, _ := subject(r); r.Method != http.MethodGet && strings.HasPrefix(resource, "webhook") {
 			count(resource)
 		}
 		return pass()
 	}
 }
 
-// target is what a request is about: its resource, with the subresource, and its
+// subject is what a request is about: its resource, with the subresource, and its
 // name.
-func target(r *http.Request) (resource string, name types.NamespacedName) {
+func subject(r *http.Request) (resource string, name types.NamespacedName) {
 	_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
 	parts := append(strings.Split(path, "/"), "", "", "")
 	resource = parts[1]

@@ -9,14 +9,17 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
 )
 
 // reason is why a delivery waits.
 type reason struct{ reason, message string }
 
-// circuitOpen is the reason while only probes are sent.
-var circuitOpen = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
+// The reasons that a receiver gives.
+var (
+	circuitOpen     = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
+	receiverResting = &reason{v1alpha1.ReasonReceiverResting, "the receiver asked for rest; this is sent after status.restUntil of the webhook"}
+	receiverGone    = &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
+)
 
 // givenUp says why a delivery was given up.
 var givenUp = map[string]string{
@@ -29,13 +32,7 @@ func (r *shared) holds(w *v1alpha1.Webhook) *reason {
 	if w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled {
 		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
 	}
-	switch endpoint := r.endpoints.of(w); {
-	case readiness.Gone(w, endpoint.report()):
-		return &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
-	case endpoint.blocked():
-		return circuitOpen
-	}
-	return nil
+	return r.endpoints.of(w).holds()
 }
 
 // credentialsOf returns what to send with, or why nothing can be sent.

@@ -136,13 +136,16 @@ var (
 	busyGauge     = gauge("workers_busy", "Workers that have a delivery.")
 	inFlightGauge = gauge("in_flight", "Requests that are under way.")
 	circuitsGauge = gauge("open_circuits", "Webhooks whose receiver keeps failing and is only probed.")
+	restingGauge  = gauge("resting_receivers", "Webhooks whose receiver has asked to be left alone for a while.")
 )
 
 var _ prometheus.Collector = gauges{}
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{recordsGauge, unstoredGauge, draftsGauge, readyGauge, busyGauge, inFlightGauge, circuitsGauge} {
+	for _, d := range []*prometheus.Desc{
+		recordsGauge, unstoredGauge, draftsGauge, readyGauge, busyGauge, inFlightGauge, circuitsGauge, restingGauge,
+	} {
 		to <- d
 	}
 }
@@ -162,5 +165,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	set(readyGauge, queue.Ready)
 	set(busyGauge, queue.Busy)
 	set(inFlightGauge, queue.Sending)
-	set(circuitsGauge, g.endpoints.open())
+	open, resting := g.endpoints.open()
+	set(circuitsGauge, open)
+	set(restingGauge, resting)
 }

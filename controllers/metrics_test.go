@@ -70,6 +70,7 @@ func TestMetrics(t *testing.T) {
 		"queue_depth":                                             0,
 		"workers_busy":                                            1,
 		"open_circuits":                                           0,
+		"resting_receivers":                                       0,
 		"records_refused_total":                                   0,
 		"records_deleted_total":                                   0,
 	} {

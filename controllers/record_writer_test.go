@@ -141,7 +141,7 @@ func TestAnnotationDuringAnAttemptDoesNoHarm(t *testing.T) {
 	var once atomic.Bool
 	b.start(patching(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		if once.CompareAndSwap(false, true) {
-			_, name := target(r)
+			_, name := subject(r)
 			d := &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 			note := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/note":"x"}}}`))
 			if err := b.client.Patch(b.ctx, d, note); err != nil {
@@ -170,7 +170,7 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 			return pass()
 		}
 		defer close(late)
-		_, name := target(r)
+		_, name := subject(r)
 		successor := &v1alpha1.WebhookDelivery{}
 		if err := b.client.Get(b.ctx, name, successor); err != nil {
 			return nil, err

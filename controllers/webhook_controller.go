@@ -93,15 +93,21 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return reconcile.Result{}, err
 	}
 
+	if problem == nil {
+		endpoint.aim(with.Target)
+	}
+
 	now := acted{
 		uid: w.UID, generation: w.Generation, deleting: !w.DeletionTimestamp.IsZero(),
 		ready: problem == nil, written: before.written,
 	}
 	// Before anything is written, and whether or not that works.
 	r.act(request.NamespacedName, before, now, endpoint)
+	known := endpoint.health()
 	planned := readiness.Status(readiness.View{
 		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName, w.UID),
-		Last: endpoint.report(), Open: endpoint.isOpen(), MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
+		Last: known.latest, Open: known.open, Gone: known.gone, RestUntil: known.restUntil, RestReason: known.restReason,
+		MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
 	})
 	if r.rematches.pending(w.UID) {
 		// A process that takes over must hold it against the past once more.

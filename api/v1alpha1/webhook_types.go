@@ -54,9 +54,13 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonFailing: the last attempt failed.
 	ReasonFailing = "Failing"
-	// ReasonCircuitOpen: attempts keep failing. Deliveries wait, and one of them
-	// is tried now and then until the receiver accepts it.
+	// ReasonCircuitOpen: attempts keep failing, or a rest is over. Deliveries wait,
+	// and one of them is tried now and then until the receiver accepts it.
 	ReasonCircuitOpen = "CircuitOpen"
+	// ReasonReceiverResting: the receiver asked to be left alone for a while
+	// (Retry-After, or 429 Too Many Requests). Deliveries wait until
+	// status.restUntil. Deliveries have this reason, too.
+	ReasonReceiverResting = "ReceiverResting"
 	// ReasonGone: the receiver answered 410 Gone. Nothing is sent until the
 	// Webhook is edited.
 	ReasonGone = "Gone"
@@ -242,7 +246,7 @@ type SecretReference struct {
 
 // RetryPolicy says how often and when a failed attempt is repeated.
 // The wait doubles from minBackoffSeconds up to maxBackoffSeconds, give or take 20 %.
-// A Retry-After of the receiver is honoured within the same two bounds.
+// A Retry-After of the receiver makes it longer, up to maxBackoffSeconds, never shorter; until then the receiver gets nothing else either (status.restUntil).
 // +kubebuilder:validation:XValidation:rule="self.minBackoffSeconds <= self.maxBackoffSeconds",message="minBackoffSeconds (10 where it is not given) must not exceed maxBackoffSeconds (3600 where it is not given)"
 type RetryPolicy struct {
 	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
@@ -311,6 +315,12 @@ type WebhookStatus struct {
 	// webhookID is the number that is sent as webhookID in the body.
 	// +optional
 	WebhookID int64 `json:"webhookID,omitempty"`
+
+	// restUntil is when the receiver may be sent to again: it asked to be left alone until then, by Retry-After or by 429 Too Many Requests.
+	// Deliveries wait meanwhile, but for a resend; then one is tried, and the others follow once the receiver accepts it.
+	// Absent when the receiver is not resting. A change of the URL ends it.
+	// +optional
+	RestUntil metav1.Time `json:"restUntil,omitempty,omitzero"`
 
 	// deliveries counts the deliveries in store by result.
 	// +optional

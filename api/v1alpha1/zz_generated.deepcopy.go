@@ -742,6 +742,7 @@ func (in *WebhookStatus) DeepCopyInto(out *WebhookStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	in.RestUntil.DeepCopyInto(&out.RestUntil)
 	out.Deliveries = in.Deliveries
 	if in.LastDelivery != nil {
 		in, out := &in.LastDelivery, &out.LastDelivery

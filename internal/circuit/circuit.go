@@ -1,6 +1,7 @@
 // Package circuit decides how much a receiver is asked to take: how many requests
-// at once and, while it keeps failing, only one now and then to see whether it is
-// back. It knows no clock: times come in.
+// at once, while it keeps failing only one now and then to see whether it is back,
+// and nothing while it has asked to be left alone or is gone. It knows no clock:
+// times come in.
 package circuit
 
 import "time"
@@ -27,15 +28,37 @@ const (
 	Accepted Outcome = iota
 	// Failed: it does not, or not this one.
 	Failed
+	// TooMany: it does not take as many (429 Too Many Requests).
+	TooMany
+	// Gone: it wants no more, ever.
+	Gone
 	// Unknown: the attempt was not made or not waited for.
 	Unknown
 )
 
+// Answer is how an attempt ended.
+type Answer struct {
+	Outcome Outcome
+	// Rest is how long the receiver asked to be left alone (Retry-After); 0 where it
+	// did not.
+	Rest time.Duration
+}
+
 // Pass is the permission to make one attempt.
-type Pass struct{ probe bool }
+type Pass struct {
+	probe bool
+	// rests is how often the receiver had asked for rest when the attempt began.
+	rests int
+}
 
 // Breaker follows one receiver. The zero value is closed and lets all through.
+//
+// A rest is an open circuit whose end the receiver has chosen: nothing is sent
+// before it, one probe follows, and once that is accepted all the others do.
 type Breaker struct {
+	// gone is set for good by the receiver: until somebody edits the Webhook.
+	gone bool
+
 	// allowed is how many requests may be under way; 0 is as many as there may
 	// be at most.
 	allowed int
@@ -49,6 +72,12 @@ type Breaker struct {
 	retryAt time.Time
 	// probing while the one request is under way that a circuit lets through.
 	probing bool
+
+	// restUntil is the end of the rest that the receiver asked for. It stays when
+	// that has passed, until a probe has told more.
+	restUntil time.Time
+	// rests counts the requests for rest.
+	rests int
 }
 
 // Limit returns how many requests may be under way, out of at most. While the
@@ -64,15 +93,22 @@ func (b *Breaker) Limit(most int) int {
 // Open tells whether the circuit is open, be there a probe or not.
 func (b *Breaker) Open() bool { return b.open }
 
+// Gone tells whether the receiver wants no more.
+func (b *Breaker) Gone() bool { return b.gone }
+
+// RestUntil returns the end of the rest that the receiver asked for. It may have
+// passed: then nothing was sent since. Zero is none.
+func (b *Breaker) RestUntil() time.Time { return b.restUntil }
+
 // Blocked tells whether Begin would refuse.
 func (b *Breaker) Blocked(now time.Time) bool {
-	return b.open && (b.probing || now.Before(b.retryAt))
+	return b.gone || b.open && (b.probing || now.Before(b.retryAt))
 }
 
-// RetryAt returns when the next probe is due: zero where the circuit is closed or
-// a probe is under way.
+// RetryAt returns when the next probe is due: zero where the circuit is closed, a
+// probe is under way, or none will be made.
 func (b *Breaker) RetryAt() time.Time {
-	if !b.open || b.probing {
+	if b.gone || !b.open || b.probing {
 		return time.Time{}
 	}
 	return b.retryAt
@@ -84,20 +120,43 @@ func (b *Breaker) Begin(now time.Time) (Pass, bool) {
 		return Pass{}, false
 	}
 	b.probing = b.open
-	return Pass{probe: b.open}, true
+	return Pass{probe: b.open, rests: b.rests}, true
 }
 
-// End takes in how an attempt ended. An attempt that was made without asking, on
-// demand of a person, ends with the zero Pass. chance is a number from 0 to 1.
-func (b *Breaker) End(p Pass, outcome Outcome, most int, now time.Time, chance float64) {
+// OnDemand returns the Pass of an attempt that a person asked for, which is always
+// made.
+func (b *Breaker) OnDemand() Pass { return Pass{rests: b.rests} }
+
+// End takes in how an attempt ended. chance is a number from 0 to 1.
+func (b *Breaker) End(p Pass, a Answer, most int, now time.Time, chance float64) {
 	if p.probe {
 		b.probing = false
 	}
+	// What began before the circuit opened does not move the probe.
+	late := b.open && !p.probe
+	switch a.Outcome {
+	case Accepted:
+		b.accept(p, most)
+	case Failed, TooMany:
+		if !late {
+			b.fail(a, most, now, chance)
+		}
+	case Gone:
+		b.gone = true
+	case Unknown:
+	}
+	if a.Rest > 0 {
+		b.Rest(now.Add(a.Rest))
+	}
+}
+
+func (b *Breaker) accept(p Pass, most int) {
 	switch {
-	case outcome == Accepted && b.open:
+	case b.open && p.rests == b.rests:
 		// It gets back what has piled up one by one first.
-		*b = Breaker{allowed: 1, wait: b.wait}
-	case outcome == Accepted:
+		*b = Breaker{gone: b.gone, allowed: 1, wait: b.wait, rests: b.rests}
+	case b.open: // that was before the receiver asked for rest
+	default:
 		b.failures = 0
 		if b.allowed > 0 {
 			b.allowed++
@@ -105,22 +164,63 @@ func (b *Breaker) End(p Pass, outcome Outcome, most int, now time.Time, chance f
 		if b.allowed >= most {
 			b.allowed, b.wait = 0, 0
 		}
-	case outcome == Failed && !b.open:
-		b.failures++
-		b.allowed = max(b.Limit(most)/2, 1)
-		if b.failures >= Threshold {
-			b.shut(now, chance)
-		}
-	case outcome == Failed && p.probe:
-		b.shut(now, chance)
 	}
 }
 
-func (b *Breaker) shut(now time.Time, chance float64) {
+func (b *Breaker) fail(a Answer, most int, now time.Time, chance float64) {
+	probed := b.open
+	if !probed {
+		b.failures++
+		b.allowed = max(b.Limit(most)/2, 1)
+	}
+	unspecified := a.Outcome == TooMany && a.Rest == 0
+	if !probed && !unspecified && b.failures < Threshold {
+		return
+	}
 	b.open, b.wait = true, min(max(2*b.wait, MinWait), MaxWait)
-	b.retryAt = now.Add(time.Duration(float64(b.wait) * (1 - jitter*chance)))
+	next := now.Add(time.Duration(float64(b.wait) * (1 - jitter*chance)))
+	if !now.Before(b.restUntil) {
+		b.restUntil = time.Time{}
+	}
+	b.retryAt = later(b.restUntil, next)
+	if unspecified {
+		b.Rest(next)
+	}
 }
 
+// Rest lets nothing through before a time, and then one probe: the receiver asked
+// for that, perhaps in an answer to the process before this one. A longer rest
+// extends one that has begun; a shorter one changes nothing.
+func (b *Breaker) Rest(until time.Time) {
+	if !until.After(b.restUntil) {
+		return
+	}
+	b.open, b.restUntil, b.retryAt = true, until, later(b.retryAt, until)
+	b.rests++
+}
+
+// Leave lets nothing through for good, as an answer 410 does.
+func (b *Breaker) Leave() { b.gone = true }
+
 // Reset forgets what was seen: whoever edits a Webhook wants it to be tried.
-// Probes that are under way count as any other attempt.
-func (b *Breaker) Reset() { *b = Breaker{} }
+// Probes that are under way count as any other attempt. A rest stays: the receiver
+// asked for it, whatever has been edited.
+func (b *Breaker) Reset() {
+	was := *b
+	*b = Breaker{rests: was.rests}
+	if !was.restUntil.IsZero() {
+		b.open, b.restUntil, b.retryAt = true, was.restUntil, was.restUntil
+		b.wait, b.probing = was.wait, was.probing
+	}
+}
+
+// Replace begins anew with another receiver. That the Webhook's was gone stays:
+// only an edit ends it.
+func (b *Breaker) Replace() { *b = Breaker{gone: b.gone, rests: b.rests} }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -2,6 +2,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // Report tells of the latest attempt to reach a receiver.
@@ -24,6 +26,10 @@ type Report struct {
 	Explanation string
 	// Generation of the Webhook that was sent with.
 	Generation int64
+	// Target that was sent to.
+	Target target.Target
+	// Rest is how long the receiver asked to be left alone.
+	Rest time.Duration
 }
 
 // View is what the status depends on.
@@ -35,8 +41,13 @@ type View struct {
 	Counts  ledger.Counts
 	// Last is nil as long as this process has sent nothing.
 	Last *Report
-	// Open tells that the circuit of the receiver is open.
-	Open bool
+	// Open tells that the circuit of the receiver is open, and Gone that it
+	// answered 410.
+	Open, Gone bool
+	// RestUntil is the end of the rest that the receiver asked for; RestReason is
+	// how it did. An end that has passed is of a rest after which nothing was sent.
+	RestUntil  time.Time
+	RestReason string
 	// MaxWaiting is how many deliveries may wait; 0 is no bound.
 	MaxWaiting int
 	Now        time.Time
@@ -85,15 +96,24 @@ func Status(v View) v1alpha1.WebhookStatus {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionOverflowing)
 	}
 
+	s.RestUntil = metav1.Time{}
+	if v.resting() {
+		// Rounded up, so that who takes over is not early.
+		s.RestUntil = metav1.NewTime(v.RestUntil.Add(time.Second - time.Nanosecond).Truncate(time.Second))
+	}
 	if v.Last != nil {
 		last := v.Last.Delivery
 		last.Time = metav1.NewTime(last.Time.Truncate(time.Second)) // as it is stored
 		s.LastDelivery = &last
-		if status, reason, message := health(v); reason != "" {
-			set(v1alpha1.ConditionHealthy, status, reason, message, v.Last.Generation)
-		}
 	}
-	if meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy) == nil {
+	was := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy)
+	if status, reason, message := health(v, was); reason != "" {
+		generation := v.Webhook.Generation
+		if v.Last != nil && !v.resting() && !v.Gone {
+			generation = v.Last.Generation
+		}
+		set(v1alpha1.ConditionHealthy, status, reason, message, generation)
+	} else if was == nil || was.Reason == v1alpha1.ReasonReceiverResting {
 		set(v1alpha1.ConditionHealthy, metav1.ConditionUnknown, v1alpha1.ReasonNothingSent, "nothing was sent yet", v.Webhook.Generation)
 	}
 	return s
@@ -128,34 +148,36 @@ func UntilStalled(s v1alpha1.WebhookStatus, now time.Time) time.Duration {
 	return max(c.LastTransitionTime.Add(stallsAfter).Sub(now), time.Millisecond)
 }
 
-// health returns what the latest attempt says of the receiver, or nothing.
-func health(v View) (status metav1.ConditionStatus, reason, message string) {
+func (v View) resting() bool { return v.Now.Before(v.RestUntil) }
+
+// health returns what this process knows of the receiver, or nothing.
+func health(v View, was *metav1.Condition) (status metav1.ConditionStatus, reason, message string) {
 	switch {
+	case v.Gone:
+		return metav1.ConditionFalse, v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"
+	case v.resting() && was != nil && was.Reason == v1alpha1.ReasonReceiverResting:
+		return was.Status, was.Reason, was.Message // whatever it has answered since
+	case v.resting():
+		return metav1.ConditionFalse, v1alpha1.ReasonReceiverResting, fmt.Sprintf(
+			"the receiver asked for rest: it %s; deliveries wait until status.restUntil, then one is tried first", cmp.Or(v.RestReason, "did so earlier"))
+	case v.Last != nil && v.Last.Verdict == retry.Denied:
+		return metav1.ConditionFalse, v1alpha1.ReasonEgressDenied, "nothing was sent: " + v.Last.Explanation
+	case !v.RestUntil.IsZero():
+		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen,
+			"the rest that the receiver asked for is over; one delivery is tried, and the others wait until the receiver accepts it"
+	case v.Last == nil:
+		return "", "", ""
 	case v.Last.Verdict == retry.Accepted:
 		return metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver " + v.Last.Explanation
-	case v.Last.Verdict == retry.Gone:
-		return metav1.ConditionFalse, v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"
-	case v.Last.Verdict == retry.Denied:
-		return metav1.ConditionFalse, v1alpha1.ReasonEgressDenied, "nothing was sent: " + v.Last.Explanation
 	case v.Last.Verdict == retry.Failed && v.Open:
 		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen, fmt.Sprintf(
-			"%d attempts in a row failed, and so did the last: %s; deliveries wait, and one is tried now and then, %s apart at most, until the receiver accepts it",
-			circuit.Threshold, v.Last.Explanation, circuit.MaxWait)
+			"attempts keep failing (the last one: %s); deliveries wait, and one is tried now and then, %s apart at most, until the receiver accepts it",
+			v.Last.Explanation, circuit.MaxWait)
 	case v.Last.Verdict == retry.Failed:
 		return metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: " + v.Last.Explanation
 	default: // interrupted: that tells nothing of the receiver
 		return "", "", ""
 	}
-}
-
-// Gone tells whether the receiver of a Webhook said that it is gone, and the
-// Webhook was not edited since.
-func Gone(w *v1alpha1.Webhook, last *Report) bool {
-	if last != nil {
-		return last.Verdict == retry.Gone && last.Generation == w.Generation
-	}
-	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
-	return c != nil && c.Reason == v1alpha1.ReasonGone && c.ObservedGeneration == w.Generation
 }
 
 // steadiness is how long what can flap, such as the health of a receiver, must
@@ -166,6 +188,10 @@ const steadiness = 10 * time.Second
 // delivery may wait for others.
 func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
 	if was.ObservedGeneration != planned.ObservedGeneration || was.WebhookID != planned.WebhookID {
+		return true
+	}
+	// The next leader has to know of a rest. One that long is not told often.
+	if rest := planned.RestUntil.Sub(now); rest >= steadiness && planned.RestUntil.Sub(was.RestUntil.Time) >= steadiness {
 		return true
 	}
 	for _, conditionType := range []string{

@@ -51,11 +51,14 @@ var missing = &credentials.Error{Reason: v1alpha1.ReasonSecretNotFound, Message:
 
 func TestStatus(t *testing.T) {
 	const usable, unsent = "True Usable: the webhook can be sent to", "Unknown NothingSent: nothing was sent yet"
+	const resting = "False ReceiverResting: the receiver asked for rest: it answered 429 Too Many Requests; " +
+		"deliveries wait until status.restUntil, then one is tried first"
 	const noSecret = `SecretNotFound: Secret "receiver" does not exist`
 	for name, tc := range map[string]struct {
 		view View
 		// want are the conditions: status, reason, message.
 		want        map[string]string
+		wantRest    time.Time
 		wantKstatus status.Status
 	}{
 		"new":       {want: map[string]string{"Ready": usable, "Healthy": unsent}, wantKstatus: status.CurrentStatus},
@@ -77,7 +80,7 @@ func TestStatus(t *testing.T) {
 		},
 		"failing again and again": {
 			view: View{Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true},
-			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: 5 attempts in a row failed, and so did the last: answered 500 Internal Server Error; " +
+			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: attempts keep failing (the last one: answered 500 Internal Server Error); " +
 				"deliveries wait, and one is tried now and then, 30s apart at most, until the receiver accepts it"},
 			wantKstatus: status.CurrentStatus,
 		},
@@ -93,8 +96,42 @@ func TestStatus(t *testing.T) {
 			wantKstatus: status.CurrentStatus,
 		},
 		"gone": {
-			view:        View{Last: report(retry.Gone, "answered 410 Gone")},
+			view:        View{Last: report(retry.Gone, "answered 410 Gone"), Gone: true},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"gone, and accepted beside": {
+			view:        View{Last: report(retry.Accepted, "answered 200 OK"), Gone: true},
+			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"resting": {
+			view: View{
+				Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true,
+				RestUntil: now.Add(2*time.Hour + time.Millisecond), RestReason: "answered 429 Too Many Requests",
+			},
+			want:        map[string]string{"Ready": usable, "Healthy": resting},
+			wantRest:    now.Add(2*time.Hour + time.Second),
+			wantKstatus: status.CurrentStatus,
+		},
+		"resting, and accepted beside": {
+			view: View{
+				Last: report(retry.Accepted, "answered 200 OK"), Open: true,
+				RestUntil: now.Add(2 * time.Hour), RestReason: "answered 429 Too Many Requests",
+			},
+			want:        map[string]string{"Ready": usable, "Healthy": resting},
+			wantRest:    now.Add(2 * time.Hour),
+			wantKstatus: status.CurrentStatus,
+		},
+		"a rest is over": {
+			view: View{Last: report(retry.Failed, "answered 429 Too Many Requests"), Open: true, RestUntil: now},
+			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: the rest that the receiver asked for is over; " +
+				"one delivery is tried, and the others wait until the receiver accepts it"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"denied after a rest": {
+			view:        View{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true, RestUntil: now},
+			want:        map[string]string{"Ready": usable, "Healthy": "False EgressDenied: nothing was sent: 10.1.2.3 is denied"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"denied": {
@@ -128,6 +165,9 @@ func TestStatus(t *testing.T) {
 			want := v1alpha1.WebhookStatus{
 				Conditions: got.Conditions, ObservedGeneration: 3, WebhookID: 7,
 				Deliveries: v1alpha1.DeliveryCounts{Waiting: 1, Succeeded: 2, Failed: 3},
+			}
+			if !tc.wantRest.IsZero() {
+				want.RestUntil = metav1.NewTime(tc.wantRest)
 			}
 			if v.Last != nil {
 				last := v.Last.Delivery
@@ -212,6 +252,121 @@ func TestStatusFollows(t *testing.T) {
 	look(func(v *View) { v.Last = report(retry.Interrupted, "interrupted") }, 5*time.Minute)
 	if diff := cmp.Diff(conditions(before), conditions(w.Status)); diff != "" {
 		t.Errorf("interrupted (-before +after):\n%s", diff)
+	}
+}
+
+// What a Webhook says of a rest, from its beginning to its end and over a change of
+// the leader.
+func TestStatusFollowsARest(t *testing.T) {
+	w := webhook()
+	look := func(later time.Duration, change func(v *View)) metav1.Condition {
+		t.Helper()
+		v := View{Webhook: w, Now: now.Add(later), RestUntil: now.Add(time.Minute), Open: true}
+		change(&v)
+		w = written(t, w, Status(v))
+		return *meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+	}
+	first := look(0, func(v *View) {
+		v.Last, v.RestReason = report(retry.Failed, "answered 429 Too Many Requests"), "answered 429 Too Many Requests"
+	})
+	for name, change := range map[string]func(v *View){
+		"another answer":     func(v *View) { v.Last, v.RestReason = report(retry.Failed, "timeout"), "answered 503" },
+		"an acceptance":      func(v *View) { v.Last = report(retry.Accepted, "answered 200 OK") },
+		"the next leader":    func(*View) {},
+		"an interrupted one": func(v *View) { v.Last = report(retry.Interrupted, "interrupted") },
+	} {
+		if diff := cmp.Diff(first, look(time.Second, change)); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", name, diff)
+		}
+	}
+	w.Generation++
+	if c := look(2*time.Second, func(*View) {}); c.ObservedGeneration != w.Generation || c.Message != first.Message {
+		t.Errorf("after an edit that leaves the URL alone: %+v", c)
+	}
+	if w.Status.RestUntil.IsZero() {
+		t.Error("the next leader forgets the rest")
+	}
+	over := *w
+	if c := look(time.Minute, func(*View) {}); c.Reason != v1alpha1.ReasonCircuitOpen || !w.Status.RestUntil.IsZero() {
+		t.Errorf("after the rest: %+v, until %s", c, w.Status.RestUntil)
+	}
+	w = &over
+	if c := look(3*time.Second, func(v *View) { v.RestUntil, v.Open = time.Time{}, false }); c.Reason != v1alpha1.ReasonNothingSent {
+		t.Errorf("after a change of the URL: %+v", c)
+	}
+}
+
+func TestUrgent(t *testing.T) {
+	was := func(changes ...func(s *v1alpha1.WebhookStatus)) v1alpha1.WebhookStatus {
+		s := Status(View{Webhook: webhook(), Last: report(retry.Accepted, "answered 200 OK"), Now: now})
+		for _, change := range changes {
+			change(&s)
+		}
+		return s
+	}
+	set := func(conditionType string, status metav1.ConditionStatus, reason string) func(s *v1alpha1.WebhookStatus) {
+		return func(s *v1alpha1.WebhookStatus) {
+			meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: conditionType, Status: status, Reason: reason})
+		}
+	}
+	rest := func(of time.Duration) func(s *v1alpha1.WebhookStatus) {
+		return func(s *v1alpha1.WebhookStatus) { s.RestUntil = metav1.NewTime(now.Add(of)) }
+	}
+	message := func(s *v1alpha1.WebhookStatus) {
+		for i := range s.Conditions {
+			s.Conditions[i].Message = "another"
+		}
+	}
+	for name, tc := range map[string]struct {
+		was, planned v1alpha1.WebhookStatus
+		later        time.Duration
+		want         bool
+	}{
+		"the same":          {was: was(), planned: was(), later: time.Hour},
+		"counts":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.Deliveries.Failed = 9 }), later: time.Hour},
+		"the last delivery": {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery.Name = "another" }), later: time.Hour},
+		"the first one":     {was: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery = nil }), planned: was(), later: time.Hour},
+		"messages":          {was: was(), planned: was(message), later: time.Hour},
+		"never seen":        {was: v1alpha1.WebhookStatus{ObservedGeneration: -1}, planned: was(), want: true},
+		"edited":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.ObservedGeneration = 4 }), want: true},
+		"another number":    {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.WebhookID = 8 }), want: true},
+		"no longer ready": {
+			was: was(), planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)), want: true,
+		},
+		"not ready for another reason": {
+			was:     was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
+			planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretInvalid)), want: true,
+		},
+		"a long rest":          {was: was(), planned: was(rest(time.Hour)), want: true},
+		"a short rest":         {was: was(), planned: was(rest(steadiness - 1))},
+		"a longer rest":        {was: was(rest(time.Minute)), planned: was(rest(time.Hour)), want: true},
+		"a little longer rest": {was: was(rest(time.Minute)), planned: was(rest(time.Minute + time.Second))},
+		"the end of a rest":    {was: was(rest(time.Minute)), planned: was(), later: time.Minute},
+		"resting at once":      {was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonReceiverResting))},
+		"resting after a while": {
+			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonReceiverResting)), later: steadiness, want: true,
+		},
+		"reconciling":       {was: was(), planned: was(set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, "Any")), want: true},
+		"stalled":           {was: was(), planned: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), want: true},
+		"no longer stalled": {was: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), planned: was(), want: true},
+		"failing after a while": {
+			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness, want: true,
+		},
+		"failing at once": {
+			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness - 1,
+		},
+		"flapping, and no longer ready": {
+			was: was(),
+			planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing),
+				set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
+			want: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Urgent(tc.was, tc.planned, now.Add(tc.later)); got != tc.want {
+				t.Errorf("Urgent = %t, want %t", got, tc.want)
+			}
+		})
 	}
 }
 
@@ -306,103 +461,6 @@ func TestStalled(t *testing.T) {
 				if c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady); (c.Status == metav1.ConditionTrue) != (look.problem == nil) {
 					t.Errorf("after %s: Ready %s", look.at, c.Status)
 				}
-			}
-		})
-	}
-}
-
-func TestGone(t *testing.T) {
-	gone := func(generation int64) func(w *v1alpha1.Webhook) {
-		return func(w *v1alpha1.Webhook) {
-			w.Status.Conditions = []metav1.Condition{{
-				Type: v1alpha1.ConditionHealthy, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonGone, ObservedGeneration: generation,
-			}}
-		}
-	}
-	older := report(retry.Gone, "")
-	older.Generation = 2
-	for name, tc := range map[string]struct {
-		webhook *v1alpha1.Webhook
-		last    *Report
-		want    bool
-	}{
-		"nothing is known":          {webhook: webhook()},
-		"gone":                      {webhook: webhook(), last: report(retry.Gone, ""), want: true},
-		"gone, and edited since":    {webhook: webhook(), last: older},
-		"accepted":                  {webhook: webhook(), last: report(retry.Accepted, "")},
-		"failed":                    {webhook: webhook(), last: report(retry.Failed, "")},
-		"gone before a start":       {webhook: webhook(gone(3)), want: true},
-		"gone, edited, and a start": {webhook: webhook(gone(2))},
-		"gone, then accepted":       {webhook: webhook(gone(3)), last: report(retry.Accepted, "")},
-		"failing before a start": {webhook: webhook(gone(3), func(w *v1alpha1.Webhook) {
-			w.Status.Conditions[0].Reason = v1alpha1.ReasonFailing
-		})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := Gone(tc.webhook, tc.last); got != tc.want {
-				t.Errorf("Gone = %t, want %t", got, tc.want)
-			}
-		})
-	}
-}
-
-func TestUrgent(t *testing.T) {
-	was := func(changes ...func(s *v1alpha1.WebhookStatus)) v1alpha1.WebhookStatus {
-		s := Status(View{Webhook: webhook(), Last: report(retry.Accepted, "answered 200 OK"), Now: now})
-		for _, change := range changes {
-			change(&s)
-		}
-		return s
-	}
-	set := func(conditionType string, status metav1.ConditionStatus, reason string) func(s *v1alpha1.WebhookStatus) {
-		return func(s *v1alpha1.WebhookStatus) {
-			meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: conditionType, Status: status, Reason: reason})
-		}
-	}
-	message := func(s *v1alpha1.WebhookStatus) {
-		for i := range s.Conditions {
-			s.Conditions[i].Message = "another"
-		}
-	}
-	for name, tc := range map[string]struct {
-		was, planned v1alpha1.WebhookStatus
-		later        time.Duration
-		want         bool
-	}{
-		"the same":          {was: was(), planned: was(), later: time.Hour},
-		"counts":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.Deliveries.Failed = 9 }), later: time.Hour},
-		"the last delivery": {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery.Name = "another" }), later: time.Hour},
-		"the first one":     {was: was(func(s *v1alpha1.WebhookStatus) { s.LastDelivery = nil }), planned: was(), later: time.Hour},
-		"messages":          {was: was(), planned: was(message), later: time.Hour},
-		"never seen":        {was: v1alpha1.WebhookStatus{ObservedGeneration: -1}, planned: was(), want: true},
-		"edited":            {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.ObservedGeneration = 4 }), want: true},
-		"another number":    {was: was(), planned: was(func(s *v1alpha1.WebhookStatus) { s.WebhookID = 8 }), want: true},
-		"no longer ready": {
-			was: was(), planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)), want: true,
-		},
-		"not ready for another reason": {
-			was:     was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
-			planned: was(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretInvalid)), want: true,
-		},
-		"reconciling":       {was: was(), planned: was(set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, "Any")), want: true},
-		"stalled":           {was: was(), planned: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), want: true},
-		"no longer stalled": {was: was(set(v1alpha1.ConditionStalled, metav1.ConditionTrue, "Any")), planned: was(), want: true},
-		"failing after a while": {
-			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness, want: true,
-		},
-		"failing at once": {
-			was: was(), planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing)), later: steadiness - 1,
-		},
-		"flapping, and no longer ready": {
-			was: was(),
-			planned: was(set(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonFailing),
-				set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)),
-			want: true,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := Urgent(tc.was, tc.planned, now.Add(tc.later)); got != tc.want {
-				t.Errorf("Urgent = %t, want %t", got, tc.want)
 			}
 		})
 	}

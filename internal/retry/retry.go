@@ -64,6 +64,27 @@ func Explain(x sending.Exchange) string {
 	return "answered " + status
 }
 
+// PointsTo returns where a redirect points, without what may differ from one to the
+// next (a query, a fragment, parameters of the path) and without a user name and
+// password: empty where x is none, or says nothing of it.
+func PointsTo(x sending.Exchange) string {
+	if x.Response == nil || x.Response.StatusCode < 300 || x.Response.StatusCode > 399 {
+		return ""
+	}
+	to := x.Response.Location
+	if end := strings.IndexAny(to, "?#;"); end >= 0 {
+		to = to[:end]
+	}
+	if scheme, after, ok := strings.Cut(to, "//"); ok && !strings.Contains(scheme, "/") {
+		host, _, _ := strings.Cut(after, "/")
+		to = scheme + "//" + after[strings.LastIndex(host, "@")+1:]
+	}
+	return strings.ToValidUTF8(to[:min(len(to), maxPointsTo)], "")
+}
+
+// maxPointsTo bounds in bytes what is told of where a redirect points.
+const maxPointsTo = 256
+
 // Policy is a RetryPolicy with every default in place.
 type Policy struct {
 	// Limit is how often a failed attempt is repeated.
@@ -101,14 +122,24 @@ const Jitter = 0.2
 
 // Backoff returns the wait after the given number of failed attempts: the
 // minimum doubled each time, up to the maximum. chance is a number from 0 to 1
-// that moves the result by up to Jitter.
+// that moves the result by up to Jitter, but not beyond the maximum.
 func (p Policy) Backoff(failed int32, chance float64) time.Duration {
 	wait := p.MinBackoff
 	for i := int32(1); i < failed && wait < p.MaxBackoff; i++ {
 		wait *= 2
 	}
 	wait = min(wait, p.MaxBackoff)
-	return time.Duration(float64(wait) * (1 + Jitter*(2*chance-1)))
+	return min(time.Duration(float64(wait)*(1+Jitter*(2*chance-1))), p.MaxBackoff)
+}
+
+// Rest returns how long the receiver of a failed attempt asked to be left alone, up
+// to the longest backoff; 0 where it did not ask.
+func (p Policy) Rest(x sending.Exchange) time.Duration {
+	if Judge(x) != Failed || x.Response == nil {
+		return 0
+	}
+	asked, _ := ParseRetryAfter(x.Response.RetryAfter, x.Start.Add(x.Duration))
+	return min(asked, p.MaxBackoff)
 }
 
 // Cycle is a run of attempts with one retry budget: from the creation of a
@@ -153,7 +184,9 @@ func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, c
 	}
 	wait := p.Backoff(cycle.Attempts, chance)
 	if asked, ok := ParseRetryAfter(retryAfter, now); ok {
-		wait = min(max(asked, p.MinBackoff), p.MaxBackoff)
+		// A wish for more time: what it says comes late rather than early.
+		asked = min(asked, p.MaxBackoff)
+		wait = max(wait, min(time.Duration(float64(asked)*(1+Jitter*chance)), p.MaxBackoff))
 	}
 	at := now.Add(wait)
 	if at.Sub(cycle.Since) > p.GiveUpAfter {

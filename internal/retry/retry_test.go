@@ -107,6 +107,81 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestPointsTo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		code           int
+		location, want string
+	}{
+		"elsewhere":              {code: 301, location: "https://ci.example.com/hooks/", want: "https://ci.example.com/hooks/"},
+		"a path":                 {code: 308, location: "/hooks/", want: "/hooks/"},
+		"a host":                 {code: 302, location: "https://ci.example.com", want: "https://ci.example.com"},
+		"of the same scheme":     {code: 302, location: "//user@ci.example.com/x", want: "//ci.example.com/x"},
+		"query":                  {code: 302, location: "https://sso.example.com/login?state=1#2", want: "https://sso.example.com/login"},
+		"query without a path":   {code: 302, location: "https://sso.example.com?state=1/2", want: "https://sso.example.com"},
+		"fragment":               {code: 303, location: "/login#x?y", want: "/login"},
+		"session in the path":    {code: 307, location: "/login;jsessionid=A1B2", want: "/login"},
+		"user name and password": {code: 302, location: "https://me:pass@word@example.com:8443/a@b", want: "https://example.com:8443/a@b"},
+		"slashes in the path":    {code: 302, location: "/a//b@c/d", want: "/a//b@c/d"},
+		"redacted":               {code: 302, location: "https://hooks.example.com/[redacted]/x", want: "https://hooks.example.com/[redacted]/x"},
+		"nothing but a query":    {code: 302, location: "?a=b"},
+		"long":                   {code: 302, location: "/" + strings.Repeat("x", 300), want: "/" + strings.Repeat("x", 255)},
+		"long, cut in a letter":  {code: 302, location: "/" + strings.Repeat("\u00e9", 300), want: "/" + strings.Repeat("\u00e9", 127)},
+		"not told":               {code: 302},
+		"a success":              {code: 201, location: "/created"},
+		"a failure":              {code: 503, location: "/elsewhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := answer(tc.code)
+			x.Response.Location = tc.location
+			if got := PointsTo(x); got != tc.want {
+				t.Errorf("PointsTo = %q, want %q", got, tc.want)
+			}
+		})
+	}
+	if got := PointsTo(sending.Exchange{}); got != "" {
+		t.Errorf("PointsTo of no answer = %q", got)
+	}
+}
+
+// Whatever fails may ask for rest; what does not, or says nothing of the receiver,
+// may not.
+func TestRest(t *testing.T) {
+	policy := PolicyOf(&v1alpha1.Webhook{})
+	asks := func(code int, value string) sending.Exchange {
+		x := answer(code)
+		x.Start, x.Duration, x.Response.RetryAfter = now.Add(-time.Second), time.Second, value
+		return x
+	}
+	interrupted := asks(503, "60")
+	interrupted.Interrupted, interrupted.Err = true, context.Canceled
+	for name, tc := range map[string]struct {
+		exchange sending.Exchange
+		want     time.Duration
+	}{
+		"503":            {exchange: asks(503, "60"), want: time.Minute},
+		"429":            {exchange: asks(429, "60"), want: time.Minute},
+		"404":            {exchange: asks(404, "60"), want: time.Minute},
+		"302":            {exchange: asks(302, "60"), want: time.Minute},
+		"until a date":   {exchange: asks(429, now.Add(time.Minute).Format(http.TimeFormat)), want: time.Minute},
+		"a stale date":   {exchange: asks(429, now.Add(-time.Minute).Format(http.TimeFormat))},
+		"zero":           {exchange: asks(503, "0")},
+		"absurd":         {exchange: asks(503, "99999999999999999999"), want: time.Hour},
+		"an absurd date": {exchange: asks(503, "Fri, 31 Dec 9999 23:59:59 GMT"), want: time.Hour},
+		"nonsense":       {exchange: asks(503, "soon")},
+		"nothing":        {exchange: asks(503, "")},
+		"accepted":       {exchange: asks(202, "60")},
+		"gone":           {exchange: asks(410, "60")},
+		"interrupted":    {exchange: interrupted},
+		"no answer":      {exchange: sending.Exchange{Err: errors.New("refused")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := policy.Rest(tc.exchange); got != tc.want {
+				t.Errorf("Rest = %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestPolicyOf(t *testing.T) {
 	for name, tc := range map[string]struct {
 		policy v1alpha1.RetryPolicy
@@ -152,7 +227,7 @@ func TestBackoff(t *testing.T) {
 		"least chance":               {policy: horizon, failed: 1, chance: 0, want: 8 * time.Second},
 		"most chance":                {policy: horizon, failed: 1, chance: 1, want: 12 * time.Second},
 		"least chance, at the top":   {policy: horizon, failed: 50, chance: 0, want: 48 * time.Minute},
-		"most chance, at the top":    {policy: horizon, failed: 50, chance: 1, want: 72 * time.Minute},
+		"most chance, at the top":    {policy: horizon, failed: 50, chance: 1, want: time.Hour},
 		"both bounds are the same":   {policy: Policy{MinBackoff: time.Minute, MaxBackoff: time.Minute}, failed: 7, chance: 0.5, want: time.Minute},
 		"the smallest":               {policy: Policy{MinBackoff: time.Second, MaxBackoff: time.Second}, failed: 1, chance: 0, want: 800 * time.Millisecond},
 		"bounds the wrong way":       {policy: Policy{MinBackoff: time.Hour, MaxBackoff: time.Minute}, failed: 3, chance: 0.5, want: time.Minute},
@@ -227,11 +302,11 @@ func TestAfter(t *testing.T) {
 		"interrupted":                        {verdict: Interrupted, policy: policy, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
 		"interrupted in the last retry":      {verdict: Interrupted, policy: policy, attempts: 2, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
 		"interrupted, limit 0":               {verdict: Interrupted, policy: Policy{}, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait":                       {verdict: Failed, policy: policy, attempts: 1, retryAfter: "30", want: Sequel{At: now.Add(30 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait less than the minimum": {verdict: Failed, policy: policy, attempts: 2, retryAfter: "0", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait":                       {verdict: Failed, policy: policy, attempts: 1, retryAfter: "30", want: Sequel{At: now.Add(33 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait less than the minimum": {verdict: Failed, policy: policy, attempts: 2, retryAfter: "0", want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
 		"asks to wait more than the maximum": {verdict: Failed, policy: policy, attempts: 1, retryAfter: "86400", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until a date":          {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Mon, 23 Nov 2026 09:00:45 GMT", want: Sequel{At: now.Add(45 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until yesterday":       {verdict: Failed, policy: policy, attempts: 2, retryAfter: "Sun, 22 Nov 2026 09:00:00 GMT", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until a date":          {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Mon, 23 Nov 2026 09:00:45 GMT", want: Sequel{At: now.Add(49*time.Second + 500*time.Millisecond), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until yesterday":       {verdict: Failed, policy: policy, attempts: 2, retryAfter: "Sun, 22 Nov 2026 09:00:00 GMT", want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
 		"asks to wait until the year 9999":   {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Fri, 31 Dec 9999 23:59:59 GMT", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
 		"asks to wait, retries exhausted":    {verdict: Failed, policy: policy, attempts: 3, retryAfter: "30", want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
 		"asks nonsense":                      {verdict: Failed, policy: policy, attempts: 1, retryAfter: "NaN", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
@@ -249,6 +324,30 @@ func TestAfter(t *testing.T) {
 				t.Errorf("After (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Retry-After is a wish for more time. It never makes a retry come earlier than
+// the backoff would, and chance never makes it come earlier than was asked.
+func TestRetryAfterOnlyAddsToTheBackoff(t *testing.T) {
+	policy := PolicyOf(&v1alpha1.Webhook{})
+	for _, asked := range []string{
+		"", "0", "1", "5", "7", "30", "60", "600", "3599", "3600", "3601", "86400", "99999999999999999999", "-5", "nonsense",
+		now.Add(-time.Hour).Format(http.TimeFormat), now.Format(http.TimeFormat), now.Add(5 * time.Second).Format(http.TimeFormat),
+		now.Add(time.Hour).Format(http.TimeFormat), now.Add(1000 * time.Hour).Format(http.TimeFormat),
+	} {
+		for failed := int32(1); failed <= 10; failed++ {
+			for _, chance := range []float64{0, 0.25, 0.5, 0.75, 0.999} {
+				wait := After(Failed, policy, Cycle{Since: now, Attempts: failed}, asked, now, chance).At.Sub(now)
+				least := min(policy.Backoff(failed, chance), policy.MaxBackoff)
+				if wish, ok := ParseRetryAfter(asked, now); ok {
+					least = max(least, min(wish, policy.MaxBackoff))
+				}
+				if wait < least || wait > policy.MaxBackoff || float64(wait) > 1.2*float64(least) {
+					t.Errorf("Retry-After %q after %d failures, chance %g: wait of %s, want at least %s and little more", asked, failed, chance, wait, least)
+				}
+			}
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ package v1alpha1
 //
 // RetryPolicy says how often and when a failed attempt is repeated.
 // The wait doubles from minBackoffSeconds up to maxBackoffSeconds, give or take 20 %.
-// A Retry-After of the receiver is honoured within the same two bounds.
+// A Retry-After of the receiver makes it longer, up to maxBackoffSeconds, never shorter; until then the receiver gets nothing else either (status.restUntil).
 type RetryPolicyApplyConfiguration struct {
 	// limit is how often a failed attempt is repeated. 0 means never: only a person resends. Defaults to 10.
 	Limit *int32 `json:"limit,omitempty"`

@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -22,6 +23,10 @@ type WebhookStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// webhookID is the number that is sent as webhookID in the body.
 	WebhookID *int64 `json:"webhookID,omitempty"`
+	// restUntil is when the receiver may be sent to again: it asked to be left alone until then, by Retry-After or by 429 Too Many Requests.
+	// Deliveries wait meanwhile, but for a resend; then one is tried, and the others follow once the receiver accepts it.
+	// Absent when the receiver is not resting. A change of the URL ends it.
+	RestUntil *metav1.Time `json:"restUntil,omitempty"`
 	// deliveries counts the deliveries in store by result.
 	Deliveries *DeliveryCountsApplyConfiguration `json:"deliveries,omitempty"`
 	// lastDelivery is the delivery that was attempted last.
@@ -60,6 +65,14 @@ func (b *WebhookStatusApplyConfiguration) WithObservedGeneration(value int64) *W
 // If called multiple times, the WebhookID field is set to the value of the last call.
 func (b *WebhookStatusApplyConfiguration) WithWebhookID(value int64) *WebhookStatusApplyConfiguration {
 	b.WebhookID = &value
+	return b
+}
+
+// WithRestUntil sets the RestUntil field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RestUntil field is set to the value of the last call.
+func (b *WebhookStatusApplyConfiguration) WithRestUntil(value metav1.Time) *WebhookStatusApplyConfiguration {
+	b.RestUntil = &value
 	return b
 }
 

@@ -1,0 +1,181 @@
+package controllers
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+// healthy returns the condition Healthy of a Webhook.
+func (b *bench) healthy(w *v1alpha1.Webhook) metav1.Condition {
+	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+	if c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+// becomes waits for the condition Healthy of a Webhook to have a reason.
+func (b *bench) becomes(w *v1alpha1.Webhook, reason string) metav1.Condition {
+	b.t.Helper()
+	b.Eventually(func() string { return b.healthy(w).Reason }).Should(Equal(reason))
+	return b.healthy(w)
+}
+
+// Answers that come at the same moment as a 410 do not undo it.
+func TestGoneStandsBesideAcceptances(t *testing.T) {
+	const webhooks, requests = 30, 6
+	b := newBench(t)
+	release := make(chan struct{})
+	b.flags = func(o *Options) { o.Workers = 10 * webhooks * requests }
+	b.start()
+	name := func(n int) string { return fmt.Sprintf("w%d", n) }
+	for n := range webhooks {
+		answers := make([]receiver.Answer, requests)
+		for i := range answers {
+			answers[i].Until = release
+		}
+		answers[n%requests].Status = 410
+		b.receiver.Script("/"+name(n), append(answers, receiver.Answer{})...)
+		b.webhook(name(n))
+	}
+	b.events("e", requests)
+	all := func() (sum int) {
+		for n := range webhooks {
+			sum += b.requests(name(n))
+		}
+		return sum
+	}
+	b.Eventually(all).Should(Equal(webhooks * requests))
+	close(release)
+	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(webhooks * requests))
+	b.event("after")
+	b.settled("after", v1alpha1.EventWaiting)
+	b.Expect(all()).To(Equal(webhooks*requests), "nothing is sent to those that are gone")
+}
+
+func retryAfter(status int, value string) receiver.Answer {
+	return receiver.Answer{Status: status, Header: http.Header{"Retry-After": {value}}}
+}
+
+// What ran beside a 410 ends after it in every way there is, and none undoes it.
+func TestGoneStandsWhateverEndsAfterIt(t *testing.T) {
+	for name, beside := range map[string]receiver.Answer{
+		"accepted":           {},
+		"failed":             {Status: 500},
+		"without an answer":  {Reset: true},
+		"too many":           {Status: 429},
+		"asked to wait":      retryAfter(503, "1"),
+		"accepted on demand": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			release := make(chan struct{})
+			beside.Until = release
+			b.receiver.Script("/w", beside, receiver.Answer{Status: 410}, receiver.Answer{})
+			b.start()
+			w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
+			b.event("first")
+			b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+			b.event("second")
+			b.becomes(w, v1alpha1.ReasonGone)
+			close(release)
+			b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(2))
+			if name == "accepted on demand" {
+				b.resend(&b.deliveries()[1], "now")
+				b.Eventually(func() int { return b.requests("w") }).Should(Equal(3))
+			}
+			before := b.requests("w")
+			b.event("third")
+			b.settled("third", v1alpha1.EventWaiting)
+			b.becomes(w, v1alpha1.ReasonGone)
+
+			b.stop()
+			b.start()
+			b.event("fourth")
+			b.settled("fourth", v1alpha1.EventWaiting)
+			b.Expect(b.requests("w")).To(Equal(before), "nothing is sent until it is edited")
+
+			b.edit(w, map[string]any{"spec": map[string]any{"description": "mended"}})
+			b.settled("third", v1alpha1.EventSucceeded)
+			b.settled("fourth", v1alpha1.EventSucceeded)
+		})
+	}
+}
+
+// A receiver that asks for time gets nothing before, then one request, and, once
+// that is accepted, all the others.
+func TestReceiverRests(t *testing.T) {
+	const rest = 3 * time.Second
+	for name, answer := range map[string]func() receiver.Answer{
+		"429 in seconds": func() receiver.Answer { return retryAfter(429, "3") },
+		"503 in seconds": func() receiver.Answer { return retryAfter(503, "3") },
+		"403 in seconds": func() receiver.Answer { return retryAfter(403, "3") },
+		"302 in seconds": func() receiver.Answer { return retryAfter(302, "3") },
+		"429 until a date": func() receiver.Answer {
+			return retryAfter(429, time.Now().Add(rest+time.Second).UTC().Format(http.TimeFormat))
+		},
+		"beyond what spec.retry allows": func() receiver.Answer { return retryAfter(429, strconv.Itoa(1<<40)) },
+		"429 without a time":            func() receiver.Answer { return receiver.Answer{Status: 429} },
+		"429 with a time that has passed": func() receiver.Answer {
+			return retryAfter(429, time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const events = 12
+			b := newBench(t)
+			release := make(chan struct{})
+			b.start()
+			w := b.webhook("w", func(w *v1alpha1.Webhook) {
+				w.Spec.Retry.MaxBackoffSeconds = 3
+				w.Spec.MaxInFlight = 4
+			})
+			asked := answer()
+			b.receiver.Script("/w", asked, receiver.Answer{Until: release})
+			b.event("e0")
+			began := time.Now()
+			b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+			for n := 1; n < events; n++ {
+				b.event(fmt.Sprintf("e%d", n))
+			}
+			b.Eventually(func() int { return len(b.deliveries()) }, "2s").Should(Equal(events), "what comes is stored as waiting")
+			b.Expect(b.requests("w")).To(Equal(1))
+
+			b.Eventually(func() int { return b.requests("w") }, "8s").Should(Equal(2), "the probe")
+			b.Expect(time.Since(began)).To(BeNumerically(">", rest-100*time.Millisecond))
+			b.Consistently(func() int { return b.requests("w") }, "700ms").Should(Equal(2), "one at a time")
+			close(release)
+			b.allSettled("e", events, v1alpha1.EventSucceeded)
+			b.Expect(b.requests("w")).To(Equal(events + 1))
+			b.becomes(w, v1alpha1.ReasonAccepted)
+		})
+	}
+}
+
+// Where a redirect points is told without what changes from one to the next.
+func TestHealthyTellsWhereARedirectPoints(t *testing.T) {
+	b := newBench(t)
+	redirect := func(session string) receiver.Answer {
+		return receiver.Answer{Status: 302, Header: http.Header{
+			"Location": {"https://login.example.com/sso;jsessionid=" + session + "?session=" + session + "#" + session},
+		}}
+	}
+	b.receiver.Script("/w", redirect("one"), redirect("two"), redirect("three"))
+	b.start()
+	w := b.webhook("w")
+	b.event("e")
+	c := b.becomes(w, v1alpha1.ReasonFailing)
+	b.Expect(c.Message).To(Equal("the last attempt failed: answered 302 Found; redirects are not followed; it points to https://login.example.com/sso"))
+	b.Eventually(func() int { return b.requests("w") }).Should(BeNumerically(">=", 3))
+	b.Expect(b.healthy(w)).To(Equal(c))
+}
