@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -158,6 +160,109 @@ func TestReceiverRests(t *testing.T) {
 			b.allSettled("e", events, v1alpha1.EventSucceeded)
 			b.Expect(b.requests("w")).To(Equal(events + 1))
 			b.becomes(w, v1alpha1.ReasonAccepted)
+		})
+	}
+}
+
+// A rest of an hour: what may pass it, what may not, what is told and written.
+func TestRestHoldsUntilItsEnd(t *testing.T) {
+	const events = 6
+	b := newBench(t)
+	release := make(chan struct{})
+	b.receiver.Script("/w", receiver.Answer{Until: release}, retryAfter(429, "3600"), retryAfter(429, "60"))
+	var writes atomic.Int32
+	b.start(counting(func(o client.Object) {
+		if _, ok := o.(*v1alpha1.WebhookEvent); !ok {
+			writes.Add(1)
+		}
+	}))
+	w := b.webhook("w")
+	b.event("beside")
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+	b.event("e0")
+	c := b.becomes(w, v1alpha1.ReasonReceiverResting)
+	until := w.Status.RestUntil.Time
+	b.Expect(until).To(BeTemporally("~", time.Now().Add(time.Hour), 10*time.Second))
+	b.Expect(c.Status).To(Equal(metav1.ConditionFalse))
+	b.Expect(c.Message).To(Equal("the receiver asked for rest: it answered 429 Too Many Requests; " +
+		"deliveries wait until status.restUntil, then one is tried first"))
+
+	for n := 1; n < events; n++ {
+		b.event(fmt.Sprintf("e%d", n))
+	}
+	b.allSettled("e", events, v1alpha1.EventWaiting)
+	b.Expect(b.metrics()["resting_receivers"]).To(Equal(1.0))
+	b.Expect(b.metrics()["open_circuits"]).To(BeZero())
+	var waiting *v1alpha1.WebhookDelivery
+	for _, d := range b.deliveries() {
+		if d.Spec.EventRef.Name == "e1" {
+			waiting = &d
+		}
+	}
+	b.Expect(meta.FindStatusCondition(waiting.Status.Conditions, v1alpha1.ConditionDelivered).Reason).
+		To(Equal(v1alpha1.ReasonReceiverResting))
+
+	close(release) // what was under way is accepted, and ends nothing
+	b.settled("beside", v1alpha1.EventSucceeded)
+	b.resend(waiting, "now") // a person asks; the answer asks for less rest
+	b.Eventually(func() int { return b.requests("w") }).Should(Equal(3))
+	b.edit(w, map[string]any{"spec": map[string]any{"description": "another"}})
+	b.Eventually(func() int64 { b.healthy(w); return w.Status.ObservedGeneration }).Should(Equal(w.Generation))
+	time.Sleep(2 * time.Second) // retries of the backoff would be due
+	before := writes.Load()
+	b.Consistently(func() int { return b.requests("w") }, "2s").Should(Equal(3))
+	b.Expect(writes.Load()-before).To(BeNumerically("<=", 1), "numbers of the Webhook")
+
+	// The next leader keeps it.
+	b.stop()
+	b.start()
+	b.event("later")
+	b.settled("later", v1alpha1.EventWaiting)
+	b.Expect(b.requests("w")).To(Equal(3))
+	b.Expect(b.healthy(w).Message).To(Equal(c.Message))
+	b.Expect(w.Status.RestUntil.Time).To(BeTemporally("~", until, time.Second))
+
+	// An accepted resend ends it.
+	b.receiver.Script("/w")
+	b.resend(waiting, "again")
+	b.allSettled("e", events, v1alpha1.EventSucceeded)
+	b.settled("later", v1alpha1.EventSucceeded)
+	b.becomes(w, v1alpha1.ReasonAccepted)
+	b.Expect(w.Status.RestUntil.IsZero()).To(BeTrue())
+}
+
+func TestAnotherURLEndsARest(t *testing.T) {
+	for name, secret := range map[string]bool{"in the spec": false, "in a Secret": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.receiver.Script("/old", retryAfter(503, "3600"))
+			address := &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "room"},
+				StringData: map[string]string{"url": b.receiver.URL("/old")},
+			}
+			b.Expect(b.client.Create(b.ctx, address)).To(Succeed())
+			b.start()
+			w := b.webhook("old", func(w *v1alpha1.Webhook) {
+				if secret {
+					w.Spec.URL = ""
+					w.Spec.URLSecretRef = &v1alpha1.SecretKeyReference{Name: "room", Key: "url"}
+				}
+			})
+			b.event("first")
+			b.becomes(w, v1alpha1.ReasonReceiverResting)
+			if secret {
+				address.StringData = map[string]string{"url": b.receiver.URL("/new")}
+				b.Expect(b.client.Update(b.ctx, address)).To(Succeed())
+				b.engine.credentials.Forget(w) // as time would do within 30 s
+				b.event("second")
+				b.settled("second", v1alpha1.EventSucceeded)
+			} else {
+				b.edit(w, map[string]any{"spec": map[string]any{"url": b.receiver.URL("/new")}})
+			}
+			b.settled("first", v1alpha1.EventSucceeded)
+			b.Expect(b.requests("old")).To(Equal(1))
+			b.becomes(w, v1alpha1.ReasonAccepted)
+			b.Expect(w.Status.RestUntil.IsZero()).To(BeTrue())
 		})
 	}
 }
