@@ -17,8 +17,9 @@ import (
 const maxID = 1<<53 - 1
 
 // Render returns the body that tells a Webhook of an event: compact JSON,
-// escaped as encoding/json does, keys in Horizon's order, absent where the
-// event does not give them. The event's type keeps its own spelling.
+// escaped as encoding/json does, with keys in Horizon's order. What the event
+// does not give is left out, or sent empty where Horizon does so. The event's
+// type keeps its own spelling.
 func Render(e *v1alpha1.WebhookEvent, webhookID int64) ([]byte, error) {
 	b := body{
 		EventID:     EventID(e),
@@ -101,17 +102,18 @@ type pipelinerun struct {
 	GitRefType  string `json:"gitRefType,omitempty"`
 }
 
+// Horizon sends every key of a member and of a user, also empty.
 type member struct {
 	ID           *int64 `json:"id"`
-	ResourceID   int64  `json:"resourceID,omitempty"`
-	ResourceType string `json:"resourceType,omitempty"`
-	Role         string `json:"role,omitempty"`
-	MemberNameID int64  `json:"memberNameID,omitempty"`
-	MemberName   string `json:"memberName,omitempty"`
+	ResourceID   int64  `json:"resourceID"`
+	ResourceType string `json:"resourceType"`
+	Role         string `json:"role"`
+	MemberNameID int64  `json:"memberNameID"`
+	MemberName   string `json:"memberName"`
 }
 
 type user struct {
 	ID    *int64 `json:"id"`
-	Name  string `json:"name,omitempty"`
-	Email string `json:"email,omitempty"`
+	Name  string `json:"name"`
+	Email string `json:"email"`
 }
