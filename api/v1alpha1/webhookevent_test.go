@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -97,6 +98,81 @@ func TestWebhookEventSpec(t *testing.T) {
 		want map[string][]string
 	}{set: everything}
 	cases.test(t, webhookEvents)
+}
+
+// Numbers have one bound everywhere: the largest that a JSON reader in JavaScript
+// takes in exactly.
+func TestWebhookEventNumbers(t *testing.T) {
+	const largest = int64(1<<53 - 1)
+	numbers := map[string]int64{"spec.eventID": 1} // by field: the smallest
+	for block, content := range eventBlocks {
+		for field, value := range content {
+			if _, ok := value.(int64); ok {
+				numbers["spec."+block+"."+field] = 0
+			}
+		}
+	}
+	if len(numbers) != 9 {
+		t.Fatalf("found %d numbers", len(numbers))
+	}
+	for field, smallest := range numbers {
+		t.Run(field, func(t *testing.T) {
+			block, _, _ := strings.Cut(strings.TrimPrefix(field, "spec."), ".")
+			set := fields{field: smallest}
+			if field != "spec.eventID" {
+				set["spec."+block] = eventBlocks[block]
+			}
+			for value, want := range map[int64]string{
+				smallest:     "",
+				largest:      "",
+				smallest - 1: fmt.Sprintf("greater than or equal to %d", smallest),
+				largest + 1:  "less than or equal to 9007199254740991",
+			} {
+				set[field] = value
+				_, err := tryCreate(t, webhookEvents, set)
+				if want == "" {
+					checkComplaints(t, err, nil)
+				} else {
+					checkComplaints(t, err, map[string][]string{field: {want}})
+				}
+			}
+		})
+	}
+}
+
+// What Horizon's database has room for, an event has, too: in characters, of
+// whatever script.
+func TestWebhookEventTexts(t *testing.T) {
+	for field, length := range map[string]int{
+		"application.name":        64,
+		"application.priority":    16,
+		"cluster.name":            64,
+		"cluster.applicationName": 64,
+		"cluster.env":             128,
+		"pipelinerun.clusterName": 64,
+		"pipelinerun.action":      64,
+		"pipelinerun.title":       256,
+		"pipelinerun.description": 2048,
+		"pipelinerun.gitRef":      128,
+		"pipelinerun.gitRefType":  64,
+		"member.resourceType":     64,
+		"member.role":             64,
+		"member.memberName":       64,
+		"user.name":               64,
+		"user.email":              64,
+	} {
+		block, _, _ := strings.Cut(field, ".")
+		_, err := tryCreate(t, webhookEvents, fields{
+			"spec." + block: eventBlocks[block], "spec." + field: strings.Repeat("界", length),
+		})
+		if err != nil {
+			t.Errorf("%s of %d characters: %v", field, length, err)
+		}
+	}
+	_, err := tryCreate(t, webhookEvents, fields{
+		"spec.cluster": eventBlocks["cluster"], "spec.cluster.env": strings.Repeat("e", 129),
+	})
+	checkComplaints(t, err, map[string][]string{"spec.cluster.env": {"may not be more than 128"}})
 }
 
 func TestWebhookEventUnknownField(t *testing.T) {

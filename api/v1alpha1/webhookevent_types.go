@@ -123,6 +123,7 @@ type ApplicationInfo struct {
 	// id of the application.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ID *int64 `json:"id,omitempty"`
 
 	// name of the application.
@@ -143,6 +144,7 @@ type ClusterInfo struct {
 	// id of the cluster.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ID *int64 `json:"id,omitempty"`
 
 	// name of the cluster.
@@ -160,7 +162,7 @@ type ClusterInfo struct {
 	// env is the environment of the cluster, such as online.
 	// +optional
 	// +kubebuilder:validation:MinLength=0
-	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MaxLength=128
 	Env string `json:"env,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 }
 
@@ -169,11 +171,13 @@ type PipelinerunInfo struct {
 	// id of the pipelinerun.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ID *int64 `json:"id,omitempty"`
 
 	// clusterID is the id of the cluster that it runs for.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ClusterID int64 `json:"clusterID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// clusterName is the name of the cluster that it runs for.
@@ -218,11 +222,13 @@ type MemberInfo struct {
 	// id of the membership.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ID *int64 `json:"id,omitempty"`
 
 	// resourceID is the id of the resource.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ResourceID int64 `json:"resourceID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// resourceType is the kind of the resource, such as applications.
@@ -240,6 +246,7 @@ type MemberInfo struct {
 	// memberNameID is the id of the member.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	MemberNameID int64 `json:"memberNameID,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// memberName is the name of the member.
@@ -254,6 +261,7 @@ type UserInfo struct {
 	// id of the user.
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	ID *int64 `json:"id,omitempty"`
 
 	// name of the user.
