@@ -50,7 +50,8 @@ const (
 type UnmatchedReason string
 
 const (
-	// UnmatchedTrigger: its triggers name neither the event's type nor "*".
+	// UnmatchedTrigger: its triggers name neither the event's type, nor a family of
+	// types that it is in, nor "*".
 	UnmatchedTrigger UnmatchedReason = "Trigger"
 	// UnmatchedScope: the event's resourcePath is outside its scope.
 	UnmatchedScope UnmatchedReason = "Scope"

@@ -78,16 +78,16 @@ func (s Subject) Match(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok
 	return "", true
 }
 
-// follows tells whether a trigger names the type of an event, in whichever
-// spelling: Horizon's documentation and its code differ in singular and plural
-// (cluster_created, clusters_created).
+// follows tells whether a trigger names the type of an event or its family
+// (clusters_*), in whichever spelling: Horizon's documentation and its code differ
+// in singular and plural (cluster_created, clusters_created).
 func follows(trigger v1alpha1.Trigger, eventType string) bool {
 	if trigger == v1alpha1.TriggerAny || string(trigger) == eventType {
 		return true
 	}
 	kind, action := split(string(trigger))
 	eventKind, eventAction := split(eventType)
-	return kind == eventKind && action == eventAction
+	return kind == eventKind && (action == eventAction || action == "*")
 }
 
 // split divides an event type into the singular of what it happened to and

@@ -1,7 +1,10 @@
 package matching
 
 import (
+	"maps"
 	"os"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"testing"
@@ -155,8 +158,9 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// triggers reads the closed list of triggers from the CRD: what users can write.
-func triggers(t *testing.T) []v1alpha1.Trigger {
+// triggers reads the closed list of triggers from the CRD, types and families: what
+// users can write.
+func triggers(t *testing.T) (types, families []v1alpha1.Trigger) {
 	t.Helper()
 	data, err := os.ReadFile("../../config/crd/bases/horizoncd.io_webhooks.yaml")
 	if err != nil {
@@ -167,17 +171,66 @@ func triggers(t *testing.T) []v1alpha1.Trigger {
 		t.Fatal(err)
 	}
 	spec := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
-	enum := spec.Properties["triggers"].Items.Schema.Enum
-	if len(enum) == 0 {
-		t.Fatal("the CRD lists no triggers")
+	rules := spec.Properties["triggers"].Items.Schema.XValidations
+	if len(rules) != 1 {
+		t.Fatalf("triggers have %d rules", len(rules))
 	}
-	var all []v1alpha1.Trigger
-	for _, value := range enum {
-		var trigger v1alpha1.Trigger
-		if err := yaml.Unmarshal(value.Raw, &trigger); err != nil {
-			t.Fatal(err)
+	quoted := regexp.MustCompile(`^self\.matches\(r"\^(.*)\$"\)$`).FindStringSubmatch(rules[0].Rule)
+	if quoted == nil {
+		t.Fatalf("the rule of triggers is not one pattern: %s", rules[0].Rule)
+	}
+	pattern, err := syntax.Parse(quoted[1], syntax.Perl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trigger := range spelt(t, pattern) {
+		switch {
+		case trigger == string(v1alpha1.TriggerAny):
+		case strings.HasSuffix(trigger, "_*"):
+			families = append(families, v1alpha1.Trigger(trigger))
+		default:
+			types = append(types, v1alpha1.Trigger(trigger))
 		}
-		all = append(all, trigger)
+	}
+	return types, families
+}
+
+// spelt returns all texts that a pattern matches which has no repetition in it.
+func spelt(t *testing.T, pattern *syntax.Regexp) []string {
+	t.Helper()
+	all := []string{""}
+	switch pattern.Op {
+	case syntax.OpEmptyMatch:
+	case syntax.OpLiteral:
+		return []string{string(pattern.Rune)}
+	case syntax.OpCapture:
+		return spelt(t, pattern.Sub[0])
+	case syntax.OpQuest:
+		return append(all, spelt(t, pattern.Sub[0])...)
+	case syntax.OpAlternate:
+		all = nil
+		for _, sub := range pattern.Sub {
+			all = append(all, spelt(t, sub)...)
+		}
+	case syntax.OpCharClass: // what the parser makes of single characters
+		all = nil
+		for i := 0; i < len(pattern.Rune); i += 2 {
+			for r := pattern.Rune[i]; r <= pattern.Rune[i+1]; r++ {
+				all = append(all, string(r))
+			}
+		}
+	case syntax.OpConcat:
+		for _, sub := range pattern.Sub {
+			var longer []string
+			for _, end := range spelt(t, sub) {
+				for _, begin := range all {
+					longer = append(longer, begin+end)
+				}
+			}
+			all = longer
+		}
+	default:
+		t.Fatalf("%s is not one of a closed list", pattern)
 	}
 	return all
 }
@@ -185,14 +238,11 @@ func triggers(t *testing.T) []v1alpha1.Trigger {
 // A trigger that can be written follows its own type, its other spellings, and
 // nothing else.
 func TestEveryTrigger(t *testing.T) {
-	all := triggers(t)
-	if !slices.Contains(all, v1alpha1.TriggerAny) {
-		t.Errorf("the CRD does not list %q", v1alpha1.TriggerAny)
+	types, _ := triggers(t)
+	if len(types) != 43 {
+		t.Errorf("the CRD lists %d types", len(types))
 	}
-	for _, trigger := range all {
-		if trigger == v1alpha1.TriggerAny {
-			continue
-		}
+	for _, trigger := range types {
 		want := []v1alpha1.Trigger{trigger, otherNumber(trigger)}
 		switch trigger {
 		case "clsuters_restarted":
@@ -201,8 +251,8 @@ func TestEveryTrigger(t *testing.T) {
 			want = append(want, "clsuters_restarted")
 		}
 		var got []v1alpha1.Trigger
-		for _, eventType := range all {
-			if eventType != v1alpha1.TriggerAny && follows(trigger, string(eventType)) {
+		for _, eventType := range types {
+			if follows(trigger, string(eventType)) {
 				got = append(got, eventType)
 			}
 		}
@@ -210,6 +260,40 @@ func TestEveryTrigger(t *testing.T) {
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("types that %s follows (-want +got):\n%s", trigger, diff)
+		}
+	}
+}
+
+// A family follows all types of its kind in both numbers, also those that a later
+// Horizon adds, and no others.
+func TestEveryFamily(t *testing.T) {
+	types, families := triggers(t)
+	later := []v1alpha1.Trigger{ // as event types; none of them can be followed alone
+		"applications_archived", "application_archived", "clusters_scaled_up", "cluster_paused", "members_invited", "pipelinerun_skipped",
+		"groups_created", "clusterss_created", "clusteradmins_created", "apps_created", "clsuters_created",
+	}
+	want := map[v1alpha1.Trigger][]string{ // by family: what its types begin with
+		"application_*": {"application_", "applications_"}, "applications_*": {"application_", "applications_"},
+		"cluster_*": {"cluster_", "clusters_", "clsuters_restarted"}, "clusters_*": {"cluster_", "clusters_", "clsuters_restarted"},
+		"member_*": {"member_", "members_"}, "members_*": {"member_", "members_"},
+		"pipelinerun_*": {"pipelinerun_", "pipelineruns_"}, "pipelineruns_*": {"pipelinerun_", "pipelineruns_"},
+	}
+	slices.Sort(families)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), families); diff != "" {
+		t.Fatalf("families (-want +CRD):\n%s", diff)
+	}
+	for family, begins := range want {
+		for _, eventType := range slices.Concat(types, later) {
+			in := slices.ContainsFunc(begins, func(begin string) bool { return strings.HasPrefix(string(eventType), begin) })
+			if got := follows(family, string(eventType)); got != in {
+				t.Errorf("%s follows %s: %t", family, eventType, got)
+			}
+		}
+	}
+	// Nor is a type with fewer words in a family, or any text a family.
+	for _, trigger := range []v1alpha1.Trigger{"clusters_", "clusters", "*_deployed", "_*", "clusters_de*"} {
+		if follows(trigger, "clusters_deployed") {
+			t.Errorf("%s follows clusters_deployed", trigger)
 		}
 	}
 }
@@ -224,7 +308,7 @@ func otherNumber(trigger v1alpha1.Trigger) v1alpha1.Trigger {
 
 // The nine types of Horizon's documentation, and what Horizon's code sends.
 func TestDocumentedTypes(t *testing.T) {
-	all := triggers(t)
+	all, _ := triggers(t)
 	for documented, other := range map[v1alpha1.Trigger]v1alpha1.Trigger{
 		"applications_created":    "application_created",
 		"application_deleted":     "applications_deleted",
