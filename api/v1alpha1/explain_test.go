@@ -2,9 +2,13 @@ package v1alpha1_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -89,6 +93,27 @@ func breaksAfterSentences(t *testing.T, path, description string) {
 	for line := range strings.SplitSeq(description, "\n") {
 		if line != "" && !strings.HasSuffix(line, ".") {
 			t.Errorf("%s breaks within a sentence: %q", path, line)
+		}
+	}
+}
+
+// The message about a trigger that is not there says that all are listed there.
+func TestTriggersAreExplained(t *testing.T) {
+	obj, err := server.dynamic.Resource(schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	}).Get(t.Context(), "webhooks.horizoncd.io", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, _, _ := unstructured.NestedSlice(obj.Object, "spec", "versions")
+	explained, _, err := unstructured.NestedString(versions[0].(map[string]any),
+		"schema", "openAPIV3Schema", "properties", "spec", "properties", "triggers", "items", "description")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trigger := range append(slices.Clone(emittedTypes), "applications_*", "clusters_*", "members_*", "pipelineruns_*", `"*"`) {
+		if trigger != "clsuters_restarted" && !strings.Contains(explained, trigger) {
+			t.Errorf("%s is not explained", trigger)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	applyv1alpha1 "github.com/horizoncd/webhook-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
@@ -24,11 +26,18 @@ const (
 	notEncoded   = "url must percent-encode special characters"
 	withUserInfo = "url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
 	badHost      = "url must name a host"
+	withZone     = "url must not have a zone (%…) in its IPv6 address: it means nothing to another machine"
+	withMapped   = "url must have an IPv4 address as it is: 192.0.2.1, not [::ffff:192.0.2.1]"
 	badPort      = "url must have a port from 1 to 65535"
 	withFragment = "url must not have a fragment (#…): it is never sent"
 	tooShort     = "at least 1 chars long"
 	tooLong      = "may not be more than 2048"
 )
+
+// at is what the server says of a character of a URL.
+func at(character, of int, what string) string {
+	return fmt.Sprintf("url must percent-encode special characters: character %d of %d is %s", character, of, what)
+}
 
 func TestWebhookURL(t *testing.T) {
 	tests := map[string]struct {
@@ -72,24 +81,33 @@ func TestWebhookURL(t *testing.T) {
 		"no host but a path":             {url: "https:///hooks", want: []string{notAbsolute}},
 		"no host but a query":            {url: "https://?a=b", want: []string{notAbsolute}},
 		"no host but a port":             {url: "https://:443/", want: []string{badHost}},
-		"space in front":                 {url: " https://ci.example.com/", want: []string{notAbsolute, notEncoded}},
-		"space in the path":              {url: "https://ci.example.com/music ops", want: []string{notEncoded}},
+		"space in front":                 {url: " https://ci.example.com/", want: []string{at(1, 24, "a space: write %20, or take it out")}},
+		"BOM in front":                   {url: "\ufeffhttps://ci.example.com/", want: []string{at(1, 24, "a byte order mark (BOM): take it out")}},
+		"BOM inside":                     {url: "https://ci.example.com/\ufeffhooks", want: []string{at(24, 29, "a byte order mark (BOM): take it out")}},
+		"zero-width space in front":      {url: "\u200bhttps://ci.example.com/", want: []string{at(1, 24, "a zero-width space: take it out")}},
+		"no-break space at the end":      {url: "https://ci.example.com/\u00a0", want: []string{at(24, 24, "a no-break space: take it out")}},
+		"line feed in front":             {url: "\nhttps://ci.example.com/", want: []string{at(1, 24, "a line feed: take it out")}},
+		"escape":                         {url: "https://ci.example.com/\x1b[0m", want: []string{at(24, 27, "a control character: take it out")}},
+		"DEL":                            {url: "https://ci.example.com/\x7f", want: []string{at(24, 24, "a control character: take it out")}},
+		"after a character beyond ASCII": {url: "https://ci.example.com/%C3%A9/é x", want: []string{at(31, 33, "not ASCII: encode it")}},
+		"in quotes":                      {url: `"https://ci.example.com/"`, want: []string{notAbsolute, at(1, 25, `"`)}},
+		"space in the path":              {url: "https://ci.example.com/music ops", want: []string{at(29, 32, "a space: write %20, or take it out")}},
 		"space in the query":             {url: "https://ci.example.com/?team=music ops", want: []string{notEncoded}},
 		"space in the host":              {url: "https://ci example.com/", want: []string{notEncoded}},
-		"space at the end":               {url: "https://ci.example.com/ ", want: []string{notEncoded}},
-		"line break at the end":          {url: "https://ci.example.com/\n", want: []string{notEncoded}},
-		"line break inside":              {url: "https://ci.example.com/\r\nX-Other:%201", want: []string{notEncoded}},
-		"tabulator":                      {url: "https://ci.example.com/\t", want: []string{notEncoded}},
-		"NUL":                            {url: "https://ci.example.com/\x00", want: []string{notEncoded}},
+		"space at the end":               {url: "https://ci.example.com/ ", want: []string{at(24, 24, "a space: write %20, or take it out")}},
+		"line break at the end":          {url: "https://ci.example.com/\n", want: []string{at(24, 24, "a line feed: take it out")}},
+		"line break inside":              {url: "https://ci.example.com/\r\nX-Other:%201", want: []string{at(24, 37, "a carriage return: take it out")}},
+		"tabulator":                      {url: "https://ci.example.com/\t", want: []string{at(24, 24, "a tab: take it out")}},
+		"NUL":                            {url: "https://ci.example.com/\x00", want: []string{at(24, 24, "a control character: take it out")}},
 		"quotes":                         {url: `https://ci.example.com/"music"`, want: []string{notEncoded}},
 		"angle brackets":                 {url: "https://ci.example.com/<x>", want: []string{notEncoded}},
-		"braces":                         {url: "https://ci.example.com/{team}", want: []string{notEncoded}},
+		"braces":                         {url: "https://ci.example.com/{team}", want: []string{at(24, 29, "{")}},
 		"backslash":                      {url: `https://ci.example.com\hooks`, want: []string{notEncoded}},
 		"backslash before an at sign":    {url: `https://ci.example.com\@other.example.com/`, want: []string{notEncoded, withUserInfo}},
 		"beyond ASCII in the path":       {url: "https://ci.example.com/músic", want: []string{notEncoded}},
 		"beyond ASCII in the host":       {url: "https://bücher.example/", want: []string{notEncoded}},
 		"full-width digits":              {url: "https://１２７.0.0.1/", want: []string{notEncoded}},
-		"percent sign alone":             {url: "https://ci.example.com/100%", want: []string{notEncoded}},
+		"percent sign alone":             {url: "https://ci.example.com/100%", want: []string{at(27, 27, "a percent sign: write %25")}},
 		"percent sign and one digit":     {url: "https://ci.example.com/%2", want: []string{notEncoded}},
 		"percent sign and other letters": {url: "https://ci.example.com/%zz", want: []string{notEncoded}},
 		"percent-encoded host":           {url: "https://ci%2Eexample.com/", want: []string{badHost}},
@@ -114,11 +132,19 @@ func TestWebhookURL(t *testing.T) {
 		"host of dots":                   {url: "https://../hooks", want: []string{badHost}},
 		"IPv6 without brackets":          {url: "https://2001:db8::1/", want: []string{badHost}},
 		"IPv6 with half a bracket":       {url: "https://[2001:db8::1/", want: []string{badHost}},
-		"IPv6 with a zone":               {url: "https://[fe80::1%25eth0]/", want: []string{badHost}},
+		"IPv6 with a zone":               {url: "https://[fe80::1%25eth0]/", want: []string{withZone}},
+		"zone of loopback":               {url: "https://[::1%25lo]/", want: []string{withZone}},
+		"zone that is not encoded":       {url: "http://[fe80::1%eth0]:8080/", want: []string{withZone}},
+		"empty zone":                     {url: "http://[fe80::1%25]/", want: []string{withZone}},
+		"mapped IPv4 with a zone":        {url: "http://[::ffff:192.0.2.1%25lo]/", want: []string{withZone}},
 		"brackets around nothing":        {url: "https://[]/", want: []string{badHost}},
 		"brackets around a number":       {url: "https://[1]/", want: []string{badHost}},
 		"brackets around IPv4":           {url: "https://[192.0.2.1]/", want: []string{badHost}},
-		"brackets around mapped IPv4":    {url: "https://[::ffff:192.0.2.1]/", want: []string{badHost}},
+		"brackets around mapped IPv4":    {url: "https://[::ffff:192.0.2.1]/", want: []string{withMapped}},
+		"mapped IPv4 in hexadecimal":     {url: "https://[::FFFF:c000:201]:8443/", want: []string{withMapped}},
+		"mapped IPv4 in full":            {url: "https://[0:0:0:0:0:ffff:192.0.2.1]/", want: []string{withMapped}},
+		"mapped IPv4 with zeros":         {url: "https://[0000:0:0::ffff:c000:0201]/", want: []string{withMapped}},
+		"translated IPv4":                {url: "https://[::ffff:0:c000:201]/"},
 		"brackets around too much":       {url: "https://[1:2:3:4:5:6:7:8:9]/", want: []string{badHost}},
 		"text after brackets":            {url: "https://[2001:db8::1]x/", want: []string{badHost}},
 		"one character longer than that": {url: "https://ci.example.com/" + strings.Repeat("a", 2049-len("https://ci.example.com/")), want: []string{tooLong}},
@@ -144,7 +170,20 @@ func TestWebhookURL(t *testing.T) {
 			}
 			text = strings.TrimRight(text, "\r\n")
 			_, err = tryCreate(t, webhooks, fields{"spec.url": text})
-			if _, _, inSecret := target.Parse([]byte(text)); (err == nil) != (inSecret == nil) {
+			_, _, inSecret := target.Parse([]byte(text))
+			if (err == nil) != (inSecret == nil) {
+				t.Fatalf("in a Secret: %v, in the spec: %v", inSecret, err)
+			}
+			if err == nil || text == "" || len(text) > target.MaxLen {
+				return
+			}
+			// In the same words, but for an example and for the character itself.
+			words := strings.Replace(inSecret.Error(), "the URL", "url", 1)
+			for _, shown := range []string{"a space", "a special character", "NUL", "not ASCII"} {
+				words = strings.TrimSuffix(words, shown)
+			}
+			words = strings.TrimSuffix(words, "spec.secretRef")
+			if !slices.ContainsFunc(complaints(err), func(c complaint) bool { return strings.Contains(c.message, words) }) {
 				t.Errorf("in a Secret: %v, in the spec: %v", inSecret, err)
 			}
 		})
@@ -159,7 +198,7 @@ func TestWebhookURLSecretRef(t *testing.T) {
 		"instead of url": {set: ref("chat", "url")},
 		"beside url": {
 			set:  fields{"spec.urlSecretRef": map[string]any{"name": "chat", "key": "url"}},
-			want: map[string][]string{"spec": {"url and urlSecretRef exclude each other: take one of them out"}},
+			want: map[string][]string{"spec": {"url and urlSecretRef exclude each other: take one of them out; where the manifest has one only, another field manager owns the other"}},
 		},
 		"null": {
 			set:  fields{"spec.url": remove, "spec.urlSecretRef": nil},
@@ -415,7 +454,6 @@ func TestGeneratedNames(t *testing.T) {
 }
 
 func TestWebhookFields(t *testing.T) {
-	const scope = "scope must be a full path, such as /music/player"
 	inputs{
 		"name of 63 characters": {set: fields{"metadata.name": strings.Repeat("a", 63)}},
 		"name of 64 characters": {
@@ -429,17 +467,7 @@ func TestWebhookFields(t *testing.T) {
 		"Paused":   {set: fields{"spec.state": "Paused"}},
 		"Disabled": {set: fields{"spec.state": "Disabled"}},
 
-		"scope of a group":            {set: fields{"spec.scope": "/music"}},
-		"scope of a cluster":          {set: fields{"spec.scope": "/music/player/web/web-prod"}},
-		"scope of the root":           {set: fields{"spec.scope": "/"}},
-		"scope with a slash after it": {set: fields{"spec.scope": "/music/"}},
-		"scope beyond ASCII":          {set: fields{"spec.scope": "/música"}},
-		"empty scope":                 {set: fields{"spec.scope": ""}},
-		"relative scope":              {set: fields{"spec.scope": "music/player"}, want: map[string][]string{"spec.scope": {scope}}},
-		"scope with an empty part":    {set: fields{"spec.scope": "/music//player"}, want: map[string][]string{"spec.scope": {scope}}},
-		"scope with a space after it": {set: fields{"spec.scope": "/music "}, want: map[string][]string{"spec.scope": {scope}}},
-		"scope with a line break":     {set: fields{"spec.scope": "/music\n"}, want: map[string][]string{"spec.scope": {scope}}},
-		"long scope":                  {set: fields{"spec.scope": "/" + strings.Repeat("a", 1024)}, want: map[string][]string{"spec.scope": {"may not be more than 1024"}}},
+		"long scope": {set: fields{"spec.scope": "/" + strings.Repeat("a", 1024)}, want: map[string][]string{"spec.scope": {"may not be more than 1024"}}},
 
 		"empty description":              {set: fields{"spec.description": ""}},
 		"description of 1024 characters": {set: fields{"spec.description": strings.Repeat("ü", 1024)}},
@@ -462,6 +490,151 @@ func TestWebhookFields(t *testing.T) {
 		},
 		"min as long as max": {set: fields{"spec.retry": map[string]any{"minBackoffSeconds": int64(60), "maxBackoffSeconds": int64(60)}}},
 	}.test(t, webhooks)
+}
+
+func TestWebhookScope(t *testing.T) {
+	const (
+		names      = "it has no spaces or control characters; it is made of paths, not of names"
+		everything = "it takes no patterns, since all that is below it is followed; leave scope out to follow everything"
+		music      = "it takes no patterns, since all that is below it is followed; write /music/"
+		one        = "a Webhook takes one of them; write another Webhook for the next"
+		dots       = "it has no parts of dots alone"
+	)
+	for scope, want := range map[string]string{ // empty: accepted
+		"":                       "",
+		"/":                      "",
+		"/music":                 "",
+		"/music/":                "",
+		"/music/player/web-prod": "",
+		"/música":                "",
+		"/Music_2/a.b~c":         "",
+		"/.music/v1.2":           "",
+		"music/player":           "write /music/player",
+		"/music//player":         "it has no empty parts; write /music/player",
+		"//music":                "it has no empty parts; write /music",
+		"/music//":               "it has no empty parts; write /music/",
+		"/music ":                names,
+		" /music":                names,
+		"music / player":         names,
+		"/music\n":               names,
+		"/music\t":               names,
+		"/music\u00a0":           names,
+		"\ufeff/music":           names,
+		"/music\u3000player":     names,
+		"/music\x00":             names,
+		"*":                      everything,
+		"/*":                     everything,
+		"/**":                    everything,
+		"/?usic":                 everything,
+		"/music/*":               music,
+		"/music/**":              music,
+		"/music/pl*":             music,
+		"/music/pl?yer":          music,
+		"/music/[a-p]layer":      music,
+		"/music/.*":              music,
+		"music/*":                music,
+		"/music/*/web":           music,
+		"/music/player/web/*":    "it takes no patterns, since all that is below it is followed; write /music/player/web/",
+		"/music,/video":          one,
+		"/music, /video":         one,
+		"/music/{player,radio}":  one,
+		"/music/..":              dots,
+		"/music/./player":        dots,
+		"/music/...":             dots,
+		".":                      dots,
+	} {
+		t.Run(scope, func(t *testing.T) {
+			complaints := map[string][]string{"spec.scope": {"scope must be a full path, such as /music/player: " + want}}
+			if want == "" {
+				complaints = nil
+			}
+			_, err := tryCreate(t, webhooks, fields{"spec.scope": scope})
+			checkComplaints(t, err, complaints)
+		})
+	}
+}
+
+// Where another manager owns url, a manifest that has urlSecretRef only is refused,
+// and what the server says to do then helps. So it is the other way round.
+func TestWebhookURLIsSwappedForAReference(t *testing.T) {
+	const exclude = "url and urlSecretRef exclude each other: take one of them out; where the manifest has one only, " +
+		"another field manager owns the other: change both in one step, kubectl patch webhook NAME --type=merge -p '"
+	forms := map[string]map[string]any{
+		"url":          {"triggers": []any{"*"}, "url": "https://chat.example.com/"},
+		"urlSecretRef": {"triggers": []any{"*"}, "urlSecretRef": map[string]any{"name": "chat", "key": "url"}},
+	}
+	for from, to := range map[string]string{"url": "urlSecretRef", "urlSecretRef": "url"} {
+		t.Run(from+" to "+to, func(t *testing.T) {
+			manifest := func(form string) *unstructured.Unstructured {
+				return object(webhooks, "swapped", fields{"spec": forms[form]})
+			}
+			apply := func(manager, form string) (*unstructured.Unstructured, error) {
+				return resource(webhooks).Apply(t.Context(), "swapped", manifest(form), metav1.ApplyOptions{FieldManager: manager, Force: true})
+			}
+			if _, err := apply("an-installer", from); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := resource(webhooks).Delete(context.Background(), "swapped", metav1.DeleteOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+			_, err := apply("gitops", to)
+			checkComplaints(t, err, map[string][]string{"spec": {exclude}})
+
+			// The patch that it names, with what the manifest has.
+			_, rest, _ := strings.Cut(complaints(err)[0].message, exclude)
+			patch, _, _ := strings.Cut(rest, "' or the other way round, then apply again")
+			if to == "url" {
+				patch = `{"spec":{"urlSecretRef":null,"url":"https://chat.example.com/"}}`
+			}
+			patch = strings.NewReplacer(`"name":"…"`, `"name":"chat"`, `"key":"…"`, `"key":"url"`).Replace(patch)
+			if _, err := resource(webhooks).Patch(t.Context(), "swapped", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+				t.Fatalf("%s: %v", patch, err)
+			}
+			after, err := apply("gitops", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := after.Object["spec"].(map[string]any)
+			if diff := cmp.Diff(forms[to][to], spec[to]); diff != "" || spec[from] != nil {
+				t.Errorf("%s is %v; %s (-want +got):\n%s", from, spec[from], to, diff)
+			}
+		})
+	}
+}
+
+// The same of the authorities, of which neither is required.
+func TestWebhookAuthoritiesAreSwapped(t *testing.T) {
+	apply := func(manager, ref string) error {
+		_, err := resource(webhooks).Apply(t.Context(), "authorities", object(webhooks, "authorities", fields{
+			"spec.tls": map[string]any{ref: map[string]any{"name": "private-ca"}},
+		}), metav1.ApplyOptions{FieldManager: manager, Force: true})
+		return err
+	}
+	if err := apply("an-installer", "caSecretRef"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := resource(webhooks).Delete(context.Background(), "authorities", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	checkComplaints(t, apply("gitops", "caConfigMapRef"), map[string][]string{"spec.tls": {
+		"caSecretRef and caConfigMapRef exclude each other: take one of them out; where the manifest has one only, " +
+			"another field manager owns the other: kubectl edit takes it out, then apply again",
+	}})
+	edited, err := resource(webhooks).Get(t.Context(), "authorities", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited = change(edited, fields{"spec.tls.caSecretRef": remove})
+	if _, err := resource(webhooks).Update(t.Context(), edited, metav1.UpdateOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply("gitops", "caConfigMapRef"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWebhookBounds(t *testing.T) {

@@ -74,7 +74,7 @@ const ReasonTooManyWaiting = "TooManyWaiting"
 
 // WebhookSpec says where events are sent, and which.
 // +kubebuilder:validation:XValidation:rule="has(self.url) || has(self.urlSecretRef)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon; or urlSecretRef, where the address is a secret itself"
-// +kubebuilder:validation:XValidation:rule="!(has(self.url) && has(self.urlSecretRef))",message="url and urlSecretRef exclude each other: take one of them out"
+// +kubebuilder:validation:XValidation:rule="!(has(self.url) && has(self.urlSecretRef))",message="url and urlSecretRef exclude each other: take one of them out; where the manifest has one only, another field manager owns the other: change both in one step, kubectl patch webhook NAME --type=merge -p '{\"spec\":{\"url\":null,\"urlSecretRef\":{\"name\":\"…\",\"key\":\"…\"}}}' or the other way round, then apply again"
 // +kubebuilder:validation:XValidation:rule=`!has(self.tls) || !has(self.url) || !self.url.matches(r"^(?i)http:")`,message="tls is for https, and url begins with http://: change url, or take tls out"
 type WebhookSpec struct {
 	// url is the absolute http or https address that events are posted to.
@@ -84,11 +84,13 @@ type WebhookSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(?i)https?://[^/?#]")`,message="url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
-	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$")`,message="url must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(?i)[^!-~]*https?://[^/?#]")`,message="url must be absolute: it starts with http:// or https:// and a host, such as https://ci.example.com/hooks/horizon"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z]+://\[[^\]/?#]*%") || self.matches(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$")`,messageExpression=`"url must percent-encode special characters: character %d of %d is %s".format([self.find(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*").size() + 1, self.size(), {" ": "a space: write %20, or take it out", "%": "a percent sign: write %25", "\t": "a tab: take it out", "\n": "a line feed: take it out", "\r": "a carriage return: take it out", "\ufeff": "a byte order mark (BOM): take it out", "\u00a0": "a no-break space: take it out", "\u200b": "a zero-width space: take it out"}[?self.charAt(self.find(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*").size())].orValue(self.matches(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*[\x22<>\\\^\x60{|}]") ? self.charAt(self.find(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*").size()) : self.matches(r"^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*\p{Cc}") ? "a control character: take it out" : "not ASCII: encode it, or take the xn-- form of a host name")])`,message="url must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form"
 	// +kubebuilder:validation:XValidation:rule=`!self.contains("#")`,message="url must not have a fragment (#…): it is never sent"
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://[^/?#]*@")`,message="url must not contain a user name or password: put the receiver's token into a Secret and name it in secretRef"
-	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^(?i)https?://[^/?#]") || self.matches(r"^[A-Za-z]+://[^/?#]*@") || (self.matches(r"^[A-Za-z]+://(([^./?#:\[\]@%!$&'()*+,;=~]+\.?)+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#]|$)") && (!self.matches(r"^[A-Za-z]+://\[") || isIP(self.find(r"\[[^\]]*").replace("[", ""))))`,message="url must name a host: a DNS name, an IPv4 address, or an IPv6 address in brackets; a port is a number after a colon"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://\[[^\]/?#]*%")`,message="url must not have a zone (%…) in its IPv6 address: it means nothing to another machine"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^(?i)[a-z]+://\[[0:]*:ffff:([0-9.]+|[0-9a-f]{1,4}:[0-9a-f]{1,4})\]")`,message="url must have an IPv4 address as it is: 192.0.2.1, not [::ffff:192.0.2.1]"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^(?i)https?://[^/?#]") || self.matches(r"^[A-Za-z]+://[^/?#]*@") || self.matches(r"^[A-Za-z]+://\[[^\]/?#]*%") || self.matches(r"^(?i)[a-z]+://\[[0:]*:ffff:([0-9.]+|[0-9a-f]{1,4}:[0-9a-f]{1,4})\]") || (self.matches(r"^[A-Za-z]+://(([^./?#:\[\]@%!$&'()*+,;=~]+\.?)+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#]|$)") && (!self.matches(r"^[A-Za-z]+://\[") || isIP(self.find(r"\[[^\]]*").replace("[", ""))))`,message="url must name a host: a DNS name, an IPv4 address, or an IPv6 address in brackets; a port is a number after a colon"
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r"^[A-Za-z]+://[^/?#@]*:[0-9]+([/?#]|$)") || self.matches(r"^[A-Za-z]+://[^/?#]*:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])([/?#]|$)")`,message="url must have a port from 1 to 65535"
 	URL string `json:"url,omitempty"`
 
@@ -127,7 +129,7 @@ type WebhookSpec struct {
 	// +optional
 	SigningSecretRef *SecretKeyReference `json:"signingSecretRef,omitempty"`
 
-	// triggers are the event types that the webhook follows, or "*" for every event.
+	// triggers are the event types that the webhook follows, families of them such as clusters_*, or "*" for every event.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -147,7 +149,7 @@ type WebhookSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/\s]+)*/?$")`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/*?\[\]{},\pZ\p{Cc}\x{200b}\x{feff}]+)*/?$") && !self.matches(r"/\.+(/|$)")`,messageExpression=`"scope must be a full path, such as /music/player: %s".format([self.contains(",") ? "a Webhook takes one of them; write another Webhook for the next" : self.matches(r"(^|/)\.+(/|$)") ? "it has no parts of dots alone" : self.matches(r"[*?\[\]{}]") ? "it takes no patterns, since all that is below it is followed; " + (self.find(r"^/?[^/*?\[\]{}]+(/[^/*?\[\]{}]+)*/") == "" ? "leave scope out to follow everything" : "write " + (self.startsWith("/") ? "" : "/") + self.find(r"^/?[^/*?\[\]{}]+(/[^/*?\[\]{}]+)*/")) : self.matches(r"[\pZ\p{Cc}\x{200b}\x{feff}]") ? "it has no spaces or control characters; it is made of paths, not of names" : self.startsWith("/") ? "it has no empty parts; write " + self.replace("//", "/") : "write /" + self])`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
 	Scope string `json:"scope,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
@@ -200,7 +202,7 @@ type SecretKeyReference struct {
 }
 
 // TLSSettings say which authorities vouch for a receiver, and which certificate is shown to it.
-// +kubebuilder:validation:XValidation:rule="!(has(self.caSecretRef) && has(self.caConfigMapRef))",message="caSecretRef and caConfigMapRef exclude each other: take one of them out"
+// +kubebuilder:validation:XValidation:rule="!(has(self.caSecretRef) && has(self.caConfigMapRef))",message="caSecretRef and caConfigMapRef exclude each other: take one of them out; where the manifest has one only, another field manager owns the other: kubectl edit takes it out, then apply again"
 type TLSSettings struct {
 	// caSecretRef names the private authorities that may vouch for the receiver: PEM certificates in a key of a Secret in the Webhook's own namespace.
 	// They take the place of the system's authorities. Without effect where sslVerifyEnabled is false.

@@ -29,7 +29,8 @@ var eventBlocks = map[string]map[string]any{
 func TestWebhookEventSpec(t *testing.T) {
 	const (
 		eventType = "eventType must be lower-case words joined by underscores, such as clusters_deployed"
-		path      = "resourcePath must be a full path, such as /music/player/web/web-prod"
+		path      = "resourcePath must be a full path, such as /music/player/web/web-prod: "
+		names     = "it has no spaces or control characters; it is made of paths, not of names"
 	)
 	cases := inputs{
 		"unheard-of type":         {set: fields{"spec.eventType": "groups_kubernetes_merged"}},
@@ -50,7 +51,18 @@ func TestWebhookEventSpec(t *testing.T) {
 		"date":                    {set: fields{"spec.time": "2026-11-23"}, want: map[string][]string{"spec.time": {"must be of type date-time"}}},
 		"time in seconds":         {set: fields{"spec.time": int64(1795424400)}, want: map[string][]string{"spec.time": {"must be of type date-time"}}},
 		"path":                    {set: fields{"spec.resourcePath": "/music/player/web/web-prod"}},
-		"relative path":           {set: fields{"spec.resourcePath": "music"}, want: map[string][]string{"spec.resourcePath": {path}}},
+		"path of the root":        {set: fields{"spec.resourcePath": "/"}},
+		"path beyond ASCII":       {set: fields{"spec.resourcePath": "/Música/a_b.c~d/*"}},
+		"relative path":           {set: fields{"spec.resourcePath": "music/player"}, want: map[string][]string{"spec.resourcePath": {path + "write /music/player"}}},
+		"path with a slash after": {set: fields{"spec.resourcePath": "/music/player/"}, want: map[string][]string{"spec.resourcePath": {path + "it has no slash at its end; write /music/player"}}},
+		"path with an empty part": {set: fields{"spec.resourcePath": "/music//player"}, want: map[string][]string{"spec.resourcePath": {path + "it has no empty parts; write /music/player"}}},
+		"path of empty parts":     {set: fields{"spec.resourcePath": "//"}, want: map[string][]string{"spec.resourcePath": {path + "it has no empty parts; write /"}}},
+		"full name":               {set: fields{"spec.resourcePath": "music / player / web"}, want: map[string][]string{"spec.resourcePath": {path + names}}},
+		"path with a space":       {set: fields{"spec.resourcePath": "/music/my player"}, want: map[string][]string{"spec.resourcePath": {path + names}}},
+		"path with a space after": {set: fields{"spec.resourcePath": "/music "}, want: map[string][]string{"spec.resourcePath": {path + names}}},
+		"path with a line feed":   {set: fields{"spec.resourcePath": "/music\n"}, want: map[string][]string{"spec.resourcePath": {path + names}}},
+		"path with a BOM":         {set: fields{"spec.resourcePath": "\ufeff/music"}, want: map[string][]string{"spec.resourcePath": {path + names}}},
+		"path with NUL":           {set: fields{"spec.resourcePath": "/music\x00"}, want: map[string][]string{"spec.resourcePath": {path + names}}},
 		"long path":               {set: fields{"spec.resourcePath": "/" + strings.Repeat("a", 1024)}, want: map[string][]string{"spec.resourcePath": {"may not be more than 1024"}}},
 		"extra of 32768 chars":    {set: fields{"spec.extra": strings.Repeat("ü", 32768)}},
 		"extra of 32769 chars":    {set: fields{"spec.extra": strings.Repeat("a", 32769)}, want: map[string][]string{"spec.extra": {"may not be more than 32768"}}},

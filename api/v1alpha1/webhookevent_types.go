@@ -89,7 +89,7 @@ type WebhookEventSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/')",message="resourcePath must be a full path, such as /music/player/web/web-prod"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/|(/[^/\pZ\p{Cc}\x{200b}\x{feff}]+)+)?$")`,messageExpression=`"resourcePath must be a full path, such as /music/player/web/web-prod: %s".format([self.matches(r"[\pZ\p{Cc}\x{200b}\x{feff}]") ? "it has no spaces or control characters; it is made of paths, not of names" : !self.startsWith("/") ? "write /" + self : self.contains("//") ? "it has no empty parts; write " + self.replace("//", "/") : "it has no slash at its end; write " + self.find(r"^(/[^/]+)+")])`,message="resourcePath must be a full path, such as /music/player/web/web-prod: it starts with a slash and has neither spaces nor empty parts"
 	ResourcePath string `json:"resourcePath,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
 	// application that it happened to.

@@ -18,6 +18,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/horizoncd/webhook-operator/internal/characters"
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 )
 
@@ -88,13 +89,15 @@ func ParseSecret(value []byte) (s Secret, trimmed bool, err error) {
 		return Secret{}, trimmed, errors.New("the value is empty")
 	case len(text) > MaxSecretLen:
 		return Secret{}, trimmed, fmt.Errorf("the value has %d bytes, more than the %d that a header may have", len(text), MaxSecretLen)
-	case text[0] == ' ' || text[len(text)-1] == ' ':
-		// HTTP takes it off, and the receiver would see another secret.
-		return Secret{}, trimmed, errors.New("the value begins or ends with a space")
+	// HTTP takes such spaces off, and the receiver would see another secret.
+	case text[0] == ' ':
+		return Secret{}, trimmed, errors.New("the value begins with a space")
+	case text[len(text)-1] == ' ':
+		return Secret{}, trimmed, errors.New("the value ends with a space")
 	}
 	for i, c := range []byte(text) {
 		if c < ' ' || c > '~' {
-			return Secret{}, trimmed, fmt.Errorf("byte %d of the value is %s, which a header cannot carry", i+1, kindOf(c))
+			return Secret{}, trimmed, fmt.Errorf("byte %d of the value is %s, which a header cannot carry", i+1, characters.Name(text[i:]))
 		}
 	}
 
@@ -105,20 +108,6 @@ func ParseSecret(value []byte) (s Secret, trimmed bool, err error) {
 		}
 	}
 	return Secret{value: &text}, trimmed, nil
-}
-
-// kindOf names a byte without telling which one it is.
-func kindOf(c byte) string {
-	switch {
-	case c == '\n' || c == '\r':
-		return "a line break"
-	case c == 0:
-		return "NUL"
-	case c < ' ' || c == 0x7f:
-		return "a control character"
-	default:
-		return "not ASCII"
-	}
 }
 
 // Sign returns what proves a request to a receiver who knows the secret. It is about

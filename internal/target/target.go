@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/horizoncd/webhook-operator/internal/characters"
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 )
 
@@ -45,7 +47,9 @@ func Plain(address string) Target { return Target{url: &address, shown: address}
 // the same answers.
 var (
 	absolute = regexp.MustCompile(`^(?i)https?://[^/?#]`)
-	encoded  = regexp.MustCompile(`^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$`)
+	encoded  = regexp.MustCompile(`^([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*`)
+	zone     = regexp.MustCompile(`^[A-Za-z]+://\[[^\]/?#]*%`)
+	mapped   = regexp.MustCompile(`^(?i)[a-z]+://\[[0:]*:ffff:([0-9.]+|[0-9a-f]{1,4}:[0-9a-f]{1,4})\]`)
 	userInfo = regexp.MustCompile(`^[A-Za-z]+://[^/?#]*@`)
 	hostPort = regexp.MustCompile(`^[A-Za-z]+://((?:[^./?#:\[\]@%!$&'()*+,;=~]+\.?)+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(?::([0-9]+))?(?:[/?#]|$)`)
 )
@@ -56,19 +60,27 @@ var (
 func Parse(value []byte) (t Target, trimmed bool, err error) {
 	text := string(bytes.TrimRight(value, "\r\n"))
 	trimmed = len(text) < len(value)
+	unencoded := text[len(encoded.FindString(text)):]
 	switch {
 	case text == "":
 		return Target{}, trimmed, errors.New("the value is empty")
 	case len(text) > MaxLen:
 		return Target{}, trimmed, fmt.Errorf("the URL has %d bytes, more than the %d that one may have", len(text), MaxLen)
-	case !absolute.MatchString(text):
+	case unencoded != text && !absolute.MatchString(text): // a first character that nobody sees is told below
 		return Target{}, trimmed, errors.New("the URL must be absolute: it starts with http:// or https:// and a host")
-	case !encoded.MatchString(text):
-		return Target{}, trimmed, errors.New("the URL must percent-encode special characters: a space is %20, a percent sign %25; a host name beyond ASCII takes its xn-- form")
+	case zone.MatchString(text):
+		return Target{}, trimmed, errors.New("the URL must not have a zone (%…) in its IPv6 address: it means nothing to another machine")
+	case unencoded != "":
+		all := utf8.RuneCountInString(text)
+		return Target{}, trimmed, fmt.Errorf("the URL must percent-encode special characters: character %d of %d is %s",
+			all-utf8.RuneCountInString(unencoded)+1, all, characters.Name(unencoded))
 	case strings.Contains(text, "#"):
 		return Target{}, trimmed, errors.New("the URL must not have a fragment (#…): it is never sent")
 	case userInfo.MatchString(text):
 		return Target{}, trimmed, errors.New("the URL must not contain a user name or password: put the receiver's token into a Secret and name it in spec.secretRef")
+	}
+	if mapped.MatchString(text) {
+		return Target{}, trimmed, errors.New("the URL must have an IPv4 address as it is: 192.0.2.1, not [::ffff:192.0.2.1]")
 	}
 	found := hostPort.FindStringSubmatch(text)
 	if found == nil || !validHost(found[1]) {

@@ -36,7 +36,9 @@ func playURLs(ctx context.Context, t *trial) error {
 		"space":            {"https://ci.example.com/music ops", "url must percent-encode"},
 		"full-width":       {"https://１２７.0.0.1/", "url must percent-encode"},
 		"backslash":        {`https://ci.example.com\@other.example.com/`, "url must percent-encode"},
-		"zone":             {"https://[fe80::1%25lo]/", "url must name a host"},
+		"zone":             {"https://[fe80::1%25lo]/", "url must not have a zone"},
+		"mapped IPv4":      {"https://[::ffff:127.0.0.1]/", "url must have an IPv4 address as it is"},
+		"BOM":              {"\ufeffhttps://ci.example.com/", "character 1 of 24 is a byte order mark"},
 		"IPv4 in brackets": {"https://[127.0.0.1]/", "url must name a host"},
 	} {
 		var problems []string

@@ -39,7 +39,7 @@ type WebhookSpecApplyConfiguration struct {
 	// A value that begins with whsec_ is a key in base64, as Standard Webhooks has it. Without secretRef, requests are signed and carry no token.
 	// Without either, they are not signed.
 	SigningSecretRef *SecretKeyReferenceApplyConfiguration `json:"signingSecretRef,omitempty"`
-	// triggers are the event types that the webhook follows, or "*" for every event.
+	// triggers are the event types that the webhook follows, families of them such as clusters_*, or "*" for every event.
 	Triggers []apiv1alpha1.Trigger `json:"triggers,omitempty"`
 	// state says what happens to events that match.
 	// Enabled sends them; Paused records them and waits; Disabled lets them pass by.
