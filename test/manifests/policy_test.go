@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -25,9 +26,10 @@ const (
 	policyName = "horizon-delivery-records"
 	// denied is what the server says before the message of the policy.
 	denied = "ValidatingAdmissionPolicy '" + policyName + "' with binding '" + policyName + "' denied request: "
-	// unmade, unchanged and tooLong are the messages of the policy.
+	// unmade, unchanged, empty and tooLong are the messages of the policy.
 	unmade    = "deliveries are made by the operator alone"
 	unchanged = "nothing but its annotation horizoncd.io/resend, which sends it again, can be changed; this would change its "
+	empty     = "the annotation horizoncd.io/resend is empty, which asks for nothing: give it a value that is new, such as"
 	tooLong   = "the value of the annotation horizoncd.io/resend may have up to 128 characters"
 )
 
@@ -160,6 +162,7 @@ var forgeries = map[string]struct {
 	"another owner":            {owned, unchanged + "ownerReferences"},
 	"finalizer":                {func(d *unstructured.Unstructured) { d.SetFinalizers([]string{"example.com/hold"}) }, unchanged + "finalizers"},
 	"prefix of a name":         {func(d *unstructured.Unstructured) { d.SetGenerateName("prefix-") }, unchanged + "generateName"},
+	"empty resend":             {annotated(v1alpha1.AnnotationResend, ""), empty},
 	"resend of 129 characters": {annotated(v1alpha1.AnnotationResend, strings.Repeat("ü", 129)), tooLong},
 	"resend of 200 KiB":        {annotated(v1alpha1.AnnotationResend, strings.Repeat("x", 200<<10)), tooLong},
 	"everything, by far":       {func(d *unstructured.Unstructured) { owned(d); annotated("a", strings.Repeat("x", 100<<10))(d) }, unchanged + "ownerReferences, annotations"},
@@ -175,7 +178,7 @@ func owned(d *unstructured.Unstructured) {
 var requests = map[string]func(d *unstructured.Unstructured){
 	"resend":                   annotated(v1alpha1.AnnotationResend, "1795424400"),
 	"resend of 128 characters": annotated(v1alpha1.AnnotationResend, strings.Repeat("ü", 128)),
-	"empty resend":             annotated(v1alpha1.AnnotationResend, ""),
+	"resend of a space":        annotated(v1alpha1.AnnotationResend, " "),
 	"nothing":                  func(*unstructured.Unstructured) {},
 }
 
@@ -199,7 +202,7 @@ func TestOnlyTheResendAnnotationCanBeChanged(t *testing.T) {
 				want := forgery.want
 				if way == "apply" { // it has set the rest, too, or takes nothing away
 					want, _, _ = strings.Cut(want, "; this would change its ")
-					if want == tooLong {
+					if want == tooLong || want == empty {
 						want = denied
 					}
 				}
@@ -267,6 +270,62 @@ func TestAnnotationIsSetAgainAndAgain(t *testing.T) {
 	}
 	if diff := cmp.Diff(d.Object, after.Object); diff != "" {
 		t.Errorf("what else has changed (-before +after):\n%s", diff)
+	}
+}
+
+// An empty value asks for nothing, whoever sets it: administrators, whom the policy
+// lets do all else, hear of it. A record that has one from before can be resent,
+// and written by whoever writes records.
+func TestEmptyResendIsRefused(t *testing.T) {
+	user := writer(t)
+	d := recorded(t, "empty")
+	annotate := func(by *rest.Config, value any) error {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationResend: value}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = horizon(t, by, "webhookdeliveries").Patch(t.Context(), d.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
+	}
+	policy := func(enforced bool) {
+		var err error
+		bindings := cluster.admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+		actions := `["Deny"]`
+		if !enforced {
+			actions = `["Audit"]`
+		}
+		patch := fmt.Appendf(nil, `{"spec":{"validationActions":%s}}`, actions)
+		if _, err = bindings.Patch(cleanup(t), policyName, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for who, by := range map[string]*rest.Config{"a writer": as(t, user), "an administrator": cluster.Config()} {
+		for _, before := range []any{nil, "1795424400"} {
+			if err := annotate(by, before); err != nil {
+				t.Fatal(err)
+			}
+			if err := annotate(by, ""); err == nil || !strings.Contains(err.Error(), denied+empty) {
+				t.Errorf("%s, after %v: got %v", who, before, err)
+			}
+		}
+	}
+
+	// As it may be in store from before.
+	policy(false)
+	t.Cleanup(func() { policy(true) })
+	NewWithT(t).Eventually(func() error { return annotate(cluster.Config(), "") }).WithTimeout(patience).Should(Succeed())
+	policy(true)
+	NewWithT(t).Eventually(func() error {
+		return ways["patch"](t, user, d, change(d, labelled("app", "player")), metav1.DryRunAll)
+	}).WithTimeout(patience).ShouldNot(Succeed())
+	if _, err := horizon(t, cluster.Config(), "webhookdeliveries").Patch(t.Context(), d.GetName(), types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"example.com/written":""}}}`), metav1.PatchOptions{}); err != nil {
+		t.Errorf("who writes records, beside an empty value: %v", err)
+	}
+	for _, value := range []any{"1795424401", nil} {
+		if err := annotate(as(t, user), value); err != nil {
+			t.Errorf("%v after an empty value: %v", value, err)
+		}
 	}
 }
 
