@@ -83,7 +83,7 @@ func (t *teller) events(ctx context.Context) error {
 		return err
 	}
 	for _, command := range []string{
-		"kubectl apply -f events.yaml",
+		"kubectl create -f events.yaml",
 		"kubectl wait --for=condition=Delivered webhookevent --all -n music --timeout=30s",
 		"kubectl get webhookevents -n music",
 	} {
@@ -363,7 +363,7 @@ func (t *teller) apply(ctx context.Context, name string) error {
 	return err
 }
 
-// render fills the receivers' addresses into a manifest.
+// render fills the receivers' addresses and the time into a manifest.
 func (t *teller) render(name string) (string, error) {
 	tmpl, err := template.ParseFS(manifests, "manifests/"+name)
 	if err != nil {
@@ -375,6 +375,7 @@ func (t *teller) render(name string) (string, error) {
 		"Secure": t.secure.URL(""),
 		"Pager":  t.pager.URL(""),
 		"Chat":   t.chat.URL(""),
+		"Now":    time.Now().UTC().Format(time.RFC3339),
 	})
 	return text.String(), err
 }

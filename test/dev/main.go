@@ -207,13 +207,14 @@ spec:
 EOF
 
 # Horizon says what happened:
-kubectl apply -f - <<'EOF'
+kubectl create -f - <<EOF
 apiVersion: horizoncd.io/v1alpha1
 kind: WebhookEvent
 metadata: {name: horizon-1}
 spec:
   eventID: 1
   eventType: applications_created
+  time: $(date -u +%Y-%m-%dT%H:%M:%SZ)
   application: {id: 1, name: test, priority: P0}
   user: {id: 1, name: test, email: test@noreply.com}
 EOF
@@ -228,11 +229,15 @@ kubectl annotate webhookdelivery -l horizoncd.io/webhook=notify horizoncd.io/res
 
 # A receiver that fails, and its repair:
 kubectl patch webhook notify --type=merge -p '{"spec":{"url":"FAIL","retry":{"limit":0}}}'
-kubectl create -f - <<'EOF'
+kubectl create -f - <<EOF
 apiVersion: horizoncd.io/v1alpha1
 kind: WebhookEvent
 metadata: {name: horizon-2}
-spec: {eventID: 2, eventType: applications_created, application: {id: 2, name: other}}
+spec:
+  eventID: 2
+  eventType: applications_created
+  time: $(date -u +%Y-%m-%dT%H:%M:%SZ)
+  application: {id: 2, name: other}
 EOF
 kubectl wait --for=condition=Delivered=false webhookevent/horizon-2
 kubectl get webhookdeliveries,events

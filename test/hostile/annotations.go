@@ -73,7 +73,14 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 		patched.Annotations = map[string]string{v1alpha1.AnnotationResend: value}
 		base := d.DeepCopy()
 		base.Annotations = nil
-		if err := t.client.Patch(ctx, patched, client.MergeFrom(base)); err != nil {
+		err := t.client.Patch(ctx, patched, client.MergeFrom(base))
+		if value == "" {
+			if err == nil || !strings.Contains(err.Error(), "is empty, which asks for nothing") {
+				return []string{fmt.Sprintf("annotating with nothing: %v", err)}
+			}
+			continue
+		}
+		if err != nil {
 			return []string{fmt.Sprintf("annotating: %v", err)}
 		}
 	}
