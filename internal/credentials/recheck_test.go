@@ -47,13 +47,19 @@ func (l *lacking) webhook(name types.NamespacedName) *v1alpha1.Webhook {
 	return w
 }
 
+func (l *lacking) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.total)
+}
+
 // look is a look at a Webhook, whatever the reason.
 func (l *lacking) look(name types.NamespacedName) {
-	before := len(l.total)
+	before := l.count()
 	if _, err := l.reader.Get(context.Background(), l.webhook(name)); err != nil {
 		l.queue.Add(name)
 	}
-	if len(l.total) > before {
+	if l.count() > before {
 		l.reads[name] = append(l.reads[name], time.Now())
 	}
 }
