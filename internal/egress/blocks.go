@@ -57,7 +57,8 @@ var blocks = []block{
 	b("::/128", guarded, "the unspecified address, which Linux connects to itself", "RFC 4291"),
 	b("::1/128", guarded, "loopback", "RFC 4291"),
 	b("::ffff:0:0:0/96", private, "for IPv4-translated addresses", "RFC 2765"),
-	// What a NAT64 of this prefix reaches is judged by the address it carries.
+	// What a NAT64 of this prefix reaches is judged by the address it carries, which
+	// must be a global one: Policy.checkCarried.
 	b("64:ff9b::/96", public, "for IPv4/IPv6 translation", "RFC 6052"),
 	b("64:ff9b:1::/48", private, "for local IPv4/IPv6 translation", "RFC 8215"),
 	b("100::/64", private, "the discard prefix", "RFC 6666"),

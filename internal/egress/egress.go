@@ -89,8 +89,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// Check returns an *Error if a connection to an address is denied. An IPv4
-// address that an IPv6 address carries must be allowed as well.
+// Check returns an *Error if a connection to an address is denied. So it is if the
+// address may be dialled and carries an IPv4 address that may not be reached that way.
 func (p Policy) Check(to netip.AddrPort) error {
 	addr := to.Addr()
 	switch {
@@ -100,25 +100,78 @@ func (p Policy) Check(to netip.AddrPort) error {
 		return &Error{Address: addr.WithZone(""), Rule: "it has a zone, which names an interface of this machine"}
 	}
 	addr = addr.Unmap()
-	if err := p.check(addr, to.Port()); err != nil {
+	denied := p.check(addr, to.Port())
+	never := denied != nil && !denied.Opens.IsValid()
+	for _, v4 := range carried(addr) {
+		inner := p.checkCarried(addr, v4, to.Port())
+		switch {
+		case inner == nil:
+			continue
+		case denied == nil:
+			denied = &Error{Address: addr, Rule: fmt.Sprintf("it carries %s, and %s", v4, inner.Rule), Opens: inner.Opens}
+		case denied.Opens != inner.Opens:
+			denied.Opens = single(addr) // which opens both
+		}
+		never = never || !inner.Opens.IsValid()
+	}
+	switch {
+	case denied == nil:
+		return nil
+	case never:
+		denied.Opens = netip.Prefix{}
+	}
+	return denied
+}
+
+// checkCarried decides on an IPv4 address that another address carries. Whoever
+// unwraps it stands elsewhere: the loopback, metadata service or link that is reached is
+// that machine's. So a prefix of Allow that opens one of these here does not open it
+// there; the carrying address itself has to be named.
+//
+// The well-known prefix of NAT64 may carry global addresses only (RFC 6052, section
+// 3.1). What else a translator lets through is opened by prefixes of 64:ff9b::/96 alone,
+// which are read as those of the IPv4 addresses.
+func (p Policy) checkCarried(by, v4 netip.Addr, port uint16) *Error {
+	if translation.Contains(by) {
+		p.Allow = carriedIn(translation, p.Allow)
+		err := p.check(v4, port)
+		if err != nil && err.Opens.IsValid() {
+			err.Opens = netip.PrefixFrom(by, translation.Bits()+err.Opens.Bits()).Masked()
+		}
 		return err
 	}
-	for _, v4 := range carried(addr) {
-		if err := p.check(v4, to.Port()); err != nil {
-			return &Error{Address: addr, Rule: fmt.Sprintf("it carries %s, and %s", v4, err.Rule), Opens: err.Opens}
+	err := p.check(v4, port)
+	in := p.blockOf(v4)
+	switch {
+	case err != nil && !err.Opens.IsValid():
+		return err // the API server's
+	case slices.Contains(p.Allow, single(by)) || in == nil || in.reach == public:
+		return nil
+	case in.reach == guarded:
+		return &Error{Rule: in.String(), Opens: single(by)}
+	default:
+		return err
+	}
+}
+
+// carriedIn returns what prefixes within another one, whose addresses carry an IPv4
+// address at their end, say of those.
+func carriedIn(form netip.Prefix, all []netip.Prefix) []netip.Prefix {
+	var v4 []netip.Prefix
+	for _, prefix := range all {
+		if form.Contains(prefix.Addr()) && prefix.Bits() >= form.Bits() {
+			a := prefix.Addr().As16()
+			v4 = append(v4, netip.PrefixFrom(netip.AddrFrom4([4]byte(a[12:])), prefix.Bits()-form.Bits()))
 		}
 	}
-	return nil
+	return v4
 }
 
 func (p Policy) check(addr netip.Addr, port uint16) *Error {
 	if slices.Contains(p.APIServer, netip.AddrPortFrom(addr, port)) {
 		return &Error{Address: addr, Rule: fmt.Sprintf("port %d of it is the API server's", port)}
 	}
-	in := blockOf(addr)
-	if slices.Contains(p.Own, addr) {
-		in = &block{prefix: single(addr), use: "an address of the operator itself", reach: guarded}
-	}
+	in := p.blockOf(addr)
 	if in == nil || in.reach == public {
 		return nil
 	}
@@ -132,6 +185,14 @@ func (p Policy) check(addr netip.Addr, port uint16) *Error {
 		opens = single(addr) // all there is would be too much to suggest
 	}
 	return &Error{Address: addr, Rule: in.String(), Opens: opens}
+}
+
+// blockOf returns the narrowest block that an address is in, or nil.
+func (p Policy) blockOf(addr netip.Addr) *block {
+	if slices.Contains(p.Own, addr) {
+		return &block{prefix: single(addr), use: "an address of the operator itself", reach: guarded}
+	}
+	return blockOf(addr)
 }
 
 func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }

@@ -90,6 +90,8 @@ func spellings() []string {
 		// Those of a honeypot, within others.
 		"[::ffff:127.0.0.2]", "[::ffff:7f00:2]", "[0:0:0:0:0:ffff:7f00:2]", "[::127.0.0.2]", "[64:ff9b::7f00:2]",
 		"[64:ff9b::127.0.0.2]", "[64:ff9b:1::7f00:2]", "[2002:7f00:2::]", "[2002:7f00:2::1]", "[2001:0:7f00:2::]", "[::ffff:0:127.0.0.2]",
+		// The allowed one within others: whoever unwraps it has a loopback of its own.
+		"[64:ff9b::7f00:1]", "[64:ff9b::127.0.0.1]", "[64:ff9b:1::7f00:1]", "[::127.0.0.1]", "[2002:7f00:1::1]", "[fe80::5efe:7f00:1]",
 		// Ways to say loopback, and nothing in particular.
 		"0.0.0.0", "[::]", "127.1.2.3", "127.255.255.254",
 		// Metadata of clouds.
