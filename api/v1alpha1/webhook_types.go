@@ -37,8 +37,8 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonConfigMapKeyNotFound: the ConfigMap lacks the key.
 	ReasonConfigMapKeyNotFound = "ConfigMapKeyNotFound"
-	// ReasonCAInvalid: the CA bundle of spec.tls has no certificate that can be read,
-	// or is too large of spec.tls.
+	// ReasonCAInvalid: the CA bundle of spec.tls has no certificate, or something that
+	// cannot be read as one, or is too large.
 	ReasonCAInvalid = "CAInvalid"
 	// ReasonClientCertificateInvalid: the client certificate of spec.tls cannot
 	// be used, or has expired.

@@ -1,12 +1,10 @@
 package sending
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -37,44 +35,48 @@ type Authorities struct {
 	digest [sha256.Size]byte
 }
 
-// ParseAuthorities reads certificates in PEM. What else is there is passed over, as
-// is a certificate that cannot be read or used where others can: bundles have such.
-// An error says nothing of what it has read.
+// ParseAuthorities reads certificates in PEM. One that cannot be read or used is an
+// error, as is any other block: what somebody thinks is trusted must not be left out in
+// silence. An error tells the number of the block and nothing of what it has read.
 func ParseAuthorities(bundle []byte) (*Authorities, error) {
 	if len(bundle) > MaxAuthorities {
 		return nil, fmt.Errorf("it has %d bytes, more than the %d that a CA bundle may have", len(bundle), MaxAuthorities)
 	}
+	blocks, err := readPEM(bundle)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) == 0 {
+		return nil, errors.New("there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----")
+	}
 	pool := x509.NewCertPool()
-	found, long := false, false
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if hasLongKey(block) {
-			long = true
-			continue
+	for i, b := range blocks {
+		if err := usable(b); err != nil {
+			return nil, fmt.Errorf("block %d %w", i+1, err)
 		}
 		// What is parsed takes several times the room, so it is not kept from here:
 		// the pool parses again what a chain needs.
-		found = pool.AppendCertsFromPEM(pem.EncodeToMemory(block)) || found
+		pool.AppendCertsFromPEM(b.pem())
 	}
-	switch {
-	case found:
-		return &Authorities{pool: pool, digest: sha256.Sum256(bundle)}, nil
-	case long:
-		return nil, fmt.Errorf("the certificate in it has an RSA key of more than %d bits", maxRSAKey)
-	case bytes.Contains(bundle, []byte("-----BEGIN CERTIFICATE-----")):
-		return nil, errors.New("the certificate in it cannot be read")
-	default:
-		return nil, errors.New("there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----")
-	}
+	return &Authorities{pool: pool, digest: sha256.Sum256(bundle)}, nil
 }
 
-// hasLongKey tells whether one signature of an authority would take long to check.
-func hasLongKey(block *pem.Block) bool {
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return false
+// usable tells why a block is no authority.
+func usable(b block) error {
+	if !b.isCertificate() {
+		return errors.New("is not a certificate but " + b.describe() + ": take it out")
 	}
-	key, ok := c.PublicKey.(*rsa.PublicKey)
-	return ok && key.N.BitLen() > maxRSAKey
+	if b.der == nil {
+		return errors.New("is damaged: what stands in it is not base64")
+	}
+	c, err := x509.ParseCertificate(b.der)
+	if err != nil {
+		return errors.New("cannot be read as a certificate")
+	}
+	if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSAKey {
+		return fmt.Errorf("has an RSA key of more than %d bits, and one signature of it would take long to check", maxRSAKey)
+	}
+	return nil
 }
 
 // ClientCertificate is what this side shows to receivers that ask for a
@@ -94,19 +96,20 @@ func ParseClientCertificate(certificate, key []byte, now time.Time) (*ClientCert
 	case len(key) > MaxKey:
 		return nil, fmt.Errorf("tls.key has %d bytes, more than the %d that a private key may have", len(key), MaxKey)
 	}
-	block, _ := pem.Decode(certificate)
-	switch {
-	case block == nil || block.Type != "CERTIFICATE":
-		return nil, errors.New("there is no certificate in tls.crt; one in PEM begins with -----BEGIN CERTIFICATE-----")
-	case !parses(block):
-		return nil, errors.New("the certificate in tls.crt cannot be read")
+	chain, err := readChain(certificate)
+	if err != nil {
+		return nil, err
 	}
-	pair, err := tls.X509KeyPair(certificate, key)
+	private, err := readKey(key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(chain, private)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "does not match"):
 		return nil, errors.New("the private key in tls.key is not that of the certificate in tls.crt")
 	case err != nil:
-		return nil, errors.New("there is no private key in tls.key that can be used; PEM is expected")
+		return nil, errors.New(noKey)
 	case now.After(pair.Leaf.NotAfter):
 		return nil, errors.New("the certificate expired on " + date(pair.Leaf.NotAfter))
 	case now.Before(pair.Leaf.NotBefore):
@@ -117,9 +120,47 @@ func ParseClientCertificate(certificate, key []byte, now time.Time) (*ClientCert
 	return &ClientCertificate{pair: pair, digest: sha256.Sum256(append(append(all, certificate...), key...))}, nil
 }
 
-func parses(block *pem.Block) bool {
-	_, err := x509.ParseCertificate(block.Bytes)
-	return err == nil
+const noKey = "there is no private key in tls.key that can be used; PEM is expected"
+
+// readChain reads the certificates of tls.crt. Other blocks are left out, as the key that
+// some keep with them.
+func readChain(text []byte) ([]byte, error) {
+	blocks, err := readPEM(text)
+	if err != nil {
+		return nil, fmt.Errorf("tls.crt cannot be read: %w", err)
+	}
+	var chain []byte
+	for i, b := range blocks {
+		if !b.isCertificate() {
+			continue
+		}
+		if _, err := x509.ParseCertificate(b.der); err != nil {
+			return nil, fmt.Errorf("the certificate in block %d of tls.crt cannot be read", i+1)
+		}
+		chain = append(chain, b.pem()...)
+	}
+	if chain == nil {
+		return nil, errors.New("there is no certificate in tls.crt; one in PEM begins with -----BEGIN CERTIFICATE-----")
+	}
+	return chain, nil
+}
+
+// readKey reads the first private key of tls.key. Parameters of its curve may stand
+// before it.
+func readKey(text []byte) ([]byte, error) {
+	blocks, err := readPEM(text)
+	if err != nil {
+		return nil, fmt.Errorf("tls.key cannot be read: %w", err)
+	}
+	for _, b := range blocks {
+		switch {
+		case b.encrypted:
+			return nil, errors.New("the private key in tls.key is encrypted: openssl pkey takes the passphrase away")
+		case b.isKey() && b.der != nil:
+			return b.pem(), nil
+		}
+	}
+	return nil, errors.New(noKey)
 }
 
 // Format hides the key whatever the verb.

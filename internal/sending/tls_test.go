@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -398,25 +401,71 @@ func TestParseAuthorities(t *testing.T) {
 	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
 	_, key := issue(t, ours, nil)
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("s3cr3t")})
+	both := []*peer.Authority{ours, theirs}
+	block := func(label string) []byte { return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: []byte("s3cr3t")}) }
+	damaged := func(where string) string {
+		return "the text " + where + " looks like a block that is damaged: one in PEM is from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
+	}
 	const none = "there is no certificate in it; one in PEM begins with -----BEGIN CERTIFICATE-----"
 	for name, tc := range map[string]struct {
 		bundle [][]byte
 		want   []*peer.Authority
 		err    string
 	}{
-		"one":                      {bundle: [][]byte{ours.PEM()}, want: []*peer.Authority{ours}},
-		"two":                      {bundle: [][]byte{ours.PEM(), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
-		"with words between":       {bundle: [][]byte{[]byte("# ours\n"), ours.PEM(), []byte("\n# theirs\n"), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
-		"with a key":               {bundle: [][]byte{key, ours.PEM()}, want: []*peer.Authority{ours}},
-		"with one that is broken":  {bundle: [][]byte{broken, ours.PEM()}, want: []*peer.Authority{ours}},
-		"empty":                    {err: none},
-		"text":                     {bundle: [][]byte{[]byte("s3cr3t")}, err: none},
-		"DER":                      {bundle: [][]byte{ours.Certificate().Raw}, err: none},
-		"a key alone":              {bundle: [][]byte{key}, err: none},
-		"one that is broken alone": {bundle: [][]byte{broken}, err: "the certificate in it cannot be read"},
-		"with a long key":          {bundle: [][]byte{rsaAuthority(t, 8193), ours.PEM()}, want: []*peer.Authority{ours}},
-		"a long key alone":         {bundle: [][]byte{rsaAuthority(t, 8193)}, err: "the certificate in it has an RSA key of more than 8192 bits"},
-		"too large":                {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 262144 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
+		"one":                {bundle: [][]byte{ours.PEM()}, want: []*peer.Authority{ours}},
+		"two":                {bundle: [][]byte{ours.PEM(), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
+		"with words between": {bundle: [][]byte{[]byte("# ours\n"), ours.PEM(), []byte("\n# theirs\n"), theirs.PEM()}, want: []*peer.Authority{ours, theirs}},
+		"empty":              {err: none},
+		"text":               {bundle: [][]byte{[]byte("s3cr3t")}, err: none},
+		"DER":                {bundle: [][]byte{ours.Certificate().Raw}, err: none},
+		"in base64 twice":    {bundle: [][]byte{[]byte(base64.StdEncoding.EncodeToString(ours.PEM()))}, err: "it is in base64 twice: a Secret's data is encoded once, its stringData and a ConfigMap's data not at all"},
+		"UTF-16":             {bundle: [][]byte{[]byte("\xff\xfe-\x00-\x00")}, err: "it is UTF-16 text: save it as UTF-8"},
+
+		// What leaves no doubt.
+		"byte order mark":                {bundle: [][]byte{[]byte("\ufeff"), ours.PEM(), theirs.PEM()}, want: both},
+		"glued":                          {bundle: [][]byte{bytes.TrimSpace(ours.PEM()), theirs.PEM()}, want: both},
+		"glued to a text":                {bundle: [][]byte{[]byte("ours: "), ours.PEM(), []byte("theirs: "), theirs.PEM()}, want: both},
+		"indented":                       {bundle: [][]byte{ours.PEM(), bytes.ReplaceAll(theirs.PEM(), []byte("\n"), []byte("\n  \t"))}, want: both},
+		"all indented":                   {bundle: [][]byte{[]byte("    "), bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte("\n    "))}, want: both},
+		"line feeds in two characters":   {bundle: [][]byte{ours.PEM(), bytes.ReplaceAll(theirs.PEM(), []byte("\n"), []byte(`\n`))}, want: both},
+		"line breaks in four characters": {bundle: [][]byte{bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte(`\r\n`))}, want: both},
+		"CR LF":                          {bundle: [][]byte{bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte("\r\n"))}, want: both},
+		"CR":                             {bundle: [][]byte{bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte("\r"))}, want: both},
+		"on one line":                    {bundle: [][]byte{bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte(" "))}, want: both},
+		"on one line, without spaces":    {bundle: [][]byte{bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), nil)}, want: both},
+		"in quotes":                      {bundle: [][]byte{[]byte(`"`), bytes.ReplaceAll(append(ours.PEM(), theirs.PEM()...), []byte("\n"), []byte(`\n`)), []byte(`"`)}, want: both},
+		"by its old name":                {bundle: [][]byte{bytes.ReplaceAll(ours.PEM(), []byte(" CERT"), []byte(" X509 CERT")), theirs.PEM()}, want: both},
+		"with what openssl tells":        {bundle: [][]byte{[]byte(opensslText), ours.PEM(), []byte("Bag Attributes\n    localKeyID: 01 \nsubject=CN = x\n\nissuer=CN = x\n\n"), theirs.PEM()}, want: both},
+		"with titles and hashes":         {bundle: [][]byte{[]byte("Ours, Inc.\n=============================================\nd4de20d05e66fc53fe1a50882c78db2852cae474\n"), ours.PEM(), theirs.PEM()}, want: both},
+		"one that is a comment":          {bundle: [][]byte{ours.PEM(), []byte("# "), bytes.ReplaceAll(broken, []byte("\n"), []byte("\n# ")), []byte("\n"), theirs.PEM()}, want: both},
+
+		// What would be left out in silence.
+		"with a key":                  {bundle: [][]byte{key, ours.PEM()}, err: "block 1 is not a certificate but a private key: take it out"},
+		"a key alone":                 {bundle: [][]byte{key}, err: "block 1 is not a certificate but a private key: take it out"},
+		"with an encrypted key":       {bundle: [][]byte{ours.PEM(), block("ENCRYPTED PRIVATE KEY")}, err: "block 2 is not a certificate but a private key: take it out"},
+		"with a request":              {bundle: [][]byte{ours.PEM(), block("CERTIFICATE REQUEST")}, err: "block 2 is not a certificate but a request for a certificate: take it out"},
+		"with a container":            {bundle: [][]byte{ours.PEM(), block("PKCS7")}, err: "block 2 is not a certificate but a container, whose certificates openssl pkcs7 -print_certs takes out: take it out"},
+		"with trust settings":         {bundle: [][]byte{ours.PEM(), block("TRUSTED CERTIFICATE")}, err: "block 2 is not a certificate but a certificate with trust settings of OpenSSL, which openssl x509 takes away: take it out"},
+		"with something else":         {bundle: [][]byte{ours.PEM(), block("S3CR3T")}, err: "block 2 is not a certificate but something else: take it out"},
+		"with one that is broken":     {bundle: [][]byte{broken, ours.PEM()}, err: "block 1 cannot be read as a certificate"},
+		"one that is broken alone":    {bundle: [][]byte{broken}, err: "block 1 cannot be read as a certificate"},
+		"with one that is not base64": {bundle: [][]byte{ours.PEM(), bytes.Replace(theirs.PEM(), []byte("MII"), []byte("M*I"), 1)}, err: "block 2 is damaged: what stands in it is not base64"},
+		"with one that lost a line":   {bundle: [][]byte{ours.PEM(), withoutLine(theirs.PEM(), 2)}, err: "block 2 cannot be read as a certificate"},
+		"escaped twice":               {bundle: [][]byte{bytes.ReplaceAll(ours.PEM(), []byte("\n"), []byte(`\\n`))}, err: "block 1 is damaged: what stands in it is not base64"},
+		"with headers":                {bundle: [][]byte{bytes.Replace(ours.PEM(), []byte("-----\n"), []byte("-----\nX: y\n\n"), 1)}, err: "block 1 is damaged: what stands in it is not base64"},
+		"without END":                 {bundle: [][]byte{withoutLine(ours.PEM(), -1), theirs.PEM()}, err: "block 1 has no END line of its own"},
+		"without END at the end":      {bundle: [][]byte{ours.PEM(), withoutLine(theirs.PEM(), -1)}, err: "block 2 has no END line of its own"},
+		"ends as another":             {bundle: [][]byte{bytes.Replace(ours.PEM(), []byte("END CERT"), []byte("END X509 CERT"), 1)}, err: "block 1 has no END line of its own"},
+		"without BEGIN":               {bundle: [][]byte{ours.PEM(), withoutLine(theirs.PEM(), 0)}, err: damaged("after block 1")},
+		"without BEGIN at first":      {bundle: [][]byte{withoutLine(ours.PEM(), 0), theirs.PEM()}, err: damaged("before block 1")},
+		"END alone":                   {bundle: [][]byte{ours.PEM(), []byte("-----END CERTIFICATE-----\n")}, err: "there is an END line without a BEGIN line after block 1"},
+		"four dashes":                 {bundle: [][]byte{ours.PEM(), bytes.Replace(theirs.PEM(), []byte("-----BEGIN"), []byte("----BEGIN"), 1)}, err: damaged("after block 1")},
+		"long dashes":                 {bundle: [][]byte{ours.PEM(), bytes.ReplaceAll(theirs.PEM(), []byte("-----"), []byte("———"))}, err: damaged("after block 1")},
+		"no marks at all":             {bundle: [][]byte{withoutLine(withoutLine(ours.PEM(), 0), -1)}, err: damaged("in it")},
+		"one that is half a comment":  {bundle: [][]byte{ours.PEM(), []byte("# "), theirs.PEM()}, err: damaged("after block 1")},
+		"with a long key":             {bundle: [][]byte{ours.PEM(), rsaAuthority(t, 8193)}, err: "block 2 has an RSA key of more than 8192 bits, and one signature of it would take long to check"},
+		"a long key alone":            {bundle: [][]byte{rsaAuthority(t, 8193)}, err: "block 1 has an RSA key of more than 8192 bits, and one signature of it would take long to check"},
+		"too large":                   {bundle: [][]byte{ours.PEM(), bytes.Repeat([]byte("s"), MaxAuthorities)}, err: fmt.Sprintf("it has %d bytes, more than the 262144 that a CA bundle may have", MaxAuthorities+len(ours.PEM()))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseAuthorities(bytes.Join(tc.bundle, nil))
@@ -434,6 +483,50 @@ func TestParseAuthorities(t *testing.T) {
 				t.Error("other authorities than were given")
 			}
 		})
+	}
+}
+
+// withoutLine takes out one line, or the last ones where the number is negative.
+func withoutLine(text []byte, number int) []byte {
+	lines := bytes.SplitAfter(bytes.TrimSpace(text), []byte("\n"))
+	if number < 0 {
+		number += len(lines)
+	}
+	return append(bytes.Join(slices.Delete(lines, number, number+1), nil), '\n')
+}
+
+const opensslText = `Certificate:
+    Data:
+        Version: 3 (0x2)
+        Serial Number:
+            0c:e7:e0:e5:17:d8:46:fe:8f:e5:60:fc:1b:f0:30:39
+        Signature Algorithm: sha1WithRSAEncryption
+        Issuer: C = US, O = Ours Inc, CN = Ours
+        Subject Public Key Info:
+            Public Key Algorithm: rsaEncryption
+                RSA Public-Key: (2048 bit)
+                Modulus:
+                    00:ad:0e:15:ce:e4:43:80:5c:b1:87:f3:b7:60:f9:
+    Signature Value:
+        a2:0e:bc:df:e2:ed:f0:e3:72:73:7a:64:94:bf:f7:72:66:d8:
+`
+
+// What distributions ship is taken whole.
+func TestParseAuthoritiesOfTheSystem(t *testing.T) {
+	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+		bundle, err := os.ReadFile(path)
+		if err != nil || len(bundle) > MaxAuthorities {
+			continue
+		}
+		got, err := ParseAuthorities(bundle)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		want := x509.NewCertPool()
+		if !want.AppendCertsFromPEM(bundle) || !got.pool.Equal(want) {
+			t.Errorf("%s: other authorities than it has", path)
+		}
 	}
 }
 
@@ -471,25 +564,41 @@ func TestParseClientCertificate(t *testing.T) {
 	future, futureKey := issue(t, ours, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.AddDate(0, 0, 1), now.AddDate(1, 0, 0) })
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("s3cr3t")})
 	const noCertificate = "there is no certificate in tls.crt; one in PEM begins with -----BEGIN CERTIFICATE-----"
-	const noKey = "there is no private key in tls.key that can be used; PEM is expected"
+	const encrypted = "the private key in tls.key is encrypted: openssl pkey takes the passphrase away"
+	block := func(label string, header map[string]string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: label, Headers: header, Bytes: []byte("s3cr3t")})
+	}
 	for name, tc := range map[string]struct {
 		certificate, key []byte
 		want             string
+		wantChain        int // 1 where it is not given
 	}{
-		"usable":               {certificate: certificate, key: key},
-		"with its authority":   {certificate: append(bytes.Clone(certificate), ours.PEM()...), key: key},
-		"empty":                {want: noCertificate},
-		"no certificate":       {certificate: []byte("s3cr3t"), key: key, want: noCertificate},
-		"the two exchanged":    {certificate: key, key: certificate, want: noCertificate},
-		"broken":               {certificate: broken, key: key, want: "the certificate in tls.crt cannot be read"},
-		"no key":               {certificate: certificate, key: []byte("s3cr3t"), want: noKey},
-		"a certificate as key": {certificate: certificate, key: certificate, want: noKey},
-		"the key of another":   {certificate: certificate, key: otherKey, want: "the private key in tls.key is not that of the certificate in tls.crt"},
-		"the other way round":  {certificate: other, key: key, want: "the private key in tls.key is not that of the certificate in tls.crt"},
-		"too long":             {certificate: append(bytes.Clone(certificate), make([]byte, MaxCertificate)...), key: key, want: fmt.Sprintf("tls.crt has %d bytes, more than the 65536 that a certificate may have", MaxCertificate+len(certificate))},
-		"a key too long":       {certificate: certificate, key: append(bytes.Clone(key), make([]byte, MaxKey)...), want: fmt.Sprintf("tls.key has %d bytes, more than the 8192 that a private key may have", MaxKey+len(key))},
-		"expired":              {certificate: expired, key: expiredKey, want: "the certificate expired on 2026-11-22"},
-		"not yet valid":        {certificate: future, key: futureKey, want: "the certificate is not yet valid: it is from 2026-11-24 on"},
+		"usable":                       {certificate: certificate, key: key},
+		"byte order mark":              {certificate: append([]byte("\ufeff"), certificate...), key: append([]byte("\ufeff"), key...)},
+		"glued":                        {certificate: append(bytes.TrimSpace(certificate), ours.PEM()...), key: key, wantChain: 2},
+		"indented":                     {certificate: bytes.ReplaceAll(append(bytes.Clone(certificate), ours.PEM()...), []byte("\n"), []byte("\n  ")), key: bytes.ReplaceAll(key, []byte("\n"), []byte("\n  ")), wantChain: 2},
+		"line feeds in two characters": {certificate: bytes.ReplaceAll(certificate, []byte("\n"), []byte(`\n`)), key: bytes.ReplaceAll(key, []byte("\n"), []byte(`\n`))},
+		"with parameters":              {certificate: certificate, key: append(block("EC PARAMETERS", nil), key...)},
+		"with its key":                 {certificate: append(bytes.Clone(key), certificate...), key: key},
+		"a link that is damaged":       {certificate: append(bytes.Clone(certificate), bytes.Replace(ours.PEM(), []byte("-----BEGIN"), []byte("----BEGIN"), 1)...), key: key, want: "tls.crt cannot be read: the text after block 1 looks like a block that is damaged: one in PEM is from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"},
+		"a link that is broken":        {certificate: append(bytes.Clone(certificate), broken...), key: key, want: "the certificate in block 2 of tls.crt cannot be read"},
+		"encrypted, PKCS #8":           {certificate: certificate, key: block("ENCRYPTED PRIVATE KEY", nil), want: encrypted},
+		"encrypted, of old":            {certificate: certificate, key: block("EC PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,5DF0"}), want: encrypted},
+		"encrypted, RSA":               {certificate: certificate, key: bytes.ReplaceAll(block("RSA PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "DES-EDE3-CBC,5DF0"}), []byte("\n"), []byte("\r\n")), want: encrypted},
+		"key without END":              {certificate: certificate, key: withoutLine(key, -1), want: "tls.key cannot be read: block 1 has no END line of its own"},
+		"with its authority":           {certificate: append(bytes.Clone(certificate), ours.PEM()...), key: key, wantChain: 2},
+		"empty":                        {want: noCertificate},
+		"no certificate":               {certificate: []byte("s3cr3t"), key: key, want: noCertificate},
+		"the two exchanged":            {certificate: key, key: certificate, want: noCertificate},
+		"broken":                       {certificate: broken, key: key, want: "the certificate in block 1 of tls.crt cannot be read"},
+		"no key":                       {certificate: certificate, key: []byte("s3cr3t"), want: noKey},
+		"a certificate as key":         {certificate: certificate, key: certificate, want: noKey},
+		"the key of another":           {certificate: certificate, key: otherKey, want: "the private key in tls.key is not that of the certificate in tls.crt"},
+		"the other way round":          {certificate: other, key: key, want: "the private key in tls.key is not that of the certificate in tls.crt"},
+		"too long":                     {certificate: append(bytes.Clone(certificate), make([]byte, MaxCertificate)...), key: key, want: fmt.Sprintf("tls.crt has %d bytes, more than the 65536 that a certificate may have", MaxCertificate+len(certificate))},
+		"a key too long":               {certificate: certificate, key: append(bytes.Clone(key), make([]byte, MaxKey)...), want: fmt.Sprintf("tls.key has %d bytes, more than the 8192 that a private key may have", MaxKey+len(key))},
+		"expired":                      {certificate: expired, key: expiredKey, want: "the certificate expired on 2026-11-22"},
+		"not yet valid":                {certificate: future, key: futureKey, want: "the certificate is not yet valid: it is from 2026-11-24 on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseClientCertificate(tc.certificate, tc.key, now)
@@ -498,6 +607,9 @@ func TestParseClientCertificate(t *testing.T) {
 			}
 			if (got == nil) != (tc.want != "") {
 				t.Errorf("got %v", got)
+			}
+			if got != nil && len(got.pair.Certificate) != max(1, tc.wantChain) {
+				t.Errorf("%d certificates, want %d", len(got.pair.Certificate), max(1, tc.wantChain))
 			}
 		})
 	}
