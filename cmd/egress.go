@@ -23,24 +23,38 @@ const lookupTimeout = 10 * time.Second
 
 // egressFlags say where requests may go.
 type egressFlags struct {
-	allow []string
-	proxy string
+	allow  []string
+	proxy  string
+	except []string
 }
 
 func (f *egressFlags) bind(to *flag.FlagSet) {
 	to.Func("egress-allow", "Where requests may go beside public addresses: `prefixes` and addresses, with commas between them. May be given several times.",
 		func(value string) error { f.allow = append(f.allow, value); return nil })
-	to.StringVar(&f.proxy, "egress-proxy", "", "URL of the http or https proxy that all requests go through. None is taken from the environment.")
+	to.StringVar(&f.proxy, "egress-proxy", "", "URL of the http or https proxy that requests go through. None is taken from the environment.")
+	to.Func("egress-proxy-except", "Receivers that the proxy is not used for: `hosts` and ends of hosts (example.com, .svc), prefixes and addresses, with commas between them. "+
+		"Prefixes count for addresses in the URL; no host is looked up for them. May be given several times.",
+		func(value string) error { f.except = append(f.except, value); return nil })
 }
 
-// parse returns what the flags alone say.
-func (f *egressFlags) parse() (egress.Policy, *url.URL, error) {
+// egressOptions are what the flags alone say.
+type egressOptions struct {
+	policy egress.Policy
+	proxy  *url.URL
+	except egress.ProxyExcept
+}
+
+func (f *egressFlags) parse() (egressOptions, error) {
 	allow, err := egress.ParseAllow(f.allow...)
 	if err != nil {
-		return egress.Policy{}, nil, fmt.Errorf("%s: %w", egress.Flag, err)
+		return egressOptions{}, fmt.Errorf("%s: %w", egress.Flag, err)
+	}
+	except, err := egress.ParseProxyExcept(f.except...)
+	if err != nil {
+		return egressOptions{}, fmt.Errorf("--egress-proxy-except: %w", err)
 	}
 	proxy, err := parseProxy(f.proxy)
-	return egress.Policy{Allow: allow}, proxy, err
+	return egressOptions{policy: egress.Policy{Allow: allow}, proxy: proxy, except: except}, err
 }
 
 // parseProxy does not repeat the URL in its error: it may have a password.
@@ -56,10 +70,11 @@ func parseProxy(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// outbound returns the options for sending under a policy. To what the policy
+// outbound returns the options for sending. To what the policy
 // denies it adds the API server and the addresses of this machine, as they are
 // now.
-func outbound(ctx context.Context, policy egress.Policy, proxy *url.URL, cfg *rest.Config) (sending.Options, error) {
+func outbound(ctx context.Context, o egressOptions, cfg *rest.Config) (sending.Options, error) {
+	policy := o.policy
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	var err error
@@ -71,7 +86,7 @@ func outbound(ctx context.Context, policy egress.Policy, proxy *url.URL, cfg *re
 	}
 	return sending.Options{
 		UserAgent: "Horizon-Webhook/" + version,
-		Control:   policy.Control, CheckURL: policy.CheckURL, Proxy: proxy,
+		Control:   policy.Control, CheckURL: policy.CheckURL, Proxy: o.proxy, Direct: o.except.Contains,
 	}, nil
 }
 

@@ -20,11 +20,14 @@ func TestEgressFlags(t *testing.T) {
 		args    []string
 		want    []string
 		proxy   string
+		except  []string // URLs
 		wantErr string
 	}{
 		"nothing":         {},
 		"empty":           {args: []string{"--egress-allow=", "--egress-proxy="}},
 		"several":         {args: []string{"--egress-allow=10.0.0.0/8,::1", "--egress-allow=192.168.0.0/16"}, want: []string{"10.0.0.0/8", "::1/128", "192.168.0.0/16"}},
+		"but some":        {args: []string{"--egress-proxy-except=.svc,example.com", "--egress-proxy-except=10.96.0.0/12"}, except: []string{"http://a.svc", "http://example.com", "http://10.96.0.1"}},
+		"bad but some":    {args: []string{"--egress-proxy-except=*.svc"}, wantErr: `--egress-proxy-except: "*.svc" is none of a prefix, such as 10.96.0.0/12, an address, a host, and the end of one, such as .svc`},
 		"no prefix":       {args: []string{"--egress-allow=10.0.0.0/8,all"}, wantErr: `--egress-allow: "all" is neither a prefix, such as 10.96.0.0/12, nor an address`},
 		"a proxy":         {args: []string{"--egress-proxy=http://proxy.example.com:3128"}, proxy: "http://proxy.example.com:3128"},
 		"a secure proxy":  {args: []string{"--egress-proxy=https://user:s3cr3t@proxy.example.com/"}, proxy: "https://user:s3cr3t@proxy.example.com/"},
@@ -43,7 +46,7 @@ func TestEgressFlags(t *testing.T) {
 			if err := set.Parse(tc.args); err != nil {
 				t.Fatal(err)
 			}
-			policy, proxy, err := f.parse()
+			got, err := f.parse()
 			text := ""
 			if err != nil {
 				text = err.Error()
@@ -55,14 +58,23 @@ func TestEgressFlags(t *testing.T) {
 				return
 			}
 			var allow []string
-			for _, prefix := range policy.Allow {
+			for _, prefix := range got.policy.Allow {
 				allow = append(allow, prefix.String())
 			}
 			if diff := cmp.Diff(tc.want, allow); diff != "" {
 				t.Errorf("allowed (-want +got):\n%s", diff)
 			}
-			if got := proxy; got == nil && tc.proxy != "" || got != nil && got.String() != tc.proxy {
+			if got := got.proxy; got == nil && tc.proxy != "" || got != nil && got.String() != tc.proxy {
 				t.Errorf("proxy %v, want %q", got, tc.proxy)
+			}
+			for _, text := range tc.except {
+				u, err := url.Parse(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !got.except.Contains(u) {
+					t.Errorf("%s goes through the proxy", u)
+				}
 			}
 		})
 	}
@@ -120,7 +132,7 @@ func TestOutboundDenies(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	o, err := outbound(t.Context(), egress.Policy{Allow: allow}, nil, &rest.Config{Host: "https://127.0.0.1:6443"})
+	o, err := outbound(t.Context(), egressOptions{policy: egress.Policy{Allow: allow}}, &rest.Config{Host: "https://127.0.0.1:6443"})
 	if err != nil {
 		t.Fatal(err)
 	}

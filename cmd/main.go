@@ -128,7 +128,7 @@ func run(ctx context.Context) error {
 		// Whoever creates an event again would have it sent again.
 		return fmt.Errorf("--event-ttl (%s) must be 0 or at least --max-event-age (%s)", f.eventTTL, f.maxEventAge)
 	}
-	policy, proxy, err := f.egress.parse()
+	egress, err := f.egress.parse()
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	outgoing, err := outbound(ctx, policy, proxy, cfg)
+	outgoing, err := outbound(ctx, egress, cfg)
 	if err != nil {
 		return err
 	}

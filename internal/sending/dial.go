@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -51,6 +52,21 @@ func toProxy(dial dialFunc) dialFunc {
 type proxyDialError struct{ error }
 
 func (e proxyDialError) Unwrap() error { return e.error }
+
+// describe does not name the proxy.
+func (e proxyDialError) describe() string {
+	const text = "the egress proxy cannot be reached"
+	if _, ok := errors.AsType[*net.DNSError](e.error); ok {
+		return text + ": its host could not be looked up"
+	}
+	if cause, ok := errors.AsType[syscall.Errno](e.error); ok {
+		return text + ": " + cause.Error()
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](e.error); ok {
+		return text + ": its certificate could not be verified"
+	}
+	return text
+}
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -138,16 +154,31 @@ func viaProxy(proxy *url.URL) func(*http.Request) (*url.URL, error) {
 	return http.ProxyURL(&plain)
 }
 
-// proxyError is the status of a proxy that makes no connection.
-type proxyError int
-
-func (e proxyError) Error() string {
-	return fmt.Sprintf("the proxy answered %d %s", int(e), http.StatusText(int(e)))
+// proxyError is the status of a proxy that makes no connection, or wants to know who
+// asks. It is no answer of the receiver.
+type proxyError struct {
+	status int
+	// known: it was given a name and a password.
+	known bool
 }
 
-func connected(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+func (e proxyError) Error() string {
+	switch e.status {
+	case http.StatusProxyAuthRequired:
+		if e.known {
+			return "the egress proxy does not accept the operator's credentials (407)"
+		}
+		return "the egress proxy wants credentials (407)"
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return fmt.Sprintf("the egress proxy made no connection to the receiver (%d %s)", e.status, http.StatusText(e.status))
+	default:
+		return strings.TrimSpace(fmt.Sprintf("the egress proxy answered %d %s", e.status, http.StatusText(e.status)))
+	}
+}
+
+func connected(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK {
-		return proxyError(answer.StatusCode)
+		return proxyError{status: answer.StatusCode, known: proxy.User != nil}
 	}
 	return nil
 }

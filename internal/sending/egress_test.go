@@ -371,7 +371,7 @@ func TestProxy(t *testing.T) {
 
 	p.status = http.StatusForbidden
 	x := send(t, newSender(t, o), "https://receiver.test/hook", nil)
-	if got, want := errorText(x.Err), "the proxy answered 403 Forbidden"; got != want || x.Denied {
+	if got, want := errorText(x.Err), "the egress proxy answered 403 Forbidden"; got != want || x.Denied {
 		t.Errorf("error %q, denied %t; want %q, which may change", got, x.Denied, want)
 	}
 }
@@ -411,7 +411,7 @@ func TestProxyIsVerified(t *testing.T) {
 	s := newSender(t, Options{Proxy: u})
 	for _, target := range []string{"http://receiver.test/", "https://receiver.test/"} {
 		x := send(t, s, target, func(r *Request) { r.InsecureSkipVerify = true })
-		if got, want := errorText(x.Err), "the egress proxy cannot be reached"; got != want {
+		if got, want := errorText(x.Err), "the egress proxy cannot be reached: its certificate could not be verified"; got != want {
 			t.Errorf("%s: error %q, want %q", target, got, want)
 		}
 	}
@@ -445,7 +445,7 @@ func TestSecureProxy(t *testing.T) {
 	p.hosts["receiver.test"] = ""
 	trusting := newSender(t, Options{Proxy: u})
 	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	trusting.verified.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
+	trusting.proxied.verified.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
 	if x := send(t, trusting, "http://receiver.test/", nil); x.Err != nil || x.Response.Body != "through the proxy" {
 		t.Errorf("%+v, error %v", x.Response, x.Err)
 	}

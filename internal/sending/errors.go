@@ -2,14 +2,11 @@ package sending
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"strings"
 	"syscall"
 )
 
@@ -46,32 +43,73 @@ func ErrorText(err error) string {
 	return text
 }
 
-func newError(err error, at stage, interrupted, timedOut bool, r Request) *Error {
+func newError(err error, p *progress, interrupted, timedOut bool, r Request) *Error {
 	var text string
 	switch {
 	case interrupted:
-		text = "interrupted " + at.during()
+		text = "interrupted " + p.during()
 	case timedOut:
-		text = fmt.Sprintf("timeout after %s %s", r.Timeout, at.during())
+		text = fmt.Sprintf("timeout after %s %s", r.Timeout, p.during())
 	default:
-		if text = describe(err); text == "" {
-			text = at.failure() // and no more: the rest may be the receiver's words
+		if text = p.describe(err, r.Certificate != nil); text == "" {
+			text = p.stage().failure() // and no more: the rest may be the receiver's words
 		}
 		if isTimeout(err) {
-			text = "timeout " + at.during()
+			text = "timeout " + p.during()
 		}
 	}
 	text, _ = keep(r.Redact(text), MaxError)
 	return &Error{text: text, err: err}
 }
 
+// describe names the causes whose words depend on how far the exchange has come, and
+// the others as describe does. A certificate of this side may have been shown.
+func (p *progress) describe(err error, shown bool) string {
+	if text := describeTyped(err); text != "" {
+		return text
+	}
+	at := p.stage()
+	verb := ""
+	switch {
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		verb = "reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), describeHTTP(err) == noAnswer:
+		verb = "closed"
+	}
+	switch {
+	case verb != "" && p.atProxy():
+		return "the egress proxy " + verb + " the connection"
+	case at == asking && describeTLS(err) == "":
+		return "the answer of the egress proxy is not valid HTTP"
+	case verb != "" && at == negotiating:
+		return p.receiver() + " " + verb + " the connection while negotiating TLS"
+	case verb == "closed" && at < readingHeader:
+		return p.receiver() + closedUnanswered
+	}
+	if name := alertOf(err); name != "" {
+		return p.describeAlert(name, shown)
+	}
+	return describe(err)
+}
+
 // during tells what was being done.
-func (s stage) during() string {
-	switch s {
+func (p *progress) during() string {
+	at := p.stage()
+	if p.via != direct {
+		switch at {
+		case resolving:
+			return "while looking up the egress proxy"
+		case connecting:
+			return "while connecting to the egress proxy"
+		}
+	}
+	switch at {
 	case resolving:
 		return "while looking up the host"
 	case connecting:
 		return "while connecting"
+	case asking:
+		return "while waiting for the egress proxy"
 	case negotiating:
 		return "while negotiating TLS"
 	case writing:
@@ -87,6 +125,20 @@ func (s stage) during() string {
 	}
 }
 
+// receiver names who is at the other end, as far as is known.
+func (p *progress) receiver() string {
+	if p.via == tunnelled {
+		return "the receiver or the egress proxy"
+	}
+	return "the receiver"
+}
+
+// atProxy tells whether nobody but the proxy can have ended the connection.
+func (p *progress) atProxy() bool {
+	at := p.stage()
+	return at == asking || p.via == forwarded && (at == writing || at == waiting)
+}
+
 // failure tells what failed where nothing better is known.
 func (s stage) failure() string {
 	switch s {
@@ -95,9 +147,9 @@ func (s stage) failure() string {
 	case writing:
 		return "the request could not be sent"
 	case waiting, readingHeader:
-		return "the answer is not valid HTTP"
+		return notHTTP
 	case readingBody:
-		return "the body of the answer could not be read"
+		return unreadable
 	default:
 		return "the connection could not be made"
 	}
@@ -110,23 +162,8 @@ func isTimeout(err error) bool {
 
 // describe names the causes that are common, and returns "" for others.
 func describe(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.text
-	}
-	if _, ok := errors.AsType[proxyDialError](err); ok {
-		return "the egress proxy cannot be reached"
-	}
-	if e, ok := errors.AsType[*denial](err); ok {
-		return e.Error()
-	}
-	if e, ok := errors.AsType[proxyError](err); ok {
-		return e.Error()
-	}
-	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		if e.IsNotFound {
-			return "no such host " + e.Name
-		}
-		return "the host " + e.Name + " could not be looked up"
+	if text := describeTyped(err); text != "" {
+		return text
 	}
 	if text := describeTLS(err); text != "" {
 		return text
@@ -146,75 +183,28 @@ func describe(err error) string {
 	case errors.Is(err, io.EOF):
 		return noAnswer
 	}
-	return describeHTTP(err.Error())
+	return describeHTTP(err)
 }
 
-// describeTLS leaves out what the errors of crypto/x509 tell of the time, which
-// differs from one attempt to the next, and most of what they tell of the
-// certificate's contents, which the receiver chose.
-func describeTLS(err error) string {
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "certificate signed by unknown authority"
+// describeTyped names the causes that have a type of their own.
+func describeTyped(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.text
 	}
-	if e, ok := errors.AsType[x509.HostnameError](err); ok && e.Certificate != nil {
-		return "certificate is issued for " + issuedFor(e.Certificate) + ", not for " + e.Host
+	if e, ok := errors.AsType[proxyDialError](err); ok {
+		return e.describe()
 	}
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		return describeInvalid(e)
+	if e, ok := errors.AsType[*denial](err); ok {
+		return e.Error()
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "certificate could not be verified"
+	if e, ok := errors.AsType[proxyError](err); ok {
+		return e.Error()
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return notTLS
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
-		return "the receiver refused TLS: " + strings.TrimPrefix(e.Err.Error(), "tls: ")
-	}
-	if detail, ok := strings.CutPrefix(err.Error(), "tls: "); ok {
-		detail, _, _ = strings.Cut(detail, ": ")
-		return "TLS could not be negotiated: " + detail
-	}
-	return ""
-}
-
-func describeInvalid(e x509.CertificateInvalidError) string {
-	switch {
-	case e.Reason == x509.Expired && e.Cert == nil:
-		return "certificate has expired or is not yet valid"
-	case e.Reason == x509.Expired && strings.Contains(e.Detail, " is before "): // the current time
-		return "certificate is valid from " + date(e.Cert.NotBefore) + " on, not yet"
-	case e.Reason == x509.Expired:
-		return "certificate expired on " + date(e.Cert.NotAfter)
-	case e.Reason == x509.IncompatibleUsage:
-		return "certificate is not meant for servers"
-	default:
-		return "certificate is not valid"
-	}
-}
-
-const (
-	noAnswer  = "the receiver closed the connection without an answer"
-	notTLS    = "the receiver does not speak TLS"
-	bigHeader = "the headers of the answer are larger than 64 KiB"
-)
-
-// httpErrors are errors of net/http that have no type, by how they begin.
-var httpErrors = []struct{ prefix, text string }{
-	{"server closed idle connection", noAnswer},
-	{"server gave HTTP response to HTTPS client", notTLS},
-	{"server response headers exceeded", bigHeader},
-	{"invalid header field", "a header of the request cannot be sent"},
-}
-
-func describeHTTP(text string) string {
-	for _, prefix := range []string{"net/http: HTTP/1.x transport connection broken: ", "net/http: ", "http: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	for _, known := range httpErrors {
-		if strings.HasPrefix(text, known.prefix) {
-			return known.text
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		if e.IsNotFound {
+			return "no such host " + e.Name
 		}
+		return "the host " + e.Name + " could not be looked up"
 	}
 	return ""
 }

@@ -45,8 +45,8 @@ func TestErrorText(t *testing.T) {
 		"not for servers":   {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.IncompatibleUsage, Detail: "the receiver's words"}}, want: "certificate is not meant for servers"},
 		"not for this name": {err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName, Detail: "the receiver's words"}}, want: "certificate is not valid"},
 		"not TLS":           {err: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, want: "the receiver does not speak TLS"},
-		"TLS, plain text":   {err: errors.New("http: server gave HTTP response to HTTPS client"), want: "the receiver does not speak TLS"},
-		"TLS, other":        {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "TLS could not be negotiated: failed to parse certificate from server"},
+		"TLS, plain text":   {err: errors.New("http: server gave HTTP response to HTTPS client"), want: "the receiver answers in plain HTTP, and the URL begins with https://"},
+		"TLS, other":        {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "a certificate of the receiver cannot be read"},
 		"broken off":        {err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF), want: "the answer broke off"},
 		"timeout":           {err: fmt.Errorf("getting: %w", context.DeadlineExceeded), want: "timeout"},
 		"interrupted":       {err: context.Canceled, want: "interrupted"},
@@ -79,7 +79,7 @@ func TestErrorsOfConnecting(t *testing.T) {
 		"refused":          {target: "http://" + closed + "/?token=s3cr3t", want: "connection refused"},
 		"no such host":     {target: "http://host.invalid/?token=s3cr3t", want: "no such host host.invalid"},
 		"no zone":          {target: "http://[fe80::1%25nozone]:1/", want: "invalid argument"},
-		"plain, not https": {target: strings.Replace(plain, "http:", "https:", 1), want: "the receiver closed the connection without an answer"},
+		"plain, not https": {target: strings.Replace(plain, "http:", "https:", 1), want: "the receiver closed the connection while negotiating TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := send(t, newSender(t, Options{}), tc.target, nil)

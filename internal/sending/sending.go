@@ -58,10 +58,13 @@ type Options struct {
 	// CheckURL, if given, is asked in the same way about each URL, before anything
 	// is looked up.
 	CheckURL func(*url.URL) error
-	// Proxy, if given, is the http or https proxy that all requests go through.
+	// Proxy, if given, is the http or https proxy that requests go through.
 	// Control is not asked then: the proxy's own address is known, and what it
 	// dials is not. Proxies of the environment are never used.
 	Proxy *url.URL
+	// Direct, if given, tells the URLs that are sent past the proxy. Control is asked
+	// about their addresses.
+	Direct func(*url.URL) bool
 	// Resolver looks up hosts. Defaults to the system's.
 	Resolver *net.Resolver
 	// UserAgent is sent where a request does not give one.
@@ -79,6 +82,15 @@ type Options struct {
 type Sender struct {
 	userAgent string
 	checkURL  func(*url.URL) error
+	direct    func(*url.URL) bool
+	*route           // to the receivers themselves
+	proxied   *route // nil without a proxy
+	known     bool   // to the proxy, by name and password
+}
+
+// route are the connections that are made in one way. What leads past the proxy shares
+// none with what leads through it.
+type route struct {
 	// verified and insecure are for requests without certificates of their own,
 	// which private are for.
 	verified, insecure *http.Transport
@@ -146,6 +158,16 @@ type Exchange struct {
 // logger, for the whole process.
 func New(o Options) *Sender {
 	filterLog()
+	s := &Sender{userAgent: cmp.Or(o.UserAgent, defaultUserAgent), checkURL: o.CheckURL, direct: o.Direct}
+	if o.Proxy != nil {
+		s.proxied, s.known = newRoute(o), o.Proxy.User != nil
+		o.Proxy = nil
+	}
+	s.route = newRoute(o)
+	return s
+}
+
+func newRoute(o Options) *route {
 	transport := func(c *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                  viaProxy(o.Proxy),
@@ -161,12 +183,10 @@ func New(o Options) *Sender {
 			Protocols:              onlyHTTP1(),
 		}
 	}
-	return &Sender{
-		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
-		checkURL:  o.CheckURL,
-		verified:  transport(tlsConfig(Request{})),
-		insecure:  transport(tlsConfig(Request{InsecureSkipVerify: true})),
-		private:   &transports{make: transport},
+	return &route{
+		verified: transport(tlsConfig(Request{})),
+		insecure: transport(tlsConfig(Request{InsecureSkipVerify: true})),
+		private:  &transports{make: transport},
 	}
 }
 
@@ -181,14 +201,30 @@ func onlyHTTP1() *http.Protocols {
 
 // Close closes idle connections. Requests under way go on.
 func (s *Sender) Close() {
-	s.verified.CloseIdleConnections()
-	s.insecure.CloseIdleConnections()
-	s.private.close()
+	for _, r := range []*route{s.route, s.proxied} {
+		if r != nil {
+			r.verified.CloseIdleConnections()
+			r.insecure.CloseIdleConnections()
+			r.private.close()
+		}
+	}
+}
+
+// to returns the route to a URL, and where it leads.
+func (s *Sender) to(u *url.URL) (*route, via) {
+	switch {
+	case s.proxied == nil || s.direct != nil && s.direct(u):
+		return s.route, direct
+	case u.Scheme == "https":
+		return s.proxied, tunnelled
+	default:
+		return s.proxied, forwarded
+	}
 }
 
 // transport returns the transport for a request, to be given back by calling
 // release when the answer is read.
-func (s *Sender) transport(r Request) (transport *http.Transport, release func()) {
+func (s *route) transport(r Request) (transport *http.Transport, release func()) {
 	switch {
 	case r.Authorities != nil || r.Certificate != nil:
 		return s.private.take(r)
@@ -223,13 +259,13 @@ func (s *Sender) Send(ctx context.Context, r Request) Exchange {
 		x.Interrupted = ctx.Err() != nil
 		timedOut := !x.Interrupted && bounded.Err() != nil
 		x.Denied = !x.Interrupted && !timedOut && isDenial(err)
-		x.Err = newError(err, p.stage(), x.Interrupted, timedOut, r)
+		x.Err = newError(err, &p, x.Interrupted, timedOut, r)
 	}
 	return x
 }
 
 func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p *progress) (*Response, error) {
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.WithValue(ctx, progressKey{}, p), p.trace()), http.MethodPost, r.URL, bytes.NewReader(r.Body))
 	if err != nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
 		return nil, errURL // the cause would tell the URL
 	}
@@ -239,7 +275,9 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 		}
 	}
 	req.Header = header
-	transport, release := s.transport(r)
+	way, via := s.to(req.URL)
+	p.via = via
+	transport, release := way.transport(r)
 	defer release()
 	// Not through an http.Client, which would follow redirects.
 	resp, err := transport.RoundTrip(req)
@@ -247,6 +285,9 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if via == forwarded && resp.StatusCode == http.StatusProxyAuthRequired {
+		return nil, proxyError{status: resp.StatusCode, known: s.known}
+	}
 	p.reach(readingBody)
 	return read(resp, r.Redact)
 }
@@ -284,6 +325,7 @@ const (
 	preparing stage = iota
 	resolving
 	connecting
+	asking // a proxy for a tunnel
 	negotiating
 	writing
 	waiting
@@ -293,7 +335,24 @@ const (
 
 // progress remembers the latest stage of an exchange. Its hooks are called from
 // several goroutines, and by a dial that outlives the exchange.
-type progress struct{ latest atomic.Int32 }
+type progress struct {
+	latest atomic.Int32
+	via    via // set before the exchange begins
+	// asked: the receiver has asked for a client certificate.
+	asked atomic.Bool
+}
+
+// progressKey is that of an exchange's progress in its context.
+type progressKey struct{}
+
+// via is how a request gets to its receiver.
+type via int
+
+const (
+	direct    via = iota
+	forwarded     // by a proxy, which gets the request
+	tunnelled     // through a proxy
+)
 
 func (p *progress) stage() stage { return stage(p.latest.Load()) }
 
@@ -308,8 +367,13 @@ func (p *progress) reach(s stage) {
 
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		DNSStart:          func(httptrace.DNSStartInfo) { p.reach(resolving) },
-		ConnectStart:      func(string, string) { p.reach(connecting) },
+		DNSStart:     func(httptrace.DNSStartInfo) { p.reach(resolving) },
+		ConnectStart: func(string, string) { p.reach(connecting) },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil && p.via == tunnelled {
+				p.reach(asking)
+			}
+		},
 		TLSHandshakeStart: func() { p.reach(negotiating) },
 		GotConn:           func(httptrace.GotConnInfo) { p.reach(writing) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {

@@ -218,12 +218,12 @@ func TestTLS(t *testing.T) {
 		"1.2":     {configure: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }},
 		"1.1": {
 			configure: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
-			wantErr:   "the receiver refused TLS: protocol version not supported",
+			wantErr:   "the receiver refused TLS: protocol version not supported: it speaks neither TLS 1.2 nor TLS 1.3",
 		},
 		"another host": {host: "localhost", wantErr: "certificate is issued for example.com, *.example.com, 127.0.0.1 and 1 more, not for localhost"},
 		"wants a client certificate": {
 			configure: func(c *tls.Config) { c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 },
-			wantErr:   "the receiver refused TLS: handshake failure",
+			wantErr:   "the receiver refused TLS: handshake failure: it wants a client certificate",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,16 +41,25 @@ func tlsConfig(r Request) *tls.Config {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: r.InsecureSkipVerify, //nolint:gosec // the owner of the Webhook asked for it
+		// Some receivers ask for a client certificate when they have read the request
+		// (IIS does, in TLS 1.2). crypto/tls sees to it that the receiver's own
+		// certificate stays the same, so what was verified still holds.
+		Renegotiation: tls.RenegotiateOnceAsClient,
 	}
 	if r.Authorities != nil {
 		c.RootCAs = r.Authorities.pool
 	}
-	if shown := r.Certificate; shown != nil {
-		// Also to receivers that ask for one of other authorities, or of none: it
-		// is for them to tell what is wrong with it.
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &shown.pair, nil
+	shown := new(tls.Certificate) // none
+	if r.Certificate != nil {
+		shown = &r.Certificate.pair
+	}
+	// Also to receivers that ask for one of other authorities, or of none: it is for
+	// them to tell what is wrong with it.
+	c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if p, ok := info.Context().Value(progressKey{}).(*progress); ok {
+			p.asked.Store(true)
 		}
+		return shown, nil
 	}
 	return c
 }

@@ -50,18 +50,21 @@ func connections() []Input {
 	}
 }
 
+const resetTLS = "the receiver reset the connection while negotiating TLS"
+
 // handshakes are about TLS.
 func handshakes() []Input {
 	return []Input{
-		{Name: "plain HTTP for https", HTTPS: true, Serve: Sequence(Write("HTTP/1.1 400 Bad Request\r\n\r\n"), Wait), Want: fails(notTLS)},
+		{Name: "plain HTTP for https", HTTPS: true, Serve: Sequence(Write("HTTP/1.1 400 Bad Request\r\n\r\n"), Wait), Want: fails(plainHTTP)},
 		{Name: "SSH for https", HTTPS: true, Serve: Sequence(Write("SSH-2.0-OpenSSH_9.9\r\n"), Wait), Want: fails(notTLS)},
-		{Name: "TLS for http", TLS: &tls.Config{}, Answer: Say(ok), Want: fails(noAnswer, wasReset, malformed)},
+		{Name: "TLS for http", TLS: &tls.Config{}, Answer: Say(ok), Want: fails(noAnswer, wasReset, inTLS)},
 		{Name: "handshake that never begins", HTTPS: true, Want: timesOut(whileNegotiating)},
 		{Name: "handshake that drips", HTTPS: true, Serve: Sequence(Write("\x16\x03\x03\x40\x00"), Drip("\x00")), Want: timesOut(whileNegotiating)},
-		{Name: "handshake that is closed", HTTPS: true, Serve: func(net.Conn) {}, Want: fails(noAnswer, wasReset, brokenPipe)},
+		{Name: "handshake that is closed", HTTPS: true, Serve: func(net.Conn) {}, Want: fails("the receiver closed the connection while negotiating TLS", resetTLS)},
+		{Name: "handshake that is reset", HTTPS: true, Serve: Sequence(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) }, Reset), Want: fails(resetTLS)},
 		{Name: "handshake of garbage", HTTPS: true, Serve: Sequence(Write("\x16\x03\x03\x00\x10"+strings.Repeat("\xff", 16)), Wait), Want: Want{Any: true}},
 		{Name: "handshake without end", HTTPS: true, Serve: Endless("\x16\x03\x03\x00\x04\x02\x00\x00\x00"), Want: Want{Any: true}},
-		{Name: "TLS alert", HTTPS: true, Serve: Sequence(Write("\x15\x03\x03\x00\x02\x02\x28"), Wait), Want: fails("the receiver refused TLS: handshake failure")},
+		{Name: "TLS alert", HTTPS: true, Serve: Sequence(Write("\x15\x03\x03\x00\x02\x02\x28"), Wait), Want: fails("the receiver refused TLS: handshake failure: no cipher suite, key exchange or signature algorithm in common, or no such host; it did not ask for a client certificate")},
 		{Name: "certificates of 1 MiB", HTTPS: true, TLS: &tls.Config{}, Chain: [][]byte{make([]byte, 1<<20)}, Answer: Say(ok + "\r\n"), Want: Want{Any: true}},
 		{Name: "TLS and silence", HTTPS: true, TLS: &tls.Config{}, Answer: Wait, Want: timesOut(whileWaiting)},
 		{Name: "TLS and a body without end", HTTPS: true, TLS: &tls.Config{}, Answer: Sequence(Write(ok+"\r\n"), Endless("body")), Want: much(strings.Repeat("body", MaxBody/4))},

@@ -8,7 +8,7 @@ import (
 // statuses are about the first line of an answer.
 func statuses() []Input {
 	coded := func(code string) Input {
-		return Input{Name: "status " + code, Answer: Say("HTTP/1.1 " + code + " \r\nContent-Length: 0\r\n\r\n"), Want: fails(malformed)}
+		return Input{Name: "status " + code, Answer: Say("HTTP/1.1 " + code + " \r\nContent-Length: 0\r\n\r\n"), Want: fails(badStatus)}
 	}
 	stays := func(code int) Input {
 		i := coded(fmt.Sprintf("%03d", code))
@@ -27,20 +27,26 @@ func statuses() []Input {
 		said("204 with a body", "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nbody", answers(204, "Content-Length: 4", "")),
 		said("304 with a body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nbody", answers(304, "Content-Length: 4", "")),
 
-		said("HTTP/0.9", "<html>body</html>\r\n", fails(malformed)),
+		said("HTTP/0.9", "<html>body</html>\r\n", fails(badLine)),
 		said("HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nbody", answers(200, "", "body")),
 		said("HTTP/1.0 in chunks", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", answers(200, "", "4\nbody\n0\n\n")),
 		said("HTTP/9.9", "HTTP/9.9 200 OK\r\nContent-Length: 4\r\n\r\nbody", answers(200, "Content-Length: 4", "body")),
-		said("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", fails(malformed)),
-		said("HTTP/2 frames", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88", fails(malformed)),
-		said("lower case", "http/1.1 200 ok\r\n\r\n", fails(malformed)),
+		said("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", fails(badStatus)),
+		said("HTTP/2 frames", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88", fails(malformed+"it is HTTP/2, and the operator speaks HTTP/1.1")),
+		said("ICY", "ICY 200 OK\r\n\r\n", fails(badVersion)),
+		said("RTSP", "RTSP/1.0 200 OK\r\n\r\n", fails(badVersion)),
+		said("HTTP/2 settings", frame(settingsFrame, 0, 0, "\x00\x05\x00\x00\x40\x00"), fails(malformed+"it is HTTP/2, and the operator speaks HTTP/1.1")),
+		said("HTTP/2 goodbye", frame(settingsFrame, 0, 0, "")+frame(goAwayFrame, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x01secret"), fails(malformed+"it is HTTP/2, and the operator speaks HTTP/1.1")),
+		said("TLS alert for http", "\x15\x03\x01\x00\x02\x02\x46", fails(inTLS)),
+		said("TLS handshake for http", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", fails(inTLS)),
+		said("lower case", "http/1.1 200 ok\r\n\r\n", fails(badVersion)),
 		said("lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 4\n\nbody", answers(200, "Content-Length: 4", "body")),
-		said("empty lines first", "\r\n\r\n"+ok+"\r\nbody", fails(malformed)),
-		said("garbage", "\x00\x01\x02secret garbage\r\n\r\n", fails(malformed)),
-		said("an error in words", "unexpected EOF\r\n\r\n", fails(malformed)),
-		said("SSH", "SSH-2.0-OpenSSH_9.9\r\n", fails(malformed)),
-		said("SMTP", "220 mail.example.com ESMTP\r\n", fails(malformed)),
-		said("broken off in the status", "HTTP/1.1 20", fails(malformed)),
+		said("empty lines first", "\r\n\r\n"+ok+"\r\nbody", fails(malformed+"it begins with an empty line")),
+		said("garbage", "\x00\x01\x02secret garbage\r\n\r\n", fails(badStatus)),
+		said("an error in words", "unexpected EOF\r\n\r\n", fails(badStatus)),
+		said("SSH", "SSH-2.0-OpenSSH_9.9\r\n", fails(malformed+"it is SSH")),
+		said("SMTP", "220 mail.example.com ESMTP\r\n", fails(badStatus)),
+		said("broken off in the status", "HTTP/1.1 20", fails(badStatus)),
 		said("broken off in a header", ok+"X: ", fails(brokenOff)),
 		said("broken off after the headers", ok+"X: y\r\n", fails(brokenOff)),
 		{Name: "status line without end", Answer: Endless("yyyyyyyyyyyyyyyyyyyyyyyyyyy"), Want: fails(tooLarge)},
@@ -60,7 +66,7 @@ func floods() []Input {
 		Input{Name: "dripping 102", Answer: Drip("HTTP/1.1 102 Processing\r\n\r\n"), Want: timesOut(whileReading)},
 		Input{Name: "103 first", Answer: Say("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok + "\r\nbody"), Want: answers(200, "", "body")},
 		Input{Name: "100 and no more", Answer: Say("HTTP/1.1 100 Continue\r\n\r\n"), Want: fails(brokenOff)},
-		Input{Name: "100 with a body", Answer: Say("HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nbody" + ok + "\r\n"), Want: fails(malformed)},
+		Input{Name: "100 with a body", Answer: Say("HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nbody" + ok + "\r\n"), Want: fails(badVersion)},
 		Input{
 			Name:   "101 and silence",
 			Answer: Sequence(Write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), Wait),
@@ -88,12 +94,15 @@ func headers() []Input {
 		}})
 	}
 	all := []Input{
-		said("escape in a header", "X: a\x1b[31mb\r\n", fails(malformed)),
-		said("NUL in a header", "X: a\x00b\r\n", fails(malformed)),
-		said("CR in a header", "X: a\rb\r\n", fails(malformed)),
-		said("header without a colon", "no colon\r\n", fails(malformed)),
-		said("header without a name", ": x\r\n", fails(malformed)),
-		said("control character in a name", "X\x01: y\r\n", fails(malformed)),
+		said("escape in a header", "X: a\x1b[31mb\r\n", fails(badValue)),
+		said("NUL in a header", "X: a\x00b\r\n", fails(badValue)),
+		said("CR in a header", "X: a\rb\r\n", fails(badValue)),
+		said("header without a colon", "no colon\r\n", fails(malformed+"a header has no colon")),
+		said("two lines without a colon", "X: y\r\nno colon\r\n", fails(malformed+"a header has no colon")),
+		said("header that begins with a space", " X: y\r\n", fails(malformed+"its first header begins with a space")),
+		said("header with a space in its name", "X y(z): a\r\n", fails(malformed+"the name of a header has a character that must not be there")),
+		said("header without a name", ": x\r\n", fails(malformed+"a header has no name")),
+		said("control character in a name", "X\x01: y\r\n", fails(malformed+"the name of a header has a character that must not be there")),
 		shows("header beyond UTF-8", "X: ab\xffc\r\n", "X: ab\ufffdc"),
 		shows("C1 control in a header", "X: a\u009bb\r\n", "X: a\ufffdb"),
 		shows("folded header", "X: a\r\n b\r\n", "X: a b"),

@@ -11,6 +11,7 @@ import (
 const (
 	headersFrame      = 1
 	settingsFrame     = 4
+	goAwayFrame       = 7
 	windowFrame       = 8
 	continuationFrame = 9
 

@@ -156,9 +156,20 @@ func bounds(got *Response, errText string) []string {
 
 // Texts of errors.
 const (
-	malformed  = "the answer is not valid HTTP"
+	malformed  = "the answer is not valid HTTP: "
+	badStatus  = malformed + "its status code is not one of three digits"
+	badVersion = malformed + "it does not begin with a version of HTTP"
+	badLine    = malformed + "it does not begin with a status line"
+	badLength  = malformed + "its Content-Length is not a number"
+	badCoding  = malformed + "its Transfer-Encoding is not chunked alone, as it must be"
+	badValue   = malformed + "the value of a header has a control character"
+	inTLS      = "the receiver answers in TLS, and the URL begins with http://"
+	plainHTTP  = "the receiver answers in plain HTTP, and the URL begins with https://"
 	brokenOff  = "the answer broke off"
-	unreadable = "the body of the answer could not be read"
+	unreadable = "the body of the answer could not be read: "
+	badChunk   = unreadable + "the length of a chunk is not a number"
+	longChunk  = unreadable + "the line before a chunk is too long"
+	longEnd    = unreadable + "what follows it does not end"
 	noAnswer   = "the receiver closed the connection without an answer"
 	wasReset   = "connection reset by peer"
 	brokenPipe = "broken pipe"
