@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -449,4 +450,131 @@ func TestSecureProxy(t *testing.T) {
 	if x := send(t, trusting, "http://receiver.test/", nil); x.Err != nil || x.Response.Body != "through the proxy" {
 		t.Errorf("%+v, error %v", x.Response, x.Err)
 	}
+}
+
+// What is excepted goes past the proxy, and is judged as without one, also where it is
+// the proxy's own address. Connections of the two are kept apart.
+func TestDirectIsGuarded(t *testing.T) {
+	p := newProxy(t, false)
+	target, r := rawReceiver(t, inputs.Write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	port := target[strings.LastIndexByte(target, ':')+1:]
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	except, err := egress.ParseProxyExcept(".svc,127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := guarded(t, newResolver(t, map[string][]nameserver.Answer{
+		"receiver.svc": {nameserver.To("127.0.0.1")}, "inside.svc": {nameserver.To("127.0.0.2")}, "proxy.svc": {nameserver.To("127.0.0.1")},
+	}))
+	o.Proxy, o.Direct = u, except.Contains
+	s := newSender(t, o)
+	newHoneypot(t, "127.0.0.2:"+port)
+	for range 2 {
+		if x := send(t, s, "http://receiver.svc.:"+port+"/", nil); x.Err != nil {
+			t.Errorf("past the proxy: %v", x.Err)
+		}
+		if x := send(t, s, "http://127.0.0.1:"+port+"/", nil); x.Err != nil {
+			t.Errorf("past the proxy, by address: %v", x.Err)
+		}
+	}
+	for _, host := range []string{"inside.svc.", "127.0.0.2"} {
+		if x := send(t, s, "http://"+host+":"+port+"/", nil); !x.Denied {
+			t.Errorf("%s: %+v, want it denied", host, x)
+		}
+	}
+	if r.Requests() != 4 || len(p.requests()) != 0 {
+		t.Errorf("%d requests at the receiver, %q at the proxy", r.Requests(), p.requests())
+	}
+	if x := send(t, s, "http://receiver.test/", nil); x.Response == nil || len(p.requests()) != 1 {
+		t.Errorf("through the proxy: %+v, asked %q", x, p.requests())
+	}
+
+	// The guard is not asked about the proxy, and is about a receiver at its address.
+	o = guarded(t, nil)
+	o.Control = func(_, address string, _ syscall.RawConn) error { return errors.New(address + " is denied") }
+	o.Proxy, o.Direct = u, except.Contains
+	s = newSender(t, o)
+	if x := send(t, s, "http://receiver.test/", nil); x.Response == nil {
+		t.Errorf("%v, want the proxy to be reached", x.Err)
+	}
+	if x := send(t, s, p.URL, nil); !x.Denied {
+		t.Errorf("%+v, want the proxy's own address to be denied", x)
+	}
+}
+
+// What a proxy does is not told as what the receiver did, and its credentials are not
+// told.
+func TestProxyErrors(t *testing.T) {
+	status := func(line string) func(net.Conn) {
+		return inputs.Say("HTTP/1.1 " + line + "\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")
+	}
+	const closed, reset = "the egress proxy closed the connection", "the egress proxy reset the connection"
+	for name, tc := range map[string]struct {
+		answer        func(net.Conn)
+		user          *url.Userinfo
+		tunnel, plain string // errors
+		answered      int    // status of the answer to a plain request
+	}{
+		"wants credentials":           {answer: status("407 Who"), tunnel: "the egress proxy wants credentials (407)", plain: "the egress proxy wants credentials (407)"},
+		"wants others":                {answer: status("407 Who"), user: url.UserPassword("user", "s3cr3t"), tunnel: "the egress proxy does not accept the operator's credentials (407)", plain: "the egress proxy does not accept the operator's credentials (407)"},
+		"no connection":               {answer: status("502 Bad"), tunnel: "the egress proxy made no connection to the receiver (502 Bad Gateway)", answered: 502},
+		"unavailable":                 {answer: status("503 Bad"), tunnel: "the egress proxy made no connection to the receiver (503 Service Unavailable)", answered: 503},
+		"too late":                    {answer: status("504 Bad"), tunnel: "the egress proxy made no connection to the receiver (504 Gateway Timeout)", answered: 504},
+		"unheard of":                  {answer: status("599 s3cr3t"), tunnel: "the egress proxy answered 599", answered: 599},
+		"hangs up":                    {answer: inputs.Say(""), tunnel: closed, plain: closed},
+		"hangs up half way":           {answer: inputs.Say("HTTP/1.1 200 OK\r\nX: "), tunnel: closed, plain: "the answer broke off"},
+		"resets":                      {answer: inputs.Reset, tunnel: reset, plain: reset},
+		"garbage":                     {answer: inputs.Say("s3cr3t garbage\r\n"), tunnel: "the answer of the egress proxy is not valid HTTP", plain: "the answer is not valid HTTP: its status code is not one of three digits"},
+		"hangs up when it is through": {answer: inputs.Say("HTTP/1.1 200 OK\r\n\r\n"), tunnel: "the receiver or the egress proxy closed the connection while negotiating TLS", answered: 200},
+		"says nothing":                {answer: inputs.Wait, tunnel: "timeout after 200ms while waiting for the egress proxy", plain: "timeout after 200ms while waiting for the answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target, _ := rawReceiver(t, tc.answer)
+			u, err := url.Parse(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Path, u.User = "", tc.user
+			s := newSender(t, Options{Proxy: u})
+			for scheme, want := range map[string]string{"https": tc.tunnel, "http": tc.plain} {
+				x := send(t, s, scheme+"://receiver.test/", func(r *Request) {
+					if strings.HasPrefix(want, "timeout") {
+						r.Timeout = 200 * time.Millisecond
+					}
+				})
+				if diff := gocmp.Diff(want, errorText(x.Err)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s\ncause: %v", scheme, diff, errors.Unwrap(x.Err))
+				}
+				if answered := 0; x.Response != nil {
+					answered = x.Response.StatusCode
+					if scheme == "https" || answered != tc.answered {
+						t.Errorf("%s: %+v is not an answer of the receiver", scheme, x.Response)
+					}
+				} else if scheme == "http" && tc.answered != 0 {
+					t.Error("the answer is not recorded")
+				}
+			}
+		})
+	}
+	t.Run("is down", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		down := &url.URL{Scheme: "http", Host: listener.Addr().String()}
+		listener.Close()
+		for proxy, want := range map[*url.URL]string{
+			down: "the egress proxy cannot be reached: connection refused",
+			{Scheme: "http", Host: "proxy.invalid:3128"}: "the egress proxy cannot be reached: its host could not be looked up",
+		} {
+			for _, target := range []string{"http://receiver.test/", "https://receiver.test/"} {
+				if got := errorText(send(t, newSender(t, Options{Proxy: proxy}), target, nil).Err); got != want {
+					t.Errorf("%s: %q, want %q", target, got, want)
+				}
+			}
+		}
+	})
 }
