@@ -95,13 +95,11 @@ func (p *progress) describe(err error, shown bool) string {
 // during tells what was being done.
 func (p *progress) during() string {
 	at := p.stage()
-	if p.via != direct {
-		switch at {
-		case resolving:
-			return "while looking up the egress proxy"
-		case connecting:
-			return "while connecting to the egress proxy"
-		}
+	switch {
+	case p.via != direct && at == resolving:
+		return "while looking up the egress proxy"
+	case p.via != direct && at == connecting:
+		return "while connecting to the egress proxy"
 	}
 	switch at {
 	case resolving:

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,6 +50,14 @@ func TestErrorText(t *testing.T) {
 		"not TLS":           {err: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, want: "the receiver does not speak TLS"},
 		"TLS, plain text":   {err: errors.New("http: server gave HTTP response to HTTPS client"), want: "the receiver answers in plain HTTP, and the URL begins with https://"},
 		"TLS, other":        {err: errors.New("tls: failed to parse certificate from server: x509: the receiver's words"), want: "a certificate of the receiver cannot be read"},
+		"TLS 1.0 only":      {err: errors.New("tls: server selected unsupported protocol version 301"), want: "the receiver speaks nothing newer than TLS 1.0, and 1.2 is the least"},
+		"another cipher":    {err: errors.New("tls: server chose an unconfigured cipher suite"), want: "the receiver chose a cipher suite that was not offered"},
+		"another identity":  {err: errors.New("tls: server's identity changed during renegotiation"), want: "the receiver showed another certificate when TLS was negotiated once more"},
+		"negative serial":   {err: errors.New("tls: failed to parse certificate from server: x509: negative serial number"), want: "a certificate of the receiver has a negative serial number, which is not accepted"},
+		"short key":         {err: errors.New("tls: invalid signature by the server certificate: crypto/rsa: 768-bit keys are insecure (see https://go.dev/pkg/crypto/rsa#hdr-Minimum_key_size)"), want: "the receiver's certificate has an RSA key of less than 1024 bits"},
+		"signed with SHA-1": {err: &tls.CertificateVerificationError{Err: unknownBecause(t, x509.InsecureAlgorithmError(x509.SHA1WithRSA))}, want: "certificate is signed with SHA-1 or an older algorithm, which is not accepted"},
+		"broken rules":      {err: &net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}, want: "the receiver breaks the rules of TLS: bad record MAC"},
+		"record too large":  {err: tls.RecordHeaderError{Msg: "oversized record received with length 65535"}, want: "the receiver breaks the rules of TLS"},
 		"broken off":        {err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF), want: "the answer broke off"},
 		"timeout":           {err: fmt.Errorf("getting: %w", context.DeadlineExceeded), want: "timeout"},
 		"interrupted":       {err: context.Canceled, want: "interrupted"},
@@ -99,5 +110,33 @@ func TestErrorIsRedacted(t *testing.T) {
 	})
 	if got := errorText(x.Err); strings.Contains(got, "s3cr3t") || !strings.Contains(got, "[redacted].invalid") {
 		t.Errorf("error %q, want it redacted", got)
+	}
+}
+
+// unknownBecause is the error of an authority that is known and whose signature is not
+// accepted.
+func unknownBecause(t *testing.T, cause error) error {
+	t.Helper()
+	e := x509.UnknownAuthorityError{Cert: &x509.Certificate{}}
+	if strings.Contains(e.Error(), cause.Error()) {
+		t.Fatal("the cause is told anyway")
+	}
+	hint := reflect.ValueOf(&e).Elem().FieldByName("hintErr")
+	reflect.NewAt(hint.Type(), hint.Addr().UnsafePointer()).Elem().Set(reflect.ValueOf(&cause).Elem())
+	certificate := reflect.ValueOf(&e).Elem().FieldByName("hintCert")
+	reflect.NewAt(certificate.Type(), certificate.Addr().UnsafePointer()).Elem().Set(reflect.ValueOf(&x509.Certificate{}))
+	return e
+}
+
+// What is known of alerts is known by the names that crypto/tls gives them.
+func TestAlertsAreThoseOfTLS(t *testing.T) {
+	known := map[string]bool{}
+	for code := range 256 {
+		known[strings.TrimPrefix(tls.AlertError(code).Error(), "tls: ")] = true
+	}
+	for _, name := range slices.Concat([]string{handshakeFailure}, slices.Collect(maps.Keys(certificateAlerts)), slices.Collect(maps.Keys(otherAlerts))) {
+		if !known[name] {
+			t.Errorf("there is no alert %q", name)
+		}
 	}
 }

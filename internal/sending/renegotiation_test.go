@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -103,16 +104,16 @@ func relay(t *testing.T, address string) (front string, done *atomic.Int64) {
 		defer far.Close()
 		go func() { _, _ = io.Copy(far, near); far.Close() }()
 		for {
-			record := make([]byte, 5)
-			if _, err := io.ReadFull(far, record); err != nil {
+			header := make([]byte, 5)
+			if _, err := io.ReadFull(far, header); err != nil {
 				return
 			}
-			record = append(record, make([]byte, int(record[3])<<8|int(record[4]))...)
-			if _, err := io.ReadFull(far, record[5:]); err != nil {
+			body := make([]byte, int(header[3])<<8|int(header[4]))
+			if _, err := io.ReadFull(far, body); err != nil {
 				return
 			}
-			_, _ = near.Write(record)
-			if record[0] == changeCipherSpec {
+			_, _ = near.Write(slices.Concat(header, body))
+			if header[0] == changeCipherSpec {
 				done.Add(1)
 			}
 		}

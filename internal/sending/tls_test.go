@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -191,6 +192,43 @@ func TestClientCertificate(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Why a receiver ends the handshake, as far as its alert and what it asked for tell.
+func TestAlerts(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	only12 := func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
+	asking := func(c *tls.Config) {
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		c.ClientCAs.AddCert(ours.Certificate())
+	}
+	const common = "the receiver refused TLS: handshake failure: no cipher suite, key exchange or signature algorithm in common, or no such host; it did not ask for a client certificate"
+	for name, tc := range map[string]struct {
+		configure []func(*tls.Config)
+		shown     *ClientCertificate
+		want      string
+	}{
+		"RSA key exchange only": {configure: []func(*tls.Config){only12, func(c *tls.Config) { c.CipherSuites = []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256} }}, want: common},
+		"RSA certificates only": {configure: []func(*tls.Config){only12, func(c *tls.Config) { c.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256} }}, want: common},
+		"wants a certificate":   {configure: []func(*tls.Config){only12, asking}, want: "the receiver refused TLS: handshake failure: it wants a client certificate"},
+		"wants another one":     {configure: []func(*tls.Config){only12, asking}, shown: clientCertificate(t, newAuthority(t, "theirs"), "operator"), want: "the receiver refused TLS: unknown certificate authority: it does not accept the client certificate"},
+		"TLS 1.1":               {configure: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }}, want: "the receiver refused TLS: protocol version not supported: it speaks neither TLS 1.2 nor TLS 1.3"},
+		"serves no such host": {configure: []func(*tls.Config){func(c *tls.Config) {
+			none := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }}
+			c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return none, nil }
+		}}, want: "the receiver refused TLS: unrecognized name: it serves no host of the name in the URL"},
+		"something of its own": {configure: []func(*tls.Config){func(c *tls.Config) {
+			c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, io.EOF }
+		}}, want: "the receiver refused TLS: internal error: something is wrong with the receiver itself"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newTLSServer(t, ours, nil, tc.configure...)
+			x := send(t, newSender(t, Options{}), server.URL, func(r *Request) { r.Authorities, r.Certificate = authorities(t, ours), tc.shown })
+			if diff := gocmp.Diff(tc.want, errorText(x.Err)); diff != "" {
+				t.Errorf("(-want +got):\n%s\ncause: %v", diff, errors.Unwrap(x.Err))
+			}
+		})
 	}
 }
 
