@@ -88,11 +88,15 @@ func TestControlPlane(t *testing.T) {
 
 	t.Run("a paused process does not answer", func(t *testing.T) {
 		must(t, cp.APIServer.Pause())
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		defer cancel()
-		if err := cp.APIServer.ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want a timeout", err)
-		}
+		// The signal takes effect some time after it was sent.
+		eventually(t, "it to be silent", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+			defer cancel()
+			if err := cp.APIServer.ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("got %v, want a timeout", err)
+			}
+			return nil
+		})
 		must(t, cp.APIServer.Resume())
 		must(t, cp.WaitReady(t.Context()))
 		wantNote(t, client, note)
@@ -396,16 +400,8 @@ func eventually(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %v", what, err)
-		case <-time.After(probeInterval):
-		}
+	if err := Poll(ctx, probeInterval, nil, try); err != nil {
+		t.Fatalf("waiting for %s: %v", what, err)
 	}
 }
 

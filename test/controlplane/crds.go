@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
@@ -148,30 +147,18 @@ func applyCRD(ctx context.Context, client clientset.Interface, crd manifest) (cr
 // resource itself and for its place in discovery, because the server may say
 // the first a moment before the others are true.
 func waitServed(ctx context.Context, client clientset.Interface, name string) error {
-	tick := time.NewTicker(probeInterval)
-	defer tick.Stop()
-	for {
-		served, err := isServed(ctx, client, name)
-		if served {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
+	return Poll(ctx, probeInterval, nil, func(ctx context.Context) error { return isServed(ctx, client, name) })
 }
 
-func isServed(ctx context.Context, client clientset.Interface, name string) (bool, error) {
+func isServed(ctx context.Context, client clientset.Interface, name string) error {
 	crd, err := client.ApiextensionsV1().CustomResourceDefinitions().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
 		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
 	}) {
-		return false, fmt.Errorf("not established: %v", crd.Status.Conditions)
+		return fmt.Errorf("not established: %v", crd.Status.Conditions)
 	}
 	for _, v := range crd.Spec.Versions {
 		if !v.Served {
@@ -182,7 +169,7 @@ func isServed(ctx context.Context, client clientset.Interface, name string) (boo
 			Param("limit", "1").
 			Do(ctx).Error()
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
 	return isDiscovered(client, crd)
@@ -190,10 +177,10 @@ func isServed(ctx context.Context, client clientset.Interface, name string) (boo
 
 // isDiscovered asks for everything at once, as kubectl and the controllers do:
 // that answer is put together from others, and last.
-func isDiscovered(client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) (bool, error) {
+func isDiscovered(client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) error {
 	_, lists, err := client.Discovery().ServerGroupsAndResources()
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, v := range crd.Spec.Versions {
 		gv := schema.GroupVersion{Group: crd.Spec.Group, Version: v.Name}.String()
@@ -202,8 +189,8 @@ func isDiscovered(client clientset.Interface, crd *apiextensionsv1.CustomResourc
 				return r.Name == crd.Spec.Names.Plural
 			})
 		}) {
-			return false, fmt.Errorf("discovery does not list %s of %s", crd.Spec.Names.Plural, gv)
+			return fmt.Errorf("discovery does not list %s of %s", crd.Spec.Names.Plural, gv)
 		}
 	}
-	return true, nil
+	return nil
 }

@@ -34,21 +34,49 @@ func (p *Process) WaitReady(ctx context.Context) error {
 		return fmt.Errorf("waiting for %s: it was not started", p.name)
 	}
 
-	tick := time.NewTicker(probeInterval)
+	switch err := Poll(ctx, probeInterval, r.done, p.ready); {
+	case err == nil:
+		return nil
+	case errors.Is(err, errDone):
+		return p.failure(r, errors.New(r.state))
+	default:
+		return p.failure(r, fmt.Errorf("not ready: %w", err))
+	}
+}
+
+// errDone says that what was waited for has ended.
+var errDone = errors.New("it has ended")
+
+// Poll tries until it succeeds, or until done is closed or ctx ends. Its error
+// then holds that of the last try which came to its own end: one that ctx cut
+// tells nothing.
+func Poll(ctx context.Context, every time.Duration, done <-chan struct{}, try func(context.Context) error) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var last error
 	for {
-		probeErr := p.ready(ctx)
-		if probeErr == nil {
+		err := try(ctx)
+		if err == nil {
 			return nil
 		}
+		if last == nil || !over(ctx) {
+			last = err
+		}
 		select {
-		case <-r.done:
-			return p.failure(r, errors.New(r.state))
+		case <-done:
+			return errors.Join(errDone, last)
 		case <-ctx.Done():
-			return p.failure(r, fmt.Errorf("not ready: %w (%w)", ctx.Err(), probeErr))
+			return fmt.Errorf("%w (%w)", ctx.Err(), last)
 		case <-tick.C:
 		}
 	}
+}
+
+// over tells whether ctx has ended, or is about to: a connection has the same
+// deadline and notices it by a timer of its own.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // failure describes why a process is not ready, with the end of its log.

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/horizoncd/webhook-operator/test/controlplane"
 )
 
 const (
@@ -130,20 +132,17 @@ func Launch(o Options) (*Operator, error) {
 func (o *Operator) WaitReady(ctx context.Context) error {
 	ctx, cancel := withDefaultTimeout(ctx)
 	defer cancel()
-	tick := time.NewTicker(probeInterval)
-	defer tick.Stop()
-	for {
+	err := controlplane.Poll(ctx, probeInterval, o.process.done, func(ctx context.Context) error {
 		_, err := get(ctx, "http://"+o.health+"/readyz")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-o.process.done:
-			return o.failure(errors.New(o.process.state))
-		case <-ctx.Done():
-			return o.failure(fmt.Errorf("not ready: %w (%w)", ctx.Err(), err))
-		case <-tick.C:
-		}
+		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case o.State() != "":
+		return o.failure(errors.New(o.State()))
+	default:
+		return o.failure(fmt.Errorf("not ready: %w", err))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func playOperator() int {
 	flags.String("egress-allow", "", "")
 	fail := flags.Bool("fail", false, "")
 	stubborn := flags.Bool("never-ready", false, "")
+	silent := flags.Bool("falls-silent", false, "")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return 2
 	}
@@ -59,7 +61,14 @@ func playOperator() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	mux := http.NewServeMux()
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+	var asked atomic.Int32
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		if n := asked.Add(1); n > 1 {
+			fmt.Println("asked again") // so the first answer has arrived
+			if *silent {
+				<-r.Context().Done()
+			}
+		}
 		if *stubborn {
 			http.Error(w, "caches are empty", http.StatusInternalServerError)
 		}
@@ -192,12 +201,23 @@ func TestFailedStartTellsWhy(t *testing.T) {
 	}{
 		"it ends":           {args: []string{"--fail"}, want: []string{"exit status 3", "no such cluster"}},
 		"it is never ready": {args: []string{"--never-ready"}, want: []string{"not ready", "caches are empty"}},
+		"and falls silent":  {args: []string{"--never-ready", "--falls-silent"}, want: []string{"not ready", "caches are empty"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			_, err := Start(ctx, stub(t.TempDir(), tt.args...))
+			o := stub(t.TempDir(), tt.args...)
+			// The wait ends once there is something to tell, however long that takes.
+			go func() {
+				for ctx.Err() == nil {
+					if said, err := os.ReadFile(o.Log); err == nil && strings.Contains(string(said), "asked again") {
+						cancel()
+					}
+					time.Sleep(time.Millisecond)
+				}
+			}()
+			_, err := Start(ctx, o)
 			if err == nil {
 				t.Fatal("it started")
 			}
