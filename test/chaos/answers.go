@@ -133,14 +133,7 @@ func brokenWatches(ctx context.Context, t *trial) error {
 	if err := l.created(ctx); err != nil {
 		return err
 	}
-	if err := t.etcd().compact(ctx); err != nil {
-		return err
-	}
-	// Its own memory of versions goes with it.
-	if err := t.cp.APIServer.Kill(); err != nil {
-		return err
-	}
-	if err := t.cp.APIServer.Start(ctx); err != nil {
+	if err := t.forgetVersions(ctx); err != nil {
 		return err
 	}
 	release()

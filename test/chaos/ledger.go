@@ -191,18 +191,13 @@ func (l *load) begin(ctx context.Context, events int, rate float64) {
 // Horizon does: an object that is there already is its own, from a try whose
 // answer was lost.
 func (l *load) persist(ctx context.Context, object func() client.Object) error {
-	for {
+	return insist(ctx, func() error {
 		err := l.trial.admin.Create(ctx, object())
-		switch {
-		case err == nil, apierrors.IsAlreadyExists(err):
+		if apierrors.IsAlreadyExists(err) {
 			return nil
-		case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-			return err
 		}
-		if sleep(ctx, retryDelay) != nil {
-			return fmt.Errorf("creating the load: %w", err)
-		}
-	}
+		return err
+	})
 }
 
 // acknowledge notes that the API server has taken an event which a Webhook

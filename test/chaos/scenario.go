@@ -45,7 +45,7 @@ var scenarios = []scenario{
 	{id: "F9", title: "one hangs, one fails, one flaps", play: badReceivers},
 	{id: "F10", title: "etcd full, then freed", play: etcdFull, control: smallQuota, beside: "F4"},
 	{id: "F11", title: "permission to write withdrawn", play: permissionWithdrawn},
-	{id: "F12", title: "webhooks and events applied together", play: appliedTogether},
+	{id: "F12", title: "webhooks created or edited, then events", play: appliedTogether},
 }
 
 // limit is what one scenario may take: a guard against one that never ends.

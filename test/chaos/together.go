@@ -3,24 +3,23 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
 
-// appliedTogether is F12: each event is created in one breath with its Webhook,
-// also while the operator does not see Webhooks.
+// appliedTogether is F12: each event is created in one breath with its Webhook, or
+// just after an edit of its Webhook, also while the operator does not see Webhooks.
 func appliedTogether(ctx context.Context, t *trial) error {
 	p, kubeconfig, err := t.proxy()
 	if err != nil {
@@ -61,7 +60,7 @@ func appliedTogether(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.note("%d pairs by client, %d by kubectl apply, %d unseen", seen, batches*batch, unseen)
-	return nil
+	return editedThenEvents(ctx, t, p, op)
 }
 
 // scoped makes a Webhook and an event keep to themselves.
@@ -83,80 +82,82 @@ func (g *together) next() (pair, *v1alpha1.Webhook, *v1alpha1.WebhookEvent) {
 	p := pair{g.made, fmt.Sprintf("pair-%d", g.made)}
 	w, e := g.webhook(p.webhook), g.event(p.event)
 	scoped(w, e, g.made)
+	behind(e, g.made)
 	return p, w, e
 }
 
 // create creates pairs, one right after the other, several at once.
 func (g *together) create(ctx context.Context, pairs int) error {
-	numbers := make(chan struct{})
-	errs := make([]error, creators)
-	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for i := range creators {
-		wg.Go(func() {
-			for range numbers {
-				mu.Lock()
-				p, w, e := g.next()
-				mu.Unlock()
-				posted := time.Now()
-				for _, object := range []client.Object{w, e} {
-					if err := g.persist(ctx, func() client.Object { return object.DeepCopyObject().(client.Object) }); err != nil {
-						errs[i] = errors.Join(errs[i], err)
-					}
-				}
-				g.acknowledge(p, posted)
+	return inParallel(make([]struct{}, pairs), func(struct{}) error {
+		mu.Lock()
+		p, w, e := g.next()
+		mu.Unlock()
+		posted := time.Now()
+		for _, object := range []client.Object{w, e} {
+			if err := g.persist(ctx, func() client.Object { return object.DeepCopyObject().(client.Object) }); err != nil {
+				return err
 			}
-		})
-	}
-	for range pairs {
-		numbers <- struct{}{}
-	}
-	close(numbers)
-	wg.Wait()
-	return errors.Join(errs...)
+		}
+		g.acknowledge(p, posted)
+		return nil
+	})
 }
 
 // apply does what a person does: kubectl apply -f.
 func (g *together) apply(ctx context.Context, pairs int) error {
-	var manifest bytes.Buffer
 	var all []pair
+	var objects []client.Object
 	for range pairs {
 		p, w, e := g.next()
 		all = append(all, p)
-		w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
-		e.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WebhookEvent"))
-		objects := []client.Object{w, e}
 		if g.trial.rng.IntN(2) == 0 { // people write them down in any order
-			slices.Reverse(objects)
-		}
-		for _, object := range objects {
-			text, err := yaml.Marshal(object)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&manifest, "---\n%s", text)
+			objects = append(objects, e, w)
+		} else {
+			objects = append(objects, w, e)
 		}
 	}
-	path := filepath.Join(g.trial.cp.Dir(), "together.yaml")
+	posted := time.Now()
+	if err := g.trial.kubectlApply(ctx, objects); err != nil {
+		return err
+	}
+	for _, p := range all {
+		g.acknowledge(p, posted)
+	}
+	return nil
+}
+
+// kubectlApply applies objects, in their order, with one kubectl apply -f.
+func (t *trial) kubectlApply(ctx context.Context, objects []client.Object) error {
+	var manifest bytes.Buffer
+	for _, object := range objects {
+		kind, err := apiutil.GVKForObject(object, t.admin.Scheme())
+		if err != nil {
+			return err
+		}
+		object.GetObjectKind().SetGroupVersionKind(kind)
+		text, err := yaml.Marshal(object)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&manifest, "---\n%s", text)
+	}
+	path := filepath.Join(t.cp.Dir(), "together.yaml")
 	if err := os.WriteFile(path, manifest.Bytes(), 0o600); err != nil {
 		return err
 	}
-	kubectl, err := g.trial.cp.Kubectl()
+	kubectl, err := t.cp.Kubectl()
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, kubectl, "apply", "-f", path)
-	if cmd.Env, err = g.trial.install.Environment(); err != nil {
+	if cmd.Env, err = t.install.Environment(); err != nil {
 		return err
 	}
 	// A Ctrl-C is for this process to handle.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	posted := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("kubectl apply: %w\n%s", err, out)
-	}
-	for _, p := range all {
-		g.acknowledge(p, posted)
 	}
 	return nil
 }
