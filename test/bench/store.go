@@ -102,6 +102,10 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 	if err != nil {
 		return nil, err
 	}
+	// Those of the operator and of the bare client, which goes by the same file.
+	if err := install.Verify(ctx, connections); err != nil {
+		return nil, err
+	}
 	if s.account, err = client.NewWithWatch(account, client.Options{HTTPClient: connections, Scheme: scheme}); err != nil {
 		return nil, err
 	}
