@@ -102,6 +102,16 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
+	if b.wants(rowEvents) {
+		if err := errors.Join(s.stop(), b.withEvents(ctx, filepath.Join(dir, "events"))); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowRetention) {
+		if err := errors.Join(s.clean(ctx), b.withRetention(ctx, s, filepath.Join(dir, "retention"))); err != nil {
+			return err
+		}
+	}
 	if b.wants(rowStorm) {
 		if err := s.clean(ctx); err != nil {
 			return err

@@ -17,6 +17,8 @@ type figures struct {
 	starts          []float64                      // seconds to the first delivery
 	heap            struct{ ours, bare []float64 } // of the operator, in bytes; bare: with an empty store
 	size            sizes                          // of a record
+	eventHeap       struct{ ours, bare []float64 } // of the operator, in bytes; bare: without events
+	retention       struct{ ours, bare bursts }    // bare: while nothing is deleted
 }
 
 // bursts are the throughputs of one kind.
@@ -118,7 +120,14 @@ func (b *bench) rows() []row {
 	if b.wants(rowDead) {
 		all = append(all, b.deadRows()...)
 	}
-	return append(all, b.recordRows()...)
+	all = append(all, b.recordRows()...)
+	if b.wants(rowEvents) {
+		all = append(all, b.eventRow())
+	}
+	if b.wants(rowRetention) {
+		all = append(all, b.retentionRow())
+	}
+	return all
 }
 
 func (b *bench) throughputRow(id, name string, ours, bare bursts, horizon string) row {

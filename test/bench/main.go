@@ -34,6 +34,7 @@ type options struct {
 	webhooks int           // that follow each event
 	delay    time.Duration // that a slow receiver takes to answer
 	records  int           // in the store that is not empty
+	finished int           // events in a store of finished events
 	crowd    int           // events of a storm
 	waiting  int           // deliveries that wait for a dead receiver
 	hang     bool          // the dead receiver hangs instead of refusing connections
@@ -54,9 +55,11 @@ const (
 	rowFull      = "full"
 	rowStart     = "start"
 	rowSize      = "size"
+	rowEvents    = "events"
+	rowRetention = "retention"
 )
 
-var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowDead, rowMemory, rowFull, rowStart, rowSize}
+var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowDead, rowMemory, rowFull, rowStart, rowSize, rowEvents, rowRetention}
 
 // manyWebhooks is how many follow an event where there are to be many.
 const manyWebhooks = 20
@@ -91,6 +94,7 @@ func parseOptions() (options, error) {
 	flags.IntVar(&o.webhooks, "webhooks", 4, "webhooks that follow each event")
 	flags.DurationVar(&o.delay, "delay", 20*time.Millisecond, "how long slow receivers take to answer")
 	flags.IntVar(&o.records, "records", 50000, "records in the store that is not empty")
+	flags.IntVar(&o.finished, "finished-events", 20000, "finished events in the store that is full of them")
 	flags.IntVar(&o.crowd, "storm", 5000, "events of a storm")
 	flags.IntVar(&o.waiting, "waiting", 10000, "deliveries that wait for a receiver that is dead")
 	flags.BoolVar(&o.hang, "dead-hangs", false, "let the dead receiver hang instead of refusing connections")
@@ -105,6 +109,7 @@ func parseOptions() (options, error) {
 		setUnless(given["length"], &o.length, 2*time.Second)
 		setUnless(given["budget"], &o.budget, 170*time.Second)
 		setUnless(given["records"], &o.records, 5000)
+		setUnless(given["finished-events"], &o.finished, 2000)
 		setUnless(given["waiting"], &o.waiting, 1000)
 		setUnless(given["storm"], &o.crowd, 400)
 		setUnless(given["rows"], &o.rows, strings.Join(allRows[:6], ","))

@@ -221,14 +221,15 @@ func (o *Operator) Stop() error {
 }
 
 // Build builds the operator's program from the module in root, as `make build`
-// does, into dir, and returns its path.
-func Build(ctx context.Context, root, dir string) (string, error) {
+// does, into dir, and returns its path. flags are further ones of go build.
+func Build(ctx context.Context, root, dir string, flags ...string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "webhook-operator")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd")
+	args := append([]string{"build", "-trimpath", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd")...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
