@@ -222,7 +222,7 @@ func editedThenEvents(ctx context.Context, t *trial, p *proxy, op *replica) erro
 	}
 
 	t.say("%d edits while the watch of webhooks is down", len(unseen))
-	if err := p.unseen(ctx, func() error { return errors.Join(g.edit(ctx, unseen), g.dispatched(ctx)) }); err != nil {
+	if err := p.unseen(func() error { return errors.Join(g.edit(ctx, unseen), g.dispatched(ctx)) }); err != nil {
 		return err
 	}
 	if err := errors.Join(t.judgeAside(ctx, other, 0), p.steady(ctx, "webhooks")); err != nil {
@@ -231,7 +231,7 @@ func editedThenEvents(ctx context.Context, t *trial, p *proxy, op *replica) erro
 
 	t.say("%d edits that the watch of webhooks cannot tell of any more", len(expired))
 	before := p.count().expired
-	if err := p.unseen(ctx, func() error {
+	if err := p.unseen(func() error {
 		return errors.Join(g.edit(ctx, expired), g.dispatched(ctx), t.forgetVersions(ctx))
 	}); err != nil {
 		return err
@@ -264,7 +264,7 @@ func editedAtTheEnd(ctx context.Context, t *trial, p *proxy, op *replica) error 
 		return err
 	}
 	t.say("%d edits that the operator does not live to see", len(ended))
-	if err := p.unseen(ctx, func() error {
+	if err := p.unseen(func() error {
 		return errors.Join(g.edit(ctx, ended), g.dispatched(ctx), op.life().Stop())
 	}); err != nil {
 		return err
@@ -278,7 +278,7 @@ func editedAtTheEnd(ctx context.Context, t *trial, p *proxy, op *replica) error 
 }
 
 // unseen does something while the watch of Webhooks is kept away.
-func (p *proxy) unseen(ctx context.Context, do func() error) error {
+func (p *proxy) unseen(do func() error) error {
 	release := p.hold("webhooks")
 	defer release()
 	return do()
