@@ -36,8 +36,11 @@ type eventExpiry struct {
 
 // Start implements manager.Runnable. It runs on the leader.
 func (x *eventExpiry) Start(ctx context.Context) error {
-	if x.ttl <= 0 || x.events.WaitSynced(ctx) != nil {
+	if x.ttl <= 0 {
 		return nil
+	}
+	if err := x.events.WaitSynced(ctx); err != nil {
+		return nil //nolint:nilerr // the operator was told to stop
 	}
 	for {
 		wait, err := x.expire(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
 // eventWatch feeds the cache of events. It runs on standbys too, so that a takeover
@@ -112,7 +113,9 @@ func (s eventStore) Replace(list []any, _ string) error {
 // a while ago, nearly all. A list of many must not need the room that they took
 // before they were finished.
 func strip(e *v1alpha1.WebhookEvent) {
-	e.ManagedFields = nil
+	if _, ok := matching.RestoredFrom(e); !ok { // which these tell, and all else of them is of no use
+		e.ManagedFields = nil
+	}
 	if !dispatch.Finished(e) || time.Since(e.CreationTimestamp.Time) <= eventcache.Window {
 		return
 	}

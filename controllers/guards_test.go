@@ -223,7 +223,7 @@ func TestLateWebhookIsDealtWithOnce(t *testing.T) {
 		w.Namespace, w.Name, w.UID, w.CreationTimestamp = "music", name, types.UID(name), metav1.Now()
 		c.webhooks = append(c.webhooks, w)
 	}
-	routes := newRouter(clock.RealClock{})
+	routes := newRouter()
 	routes.events.Observe(e)
 	s := &shared{
 		client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, capacity), events: routes.events,

@@ -41,19 +41,6 @@ func (l *ownWrites[T]) of(cached T) T {
 	return written.DeepCopyObject().(T)
 }
 
-// seen tells whether what the cache shows is the answer that is remembered. It need
-// not be remembered any longer then.
-func (l *ownWrites[T]) seen(cached T) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	written, ok := l.written[cached.GetUID()]
-	if !ok || written.GetResourceVersion() != cached.GetResourceVersion() {
-		return false
-	}
-	delete(l.written, cached.GetUID())
-	return true
-}
-
 // forget drops what is remembered of an object that is gone.
 func (l *ownWrites[T]) forget(uid types.UID) {
 	l.mu.Lock()

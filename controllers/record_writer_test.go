@@ -206,7 +206,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	w, e := b.webhook("w"), b.event("e")
 	d := record.New(e, w, []byte("{}"))
 	record.Hold(d, v1alpha1.ReasonPaused, "", time.Now())
-	routes := newRouter(clock.RealClock{})
+	routes := newRouter()
 	known := ledger.New(routes, 10) // that no watch feeds
 	key := client.ObjectKeyFromObject(d)
 	known.Add(key, ledger.Draft{EventUID: e.UID, Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID})

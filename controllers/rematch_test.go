@@ -383,3 +383,26 @@ func TestRecordIsNeededUntilItIsCounted(t *testing.T) {
 	})
 	b.Expect(r.needless(of(e.UID))).To(BeFalse())
 }
+
+// What a backup brings back was sent before.
+func TestRestoredEventIsNotSentAgain(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.webhook("w")
+	written := func(ago time.Duration) func(*v1alpha1.WebhookEvent) {
+		return func(e *v1alpha1.WebhookEvent) {
+			e.ManagedFields = []metav1.ManagedFieldsEntry{{
+				Manager: "webhook-operator", Operation: metav1.ManagedFieldsOperationUpdate, Subresource: "status",
+				APIVersion: v1alpha1.GroupVersion.String(), Time: new(metav1.NewTime(time.Now().Add(-ago))),
+				FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:result":{}}}`),
+			}}
+		}
+	}
+	b.event("old", written(73*time.Hour))
+	b.event("young", written(time.Hour))
+	b.event("by-a-clock-that-is-behind", written(30*time.Second))
+	b.settled("old", v1alpha1.EventExpired)
+	b.settled("young", v1alpha1.EventUnmatched)
+	b.settled("by-a-clock-that-is-behind", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(1))
+}

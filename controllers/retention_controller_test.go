@@ -78,7 +78,7 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 
 // An event that is not known counts as gone, and its deliveries may go.
 func TestRetentionBeginsOnceEventsAreKnown(t *testing.T) {
-	routes := newRouter(clock.RealClock{})
+	routes := newRouter()
 	r := &retentionReconciler{shared: &shared{router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, 10), events: routes.events}}
 	r.ledger.Replace(metav1.NamespaceAll, nil, "1")
 	elected := make(chan struct{})
@@ -148,7 +148,7 @@ func keeperOf(t *testing.T, records int, c client.Client) (*retentionReconciler,
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes := newRouter(clock.RealClock{})
+	routes := newRouter()
 	r := &retentionReconciler{shared: &shared{
 		client: c, live: c, router: routes, events: routes.events, clock: laterClock{ahead: 30 * 24 * time.Hour}, ledger: ledger.New(routes, 10), meters: meters,
 	}}

@@ -36,9 +36,9 @@ type router struct {
 	events *eventcache.Cache
 }
 
-func newRouter(clock clock.PassiveClock, namespaces ...string) *router {
-	r := &router{clock: clock}
-	r.events = eventcache.New(r, clock, namespaces...)
+func newRouter(namespaces ...string) *router {
+	r := &router{clock: clock.RealClock{}}
+	r.events = eventcache.New(r, r.clock, namespaces...)
 	return r
 }
 

@@ -145,7 +145,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	s := &shared{
 		client:      mgr.GetClient(),
 		live:        mgr.GetAPIReader(),
-		router:      newRouter(now, o.Namespaces...),
+		router:      newRouter(o.Namespaces...),
 		endpoints:   newEndpoints(mgr.GetCache(), now),
 		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now, RequireSSLVerify: o.RequireSSLVerify},
 		refusals:    &refusals{},

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -267,9 +268,7 @@ func (c *Cache) RecordRemoved(event types.UID, record types.NamespacedName, resu
 		return
 	}
 	removed := map[string]v1alpha1.DeliveryResult{record.Name: result}
-	for name, result := range known.work.removed {
-		removed[name] = result
-	}
+	maps.Copy(removed, known.work.removed) // a copy: the one before was handed out
 	known.work.removed = removed
 }
 

@@ -90,7 +90,7 @@ func TestObjectIsKeptWhileTheEventIsNotFinished(t *testing.T) {
 		if !ok || got.Finished != step.wantFinished || (got.Object == e) == step.wantFinished {
 			t.Errorf("step %d: %+v", i, got)
 		}
-		if got.Counts != e.Status.Counts || got.Key.Name != "e" || got.Version != uint64(i+1) || got.Dispatched.IsZero() != (i == 0) { //nolint:gosec // small
+		if got.Counts != e.Status.Counts || got.Key.Name != "e" || got.Version != uint64(i+1) || got.Dispatched.IsZero() != (i == 0) {
 			t.Errorf("step %d: %+v", i, got)
 		}
 		if _, finished := c.Totals(); (finished == 1) != step.wantFinished {
@@ -203,8 +203,8 @@ func TestRemovedRecordsAreToldUntilTheyAreCounted(t *testing.T) {
 
 func TestOldest(t *testing.T) {
 	c, _, _ := newCache()
-	for i, age := range []time.Duration{3, 1, 5, 2, 4} {
-		c.Observe(event(strconv.Itoa(int(age)), i+1, succeeded, aged(age*time.Hour)))
+	for i, hours := range []int{3, 1, 5, 2, 4} {
+		c.Observe(event(strconv.Itoa(hours), i+1, succeeded, aged(time.Duration(hours)*time.Hour)))
 	}
 	c.Observe(event("waits", 9, waiting, aged(9*time.Hour)))
 	c.Observe(event("5", 10, waiting, aged(5*time.Hour))) // it is not finished after all

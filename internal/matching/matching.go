@@ -23,17 +23,22 @@ const clockTolerance = time.Minute
 // Subject is what of an event decides who follows it.
 type Subject struct {
 	EventType, ResourcePath string
-	// Created is the API server's time, Time the one that spec.time tells.
+	// Created is the API server's time. Time is that of spec.time, or that of the
+	// original where the event is a copy and this is earlier; zero if neither is known.
 	Created, Time time.Time
 }
 
 // SubjectOf returns the Subject of an event.
 func SubjectOf(e *v1alpha1.WebhookEvent) Subject {
-	return Subject{e.Spec.EventType, e.Spec.ResourcePath, e.CreationTimestamp.Time, e.Spec.Time.Time}
+	s := Subject{e.Spec.EventType, e.Spec.ResourcePath, e.CreationTimestamp.Time, e.Spec.Time.Time}
+	if at, ok := RestoredFrom(e); ok && (s.Time.IsZero() || at.Before(s.Time)) {
+		s.Time = at
+	}
+	return s
 }
 
-// happened is when the event counts as having happened: spec.time where that is
-// clearly earlier than its creation, as that of an event that was caught up.
+// happened is when the event counts as having happened: Time where that is clearly
+// earlier than its creation, as that of an event that was caught up or restored.
 func (s Subject) happened() time.Time {
 	if !s.Time.IsZero() && s.Created.Sub(s.Time) > clockTolerance {
 		return s.Time
