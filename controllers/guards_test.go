@@ -231,7 +231,8 @@ func TestLateWebhookIsDealtWithOnce(t *testing.T) {
 	}
 	r := &eventReconciler{shared: s, maxAge: time.Hour}
 	full := client.ObjectKeyFromObject(&c.webhooks[1])
-	for i := 0; r.ledger.Add(types.NamespacedName{Namespace: "music", Name: strconv.Itoa(i)}, ledger.Draft{EventUID: "other", Webhook: full, WebhookUID: "full"}); i++ {
+	other := ledger.Draft{Event: types.NamespacedName{Namespace: "music", Name: "other"}, EventUID: "other", Webhook: full, WebhookUID: "full"}
+	for i := 0; r.ledger.Add(types.NamespacedName{Namespace: "music", Name: strconv.Itoa(i)}, other); i++ {
 		if i > capacity {
 			t.Fatal("there is always room")
 		}

@@ -111,7 +111,11 @@ func (m *misbehaviour) problems(d *v1alpha1.WebhookDelivery) []string {
 	if d.Status.Attempts != m.attempts && !m.Want.Any {
 		add("%d attempts, want %d", d.Status.Attempts, m.attempts)
 	}
-	if d.Generation > int64(d.Status.Attempts) {
+	writes := int64(d.Status.Attempts)
+	if m.Want.RetryAfter != "" {
+		writes++ // it was stored first if the receiver had asked for rest
+	}
+	if d.Generation > writes {
 		add("written %d times for %d attempts", d.Generation, d.Status.Attempts)
 	}
 	want := v1alpha1.DeliveryFailed
