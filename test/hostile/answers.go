@@ -112,7 +112,7 @@ func (m *misbehaviour) problems(d *v1alpha1.WebhookDelivery) []string {
 		add("%d attempts, want %d", d.Status.Attempts, m.attempts)
 	}
 	writes := int64(d.Status.Attempts)
-	if m.Want.RetryAfter != "" {
+	if r := m.Want.Response; r != nil && r.RetryAfter != "" {
 		writes++ // it was stored first if the receiver had asked for rest
 	}
 	if d.Generation > writes {
