@@ -69,8 +69,8 @@ func TestDeniedAddresses(t *testing.T) {
 	deny("literal", "http://127.0.0.2:"+port+"/", "127.0.0.2 is denied: "+loopback+allowed("127.0.0.0/8"))
 	deny("tls", "https://127.0.0.2:"+port+"/", "127.0.0.2 is denied: "+loopback+allowed("127.0.0.0/8"))
 	deny("later", later.URL("/later"), "127.0.0.3 is denied: "+loopback+allowed("127.0.0.0/8"))
-	deny("compatible", "http://[::7f00:2]:"+port+"/", "::7f00:2 is denied: ::/96 is for IPv4-compatible addresses, which are deprecated (RFC 4291)"+allowed("::/96"))
-	deny("nat64", "http://[64:ff9b::7f00:2]:"+port+"/", "64:ff9b::7f00:2 is denied: it carries 127.0.0.2, and "+loopback+allowed("127.0.0.0/8"))
+	deny("compatible", "http://[::7f00:2]:"+port+"/", "::7f00:2 is denied: ::/96 is for IPv4-compatible addresses, which are deprecated (RFC 4291)"+allowed("::7f00:2/128"))
+	deny("nat64", "http://[64:ff9b::7f00:2]:"+port+"/", "64:ff9b::7f00:2 is denied: it carries 127.0.0.2, and "+loopback+allowed("64:ff9b::7f00:0/104"))
 	deny("api-server", "https://"+api.Host+"/", fmt.Sprintf("127.0.0.1 is denied: port %s of it is the API server's", api.Port()))
 	const spelling = "the host of the URL is denied: it ends in a number, as addresses do and names do not, and is not the usual form of an address"
 	for i, host := range []string{"2130706434", "0x7f000002", "017700000002", "127.2", "0x7f.0.0.2"} {

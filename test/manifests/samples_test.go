@@ -160,6 +160,7 @@ func TestSampleDelivery(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
+	d.Namespace = d.Spec.EventRef.Namespace // where it is applied
 	w.UID, w.Namespace = d.Spec.WebhookRef.UID, d.Namespace
 	e.UID, e.Namespace = d.Spec.EventRef.UID, d.Spec.EventRef.Namespace
 	// It happened a second before the first attempt.
