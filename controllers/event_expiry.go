@@ -3,12 +3,14 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -18,11 +20,13 @@ import (
 
 const (
 	// expiryInterval is how far apart looks for events are whose time is over, so
-	// that they go together; and the pause after a failure.
+	// that they go together.
 	expiryInterval = 10 * time.Second
 	// longestExpiryInterval is how far apart they are where none is due: an event may
 	// finish that is older than those that have.
 	longestExpiryInterval = time.Minute
+	// failedInterval is for how long an event is left alone that could not be deleted.
+	failedInterval = time.Minute
 	// expiryBatch is how many go before the next look.
 	expiryBatch = 500
 )
@@ -32,6 +36,12 @@ const (
 type eventExpiry struct {
 	*shared
 	ttl time.Duration
+	// failed is when an event could not be deleted.
+	failed map[types.UID]time.Time
+}
+
+func newEventExpiry(s *shared, ttl time.Duration) *eventExpiry {
+	return &eventExpiry{shared: s, ttl: ttl, failed: map[types.UID]time.Time{}}
 }
 
 // Start implements manager.Runnable. It runs on the leader.
@@ -44,7 +54,7 @@ func (x *eventExpiry) Start(ctx context.Context) error {
 	}
 	for {
 		wait, err := x.expire(ctx)
-		if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) { // a conflict: something happened to it after all
+		if err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Error(err, "Failed to delete expired events")
 		}
 		select {
@@ -58,35 +68,51 @@ func (x *eventExpiry) Start(ctx context.Context) error {
 // expire deletes some of the events whose time is over, and returns when to look
 // again.
 func (x *eventExpiry) expire(ctx context.Context) (time.Duration, error) {
-	due, next := x.events.Oldest(expiryBatch, x.clock.Now().Add(-x.ttl))
+	now := x.clock.Now()
+	maps.DeleteFunc(x.failed, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= failedInterval })
+	due, next := x.events.Oldest(expiryBatch, now.Add(-x.ttl), func(uid types.UID) bool {
+		_, failed := x.failed[uid]
+		return failed
+	})
 	switch {
 	case len(due) > 0:
-		if err := x.deleteAll(ctx, due); err != nil {
-			return expiryInterval, err
-		}
-		return time.Millisecond, nil
+		return time.Millisecond, x.deleteAll(ctx, due)
 	case !next.IsZero():
-		return min(max(next.Add(x.ttl).Sub(x.clock.Now()), expiryInterval), longestExpiryInterval), nil
+		return min(max(next.Add(x.ttl).Sub(now), expiryInterval), longestExpiryInterval), nil
 	default:
 		return longestExpiryInterval, nil
 	}
 }
 
 // deleteAll deletes events a few at a time, the more the more there are. One that
-// cannot be deleted keeps no others.
+// cannot be deleted, such as for a policy of the cluster, is left alone for a while,
+// so that it stands before no others. It returns the first error that is no conflict:
+// then something has happened to the event after all.
 func (x *eventExpiry) deleteAll(ctx context.Context, due []eventcache.Event) error {
 	var work errgroup.Group
 	work.SetLimit(min(1+len(due)/(expiryBatch/maxDeleters), maxDeleters))
-	for _, e := range due {
+	errs := make([]error, len(due))
+	for i, e := range due {
 		work.Go(func() error {
 			of := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{Namespace: e.Key.Namespace, Name: e.Key.Name}}
-			err := x.client.Delete(ctx, of, client.Preconditions{UID: &e.UID, ResourceVersion: new(strconv.FormatUint(e.Version, 10))})
-			if client.IgnoreNotFound(err) != nil {
-				return fmt.Errorf("deleting event %s/%s: %w", e.Key.Namespace, e.Key.Name, err)
+			errs[i] = client.IgnoreNotFound(
+				x.client.Delete(ctx, of, client.Preconditions{UID: &e.UID, ResourceVersion: new(strconv.FormatUint(e.Version, 10))}))
+			if errs[i] == nil {
+				x.events.Remove(e.UID) // the watch may lag behind
 			}
-			x.events.Remove(e.UID) // the watch may lag behind
 			return nil
 		})
 	}
-	return work.Wait()
+	_ = work.Wait()
+	var first error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		x.failed[due[i].UID] = x.clock.Now()
+		if first == nil && !apierrors.IsConflict(err) {
+			first = fmt.Errorf("deleting event %s: %w", due[i].Key, err)
+		}
+	}
+	return first
 }

@@ -16,7 +16,7 @@ type reason struct{ reason, message string }
 
 // The reasons that a receiver gives.
 var (
-	circuitOpen     = &reason{v1alpha1.ReasonCircuitOpen, "the receiver keeps failing; this is sent when it accepts deliveries again"}
+	circuitOpen     = &reason{v1alpha1.ReasonCircuitOpen, "the receiver has not accepted a delivery lately; this is sent when it accepts one again"}
 	receiverResting = &reason{v1alpha1.ReasonReceiverResting, "the receiver asked for rest; this is sent after status.restUntil of the webhook"}
 	receiverGone    = &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
 )

@@ -266,10 +266,18 @@ func (w *recordWriter) done(p *pending) {
 }
 
 // drop gives up a record that could not be stored and whose Webhook is gone, often
-// with its namespace.
-func (w *recordWriter) drop(key types.NamespacedName) {
-	if w.refusals.drop(key) {
-		w.refusals.taken(key.Namespace)
+// with its namespace. The event is to tell how it went.
+func (w *recordWriter) drop(e ledger.Entry) {
+	p := w.refusals.drop(e.Key)
+	if p != nil {
+		w.refusals.taken(e.Key.Namespace)
+	}
+	switch {
+	case e.Draft == nil:
+	case p != nil:
+		w.events.RecordRemoved(e.EventUID, e.Key, p.record.Status.Result)
+	case e.Draft.Refused != "":
+		w.events.RecordRemoved(e.EventUID, e.Key, v1alpha1.DeliveryWaiting)
 	}
 }
 

@@ -47,9 +47,13 @@ func (r *refusals) record(key types.NamespacedName) (*pending, bool) {
 
 func (r *refusals) keep(p *pending) { r.records.Store(client.ObjectKeyFromObject(p.record), p) }
 
-func (r *refusals) drop(key types.NamespacedName) (kept bool) {
-	_, kept = r.records.LoadAndDelete(key)
-	return kept
+// drop forgets a record, and returns it if it was kept.
+func (r *refusals) drop(key types.NamespacedName) *pending {
+	p, ok := r.records.LoadAndDelete(key)
+	if !ok {
+		return nil
+	}
+	return p.(*pending)
 }
 
 // count returns how many records could not be stored.

@@ -19,12 +19,11 @@ import (
 // alone where that is known. before is what was known of the Webhook.
 func (r *webhookReconciler) rematch(ctx context.Context, w *v1alpha1.Webhook, before acted) error {
 	var after uint64
+	old := r.knownAtStart[w.UID] || r.clock.Since(w.CreationTimestamp.Time) >= eventcache.Window
 	switch {
 	case before.uid == w.UID:
 		after = r.edits.since(w.UID, before.generation)
-	case r.clock.Since(w.CreationTimestamp.Time) < eventcache.Window:
-		// It is new; its creation says which events are older.
-	case w.Generation == w.Status.ObservedGeneration:
+	case old && w.Generation == w.Status.ObservedGeneration:
 		return nil // the process before this one has seen to it
 	}
 	if err := r.events.WaitSynced(ctx); err != nil {
@@ -43,7 +42,6 @@ func (r *webhookReconciler) rematch(ctx context.Context, w *v1alpha1.Webhook, be
 			r.router.fanOut.add(eventRequest{e.Key.Namespace, e.UID})
 		}
 	}
-	r.edits.settle(w.UID, w.Generation)
 	return nil
 }
 
@@ -88,7 +86,7 @@ func (l *rematches) add(event types.UID, w *v1alpha1.Webhook) {
 	if l.events == nil {
 		l.events, l.webhooks = map[types.UID]map[types.UID]bool{}, map[types.UID]*rematched{}
 	}
-	// A copy, because of hands the maps out.
+	// A copy: the method of hands the maps out.
 	pairs := map[types.UID]bool{w.UID: true}
 	for uid := range l.events[event] {
 		pairs[uid] = true

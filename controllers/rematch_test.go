@@ -2,14 +2,18 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +24,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 // watchGate keeps what the watches of a resource tell until it is opened.
@@ -404,5 +409,65 @@ func TestRestoredEventIsNotSentAgain(t *testing.T) {
 	b.settled("old", v1alpha1.EventExpired)
 	b.settled("young", v1alpha1.EventUnmatched)
 	b.settled("by-a-clock-that-is-behind", v1alpha1.EventSucceeded)
+	b.stop() // what told of the restore is gone with the first status
+	b.start()
+	b.event("last")
+	b.settled("last", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+}
+
+// What an edit does not count for is not sent by the next leader either, nor where
+// reading a Secret fails just after the edit.
+func TestEventFromBeforeAnEditIsNotSentLater(t *testing.T) {
+	b := newBench(t)
+	var failing atomic.Bool
+	b.start(on(http.MethodGet, "secrets", func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		if failing.CompareAndSwap(true, false) {
+			return answer(r, apierrors.NewInternalError(errors.New("a fault")))
+		}
+		return pass()
+	}))
+	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "token"}, StringData: map[string]string{"token": "a-secret"},
+	})).To(Succeed())
+	w := b.webhook("w", func(w *v1alpha1.Webhook) {
+		w.Spec.State = v1alpha1.WebhookDisabled
+		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "token"}
+	})
+	b.observed(w)
+	b.event("before")
+	b.settled("before", v1alpha1.EventUnmatched)
+	failing.Store(true)
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.observed(w)
+	b.Expect(failing.Load()).To(BeFalse(), "the Secret was read")
+	b.event("after")
+	b.settled("after", v1alpha1.EventSucceeded)
 	b.Expect(b.requests("w")).To(Equal(1))
+	b.stop()
+	b.start()
+	b.event("last")
+	b.settled("last", v1alpha1.EventSucceeded)
+	b.Expect(b.requests("w")).To(Equal(2))
+	b.settled("before", v1alpha1.EventUnmatched)
+}
+
+// A record that is refused, and whose Webhook is deleted then, was not delivered.
+func TestRefusedRecordOfADeletedWebhookHasFailed(t *testing.T) {
+	b := newBench(t)
+	b.start(creating(func(r *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
+		return answer(r, apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(), "d", errors.New("no room")))
+	}))
+	b.receiver.Script("/w", receiver.MustParseScript("500")...)
+	w := b.webhook("w")
+	b.event("e")
+	b.Eventually(func(g Gomega) {
+		e := b.settled("e", v1alpha1.EventPending)
+		c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
+		g.Expect(c).NotTo(BeNil())
+		g.Expect(c.Reason).To(Equal(v1alpha1.ReasonRecordRefused))
+	}).Should(Succeed())
+	b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+	e := b.settled("e", v1alpha1.EventFailed)
+	b.Expect(meta.IsStatusConditionFalse(e.Status.Conditions, v1alpha1.ConditionDelivered)).To(BeTrue())
 }

@@ -64,7 +64,7 @@ func TestFinishedEventIsDeletedAfterItsTime(t *testing.T) {
 	b.webhook("w")
 	e := b.event("e")
 	b.settled("e", v1alpha1.EventSucceeded)
-	expiry := &eventExpiry{shared: b.later(59 * time.Minute), ttl: time.Hour}
+	expiry := newEventExpiry(b.later(59*time.Minute), time.Hour)
 	wait, err := expiry.expire(b.ctx)
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(wait).To(BeNumerically("~", time.Minute, 30*time.Second))

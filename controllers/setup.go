@@ -212,7 +212,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	if err := events.setup(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the event controller: %w", err)
 	}
-	if err := mgr.Add(&eventExpiry{shared: s, ttl: o.EventTTL}); err != nil {
+	if err := mgr.Add(newEventExpiry(s, o.EventTTL)); err != nil {
 		return nil, fmt.Errorf("setting up the expiry of events: %w", err)
 	}
 	webhooks := &webhookReconciler{shared: s, known: map[types.NamespacedName]acted{}}

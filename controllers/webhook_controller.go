@@ -43,6 +43,9 @@ type webhookReconciler struct {
 	mu     sync.Mutex
 	// known is what was last acted on, by name.
 	known map[types.NamespacedName]acted
+	// knownAtStart are the Webhooks that the cache had when this process began to
+	// lead: all that it fans out has seen them.
+	knownAtStart map[types.UID]bool
 }
 
 type acted struct {
@@ -64,9 +67,21 @@ func (r *webhookReconciler) setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("webhook").
 		For(&v1alpha1.Webhook{}).
-		WatchesRawSource(r.router.webhooks.source(func(context.Context) error { return nil })).
+		WatchesRawSource(r.router.webhooks.source(r.begin)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: failureBackoff[reconcile.Request]()}).
 		Complete(r)
+}
+
+func (r *webhookReconciler) begin(ctx context.Context) error {
+	var list v1alpha1.WebhookList
+	if err := r.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing webhooks: %w", err)
+	}
+	r.knownAtStart = make(map[types.UID]bool, len(list.Items))
+	for i := range list.Items {
+		r.knownAtStart[list.Items[i].UID] = true
+	}
+	return nil
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -161,6 +176,10 @@ func (r *webhookReconciler) probe(w *v1alpha1.Webhook, to *endpoint) time.Durati
 // act wakes what waits for a Webhook when something about it has changed.
 func (r *webhookReconciler) act(name types.NamespacedName, before, now acted, endpoint *endpoint) {
 	r.remember(name, now)
+	r.edits.settle(now.uid, now.generation)
+	if before.uid != "" && before.uid != now.uid {
+		r.forget(before.uid) // another one has taken its name
+	}
 	turned := endpoint.takeClosed()
 	if now.ready {
 		_, mended := r.unready.LoadAndDelete(now.uid)
@@ -243,12 +262,16 @@ func (r *webhookReconciler) gone(name types.NamespacedName) {
 	delete(r.known, name)
 	r.mu.Unlock()
 	if ok {
-		r.unready.Delete(before.uid)
-		r.writes.forget(before.uid)
-		r.edits.forget(before.uid)
+		r.forget(before.uid)
 	}
 	r.endpoints.forget(name)
 	wake(r.router, r.ledger, name)
+}
+
+func (r *webhookReconciler) forget(uid types.UID) {
+	r.unready.Delete(uid)
+	r.writes.forget(uid)
+	r.edits.forget(uid)
 }
 
 func (r *webhookReconciler) acted(name types.NamespacedName) acted {

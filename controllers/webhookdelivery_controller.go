@@ -101,7 +101,7 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 	}
 	entry, ok := r.ledger.Get(request.Key())
 	if !ok {
-		r.records.drop(request.Key())
+		r.records.drop(ledger.Entry{Key: request.Key()})
 		return reconcile.Result{}, nil
 	}
 	webhook, err := r.webhook(ctx, entry)
@@ -109,7 +109,7 @@ func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Re
 		return reconcile.Result{}, err
 	}
 	if webhook == nil && entry.WebhookUID != "" {
-		r.records.drop(request.Key())
+		r.records.drop(entry)
 	}
 	if done, result, err := r.records.resume(ctx, request.Key()); done {
 		return result, err

@@ -99,7 +99,7 @@ func (r *eventReconciler) fanOutAll(ctx context.Context) error {
 		r.router.fanOut.add(eventRequest{e.Key.Namespace, e.UID})
 	}
 	for _, uid := range r.rematches.all() {
-		r.router.RoomFor(uid)
+		r.router.toEvent(&r.router.fanOut, uid)
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func (r *eventReconciler) synced(ctx context.Context) error {
 // recount tells whether the counts of an event are not those of its deliveries any
 // more, such as after a resend.
 func (r *shared) recount(e eventcache.Event) bool {
-	counts, _ := dispatch.Count(e.Counts, e.Key.Namespace, r.ledger.OfEvent(e.UID), e.Removed)
+	counts, _ := dispatch.Count(e.Counts, nil, e.Key.Namespace, r.ledger.OfEvent(e.UID), e.Removed)
 	return counts != e.Counts
 }
 
@@ -136,6 +136,7 @@ func (r *shared) recount(e eventcache.Event) bool {
 func (r *eventReconciler) fanOut(ctx context.Context, request eventRequest) (reconcile.Result, error) {
 	look, err := r.look(ctx, request.UID)
 	if look == nil || err != nil {
+		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
 	}
 	for _, w := range look.plan.Missing {
@@ -151,20 +152,22 @@ func (r *eventReconciler) fanOut(ctx context.Context, request eventRequest) (rec
 // tell writes the status of an event.
 func (r *eventReconciler) tell(ctx context.Context, request eventRequest) (reconcile.Result, error) {
 	look, err := r.look(ctx, request.UID)
-	if err != nil {
+	if look == nil || err != nil {
+		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
-	}
-	if look == nil {
-		if _, ok := r.events.Get(request.UID); !ok {
-			r.counted.Delete(request.UID)
-			r.rematches.forget(request.UID)
-		}
-		return reconcile.Result{}, nil
 	}
 	if len(look.plan.Missing) > 0 { // again, it may be: a draft was withdrawn
 		r.router.fanOut.add(request)
 	}
 	return r.write(ctx, look)
+}
+
+// forgetGone forgets an event if it is gone.
+func (r *eventReconciler) forgetGone(uid types.UID) {
+	if _, ok := r.events.Get(uid); !ok {
+		r.counted.Delete(uid)
+		r.rematches.forget(uid)
+	}
 }
 
 // look is what was seen of an event, and what is to be done for it.
@@ -179,6 +182,8 @@ type look struct {
 // look looks at an event. It returns nil if that is gone or going, or if it is
 // finished and nothing about it has changed.
 func (r *eventReconciler) look(ctx context.Context, uid types.UID) (*look, error) {
+	// Read before the event: a record that goes in between is among those removed.
+	entries := r.ledger.OfEvent(uid)
 	known, ok := r.events.Get(uid)
 	if !ok {
 		return nil, nil
@@ -197,7 +202,6 @@ func (r *eventReconciler) look(ctx context.Context, uid types.UID) (*look, error
 	if err != nil {
 		return nil, err
 	}
-	entries := r.ledger.OfEvent(uid)
 	plan := dispatch.Make(dispatch.View{
 		Event: e, Webhooks: webhooks, Late: late, Entries: entries, Removed: known.Removed,
 		MaxAge: r.maxAge, Now: r.clock.Now(),

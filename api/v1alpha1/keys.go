@@ -34,8 +34,8 @@ const (
 
 // Condition types.
 const (
-	// ConditionReady is True when a Webhook can be sent to: its URL and its
-	// Secret are usable.
+	// ConditionReady is True when a Webhook can be sent to: all that it
+	// names is usable.
 	ConditionReady = "Ready"
 	// ConditionHealthy is True when a Webhook's receiver accepted the last
 	// delivery.

@@ -80,7 +80,8 @@ type WebhookEventSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]+(_[a-z]+)+$')",message="eventType must be lower-case words joined by underscores, such as clusters_deployed"
 	EventType string `json:"eventType,omitempty"`
 
-	// time when it happened. Where it is missing, the time of creation counts.
+	// time when it happened: always say so. An event that happened more than a minute before it was created reaches no Webhook that was created since.
+	// The earlier of the two times says when it is too old to be sent. Where it is missing, the time of creation counts.
 	// +optional
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 

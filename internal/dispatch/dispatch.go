@@ -87,9 +87,6 @@ func Make(v View) Plan {
 	if expired(v) && len(known) == 0 && !dispatched {
 		return Plan{Status: expiredStatus(v)}
 	}
-	if v.Event.Status.Result == v1alpha1.EventExpired { // nothing is late for it
-		return Plan{Status: *v.Event.Status.DeepCopy()}
-	}
 	// A record that somebody has deleted is not made again.
 	for name := range v.Removed {
 		known[types.NamespacedName{Namespace: v.Event.Namespace, Name: name}] = true
@@ -150,7 +147,7 @@ func status(
 		}
 	}
 	var lost int32
-	s.Counts, lost = Count(s.Counts, v.Event.Namespace, v.Entries, v.Removed)
+	s.Counts, lost = Count(s.Counts, s.Deliveries, v.Event.Namespace, v.Entries, v.Removed)
 	s.Deliveries = names(v)
 
 	set := setter(v, &s)
@@ -167,53 +164,72 @@ func status(
 			"every matching webhook has its delivery")
 		dispatched = true
 	}
-	deliver(&s, dispatched, lost > 0 || toldLost(v.Event), set)
+	deliver(&s, dispatched, lost > 0 || toldLost(v.Event), refused, set)
 	return s
 }
 
 // Count returns the counts of an event's deliveries: of those that are present, of
 // those whose records were seen to be removed, and of those that stored, the counts
-// before, tells of and that are gone. What was removed while it waited has failed;
-// lost is how many of these stored does not tell of yet.
+// before, tells of and that are gone. named are the deliveries that stored counts, as
+// far as their names are known: what is new takes nobody's place. What was removed
+// while it waited has failed; lost is how many of these stored does not tell of yet.
 func Count(
-	stored v1alpha1.DeliveryCounts, namespace string, entries []ledger.Entry, removed map[string]v1alpha1.DeliveryResult,
+	stored v1alpha1.DeliveryCounts, named []string, namespace string, entries []ledger.Entry, removed map[string]v1alpha1.DeliveryResult,
 ) (counts v1alpha1.DeliveryCounts, lost int32) {
-	add := func(result v1alpha1.DeliveryResult, present bool) {
-		switch {
-		case result == v1alpha1.DeliverySucceeded:
-			counts.Succeeded++
-		case result == v1alpha1.DeliveryFailed:
-			counts.Failed++
-		case present:
-			counts.Waiting++
-		default:
-			lost++
+	// old are those of the deliveries that stored counts, fresh those of the others.
+	var old, fresh tally
+	of := func(name string) *tally {
+		if len(named) > 0 && len(named) < maxNames && !slices.Contains(named, name) {
+			return &fresh
 		}
+		return &old
 	}
 	present := map[string]bool{}
 	for _, entry := range entries {
 		if entry.Key.Namespace != namespace {
 			continue
 		}
-		present[entry.Key.Name] = true
 		if entry.Draft == nil {
-			add(entry.State.Result, true)
+			present[entry.Key.Name] = true
+			of(entry.Key.Name).add(entry.State.Result, true)
 		}
 	}
 	for name, result := range removed {
 		if !present[name] {
-			add(result, false)
+			of(name).add(result, false)
 		}
 	}
 	// What retention has removed was counted before. The rest waited when it was
 	// counted, and went while nobody looked, such as between two leaders.
-	gone := max(0, total(stored)-total(counts)-lost)
-	failed := min(gone, max(0, stored.Failed-counts.Failed))
-	succeeded := min(gone-failed, max(0, stored.Succeeded-counts.Succeeded))
-	lost += gone - failed - succeeded
-	counts.Succeeded += succeeded
-	counts.Failed += failed + lost
-	return counts, lost
+	gone := max(0, total(stored)-total(old.DeliveryCounts)-old.lost)
+	failed := min(gone, max(0, stored.Failed-old.Failed))
+	succeeded := min(gone-failed, max(0, stored.Succeeded-old.Succeeded))
+	lost = old.lost + fresh.lost + gone - failed - succeeded
+	return v1alpha1.DeliveryCounts{
+		Waiting:   old.Waiting + fresh.Waiting,
+		Succeeded: old.Succeeded + fresh.Succeeded + succeeded,
+		Failed:    old.Failed + fresh.Failed + failed + lost,
+	}, lost
+}
+
+// tally counts deliveries that are present, or were removed: lost are those that
+// waited then.
+type tally struct {
+	v1alpha1.DeliveryCounts
+	lost int32
+}
+
+func (t *tally) add(result v1alpha1.DeliveryResult, present bool) {
+	switch {
+	case result == v1alpha1.DeliverySucceeded:
+		t.Succeeded++
+	case result == v1alpha1.DeliveryFailed:
+		t.Failed++
+	case present:
+		t.Waiting++
+	default:
+		t.lost++
+	}
 }
 
 // names are those of the deliveries that are there, or were.
@@ -272,13 +288,17 @@ func refusal(v View, entry ledger.Entry) string {
 }
 
 // deliver derives result and Delivered from the counts.
-func deliver(s *v1alpha1.WebhookEventStatus, dispatched, lost bool, set setFunc) {
+func deliver(s *v1alpha1.WebhookEventStatus, dispatched, lost bool, refused string, set setFunc) {
 	c := s.Counts
 	message := fmt.Sprintf("%d of %d delivered", c.Succeeded, total(c))
 	switch {
 	case !dispatched:
 		s.Result = v1alpha1.EventPending
 		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonDispatching, message)
+	case refused != "": // of a webhook that appeared late, or was edited
+		s.Result = v1alpha1.EventWaiting
+		set(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonRecordRefused,
+			message+"; one more cannot be stored, and nothing is sent without a record: "+refused)
 	case total(c) == 0:
 		s.Result = v1alpha1.EventUnmatched
 		why := "no webhook of this namespace matches; status.unmatched tells why"

@@ -12,6 +12,11 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
+func withRefusal(e ledger.Entry) ledger.Entry {
+	e.Draft.Refused = "the quota is used up"
+	return e
+}
+
 func TestLateWebhooks(t *testing.T) {
 	a, b := webhook("a"), webhook("b")
 	expired := event(func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(now.Add(-2 * maxAge)) })
@@ -47,6 +52,14 @@ func TestLateWebhooks(t *testing.T) {
 		"late, and does not match": {
 			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", disabled)}, late: late,
 			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
+		},
+		"late, and refused": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
+			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), withRefusal(entry(e, b, "draft"))},
+			wantChange: Major,
+		},
+		"late, but deleted by hand": {
+			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: map[types.UID]bool{a.UID: true},
 		},
 		"what retention removed is not late": {event: e, webhooks: []v1alpha1.Webhook{a}},
 		// A backup is restored: the event was too old, and its webhook comes in

@@ -112,22 +112,25 @@ func TestCountsOfWhatIsGone(t *testing.T) {
 		wantNames     []string
 		wantLost      bool
 	}{
-		"nothing":                       {before: results{"a": succeeded}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a"}},
-		"all that succeeded":            {before: results{"a": succeeded, "b": succeeded}, after: results{}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
-		"one of those that succeeded":   {before: results{"a": succeeded, "b": succeeded}, after: results{"b": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
-		"the one that failed":           {before: results{"a": failed, "b": succeeded}, after: results{"b": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"a", "b"}},
-		"one, while another waits":      {before: results{"a": succeeded, "b": waiting}, after: results{"b": waiting}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
-		"one, and another fails":        {before: results{"a": succeeded, "b": waiting}, after: results{"b": failed}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
-		"one, and another is delivered": {before: results{"a": failed, "b": waiting}, after: results{"b": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
-		"of three, the third is done":   {before: results{"a": succeeded, "b": succeeded, "c": waiting}, after: results{"b": succeeded, "c": succeeded}, removed: results{"a": succeeded}, wantCounts: counts(0, 3, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b", "c"}},
-		"one that waited":               {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
-		"one that waited, seen":         {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, removed: results{"b": waiting}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
-		"the only one, which waited":    {before: results{"b": waiting}, after: results{}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"b"}, wantLost: true},
-		"one of three that waited":      {before: results{"a": waiting, "b": waiting, "c": waiting}, after: results{"a": succeeded, "b": waiting}, wantCounts: counts(1, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
-		"just after it was delivered":   {before: results{"a": waiting}, after: results{}, removed: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded},
-		"just after it failed":          {before: results{"a": waiting}, after: results{}, removed: results{"a": failed}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed},
-		"none, and one is resent":       {before: results{"a": failed, "b": succeeded}, after: results{"a": succeeded, "b": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
-		"none, and one is being resent": {before: results{"a": failed, "b": succeeded}, after: results{"a": waiting, "b": succeeded}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
+		"nothing":                                     {before: results{"a": succeeded}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a"}},
+		"all that succeeded":                          {before: results{"a": succeeded, "b": succeeded}, after: results{}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
+		"one of those that succeeded":                 {before: results{"a": succeeded, "b": succeeded}, after: results{"b": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
+		"the one that failed":                         {before: results{"a": failed, "b": succeeded}, after: results{"b": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"a", "b"}},
+		"one, while another waits":                    {before: results{"a": succeeded, "b": waiting}, after: results{"b": waiting}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
+		"one, and another fails":                      {before: results{"a": succeeded, "b": waiting}, after: results{"b": failed}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
+		"one, and another is delivered":               {before: results{"a": failed, "b": waiting}, after: results{"b": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed},
+		"of three, the third is done":                 {before: results{"a": succeeded, "b": succeeded, "c": waiting}, after: results{"b": succeeded, "c": succeeded}, removed: results{"a": succeeded}, wantCounts: counts(0, 3, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b", "c"}},
+		"one that waited":                             {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"one that waited, seen":                       {before: results{"a": succeeded, "b": waiting}, after: results{"a": succeeded}, removed: results{"b": waiting}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"the only one, which waited":                  {before: results{"b": waiting}, after: results{}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"b"}, wantLost: true},
+		"one of three that waited":                    {before: results{"a": waiting, "b": waiting, "c": waiting}, after: results{"a": succeeded, "b": waiting}, wantCounts: counts(1, 1, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"one, and a new one is delivered":             {before: results{"a": failed}, after: results{"n": succeeded}, wantCounts: counts(0, 1, 1), wantResult: v1alpha1.EventFailed, wantNames: []string{"a", "n"}},
+		"one that waited, and a new one is delivered": {before: results{"a": waiting, "b": succeeded}, after: results{"b": succeeded, "n": succeeded}, wantCounts: counts(0, 2, 1), wantResult: v1alpha1.EventFailed, wantLost: true},
+		"two, and a new one waits":                    {before: results{"a": succeeded, "b": succeeded}, after: results{"n": waiting}, wantCounts: counts(1, 2, 0), wantResult: v1alpha1.EventWaiting},
+		"just after it was delivered":                 {before: results{"a": waiting}, after: results{}, removed: results{"a": succeeded}, wantCounts: counts(0, 1, 0), wantResult: v1alpha1.EventSucceeded},
+		"just after it failed":                        {before: results{"a": waiting}, after: results{}, removed: results{"a": failed}, wantCounts: counts(0, 0, 1), wantResult: v1alpha1.EventFailed},
+		"none, and one is resent":                     {before: results{"a": failed, "b": succeeded}, after: results{"a": succeeded, "b": succeeded}, wantCounts: counts(0, 2, 0), wantResult: v1alpha1.EventSucceeded, wantNames: []string{"a", "b"}},
+		"none, and one is being resent":               {before: results{"a": failed, "b": succeeded}, after: results{"a": waiting, "b": succeeded}, wantCounts: counts(1, 1, 0), wantResult: v1alpha1.EventWaiting, wantNames: []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			entries := func(of results) (all []ledger.Entry) {
@@ -147,6 +150,9 @@ func TestCountsOfWhatIsGone(t *testing.T) {
 			}
 			if plan.Status.Result != tc.wantResult {
 				t.Errorf("result %s, want %s", plan.Status.Result, tc.wantResult)
+			}
+			if got := toldLost(&v1alpha1.WebhookEvent{Status: plan.Status}); got != tc.wantLost {
+				t.Errorf("told that some was deleted: %t, want %t", got, tc.wantLost)
 			}
 			if tc.wantNames != nil {
 				var want []string

@@ -100,11 +100,12 @@ type entry struct {
 	// place in the list of finished events.
 	place int32
 	gone  bool
-	// work is nil once the event is finished.
+	// work is nil of nearly all that are finished.
 	work *work
 }
 
 type work struct {
+	// object is nil once the event is finished.
 	object  *v1alpha1.WebhookEvent
 	removed map[string]v1alpha1.DeliveryResult
 }
@@ -173,13 +174,6 @@ func (c *Cache) All() iter.Seq[Event] {
 			}
 		}
 	}
-}
-
-// Totals returns how many events are known, and how many of them are finished.
-func (c *Cache) Totals() (all, finished int) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return len(c.events), len(c.finished)
 }
 
 // Recent returns the events of a namespace, or of all where that is empty, that
@@ -252,6 +246,7 @@ func (c *Cache) Assume(o *v1alpha1.WebhookEvent, counted map[string]v1alpha1.Del
 			}
 		}
 		known.work.removed = rest
+		known.shrink()
 	}
 	if known.version < parseVersion(o.ResourceVersion) {
 		c.update(known, o)
@@ -259,13 +254,18 @@ func (c *Cache) Assume(o *v1alpha1.WebhookEvent, counted map[string]v1alpha1.Del
 }
 
 // RecordRemoved takes in that the record of a delivery of an event was removed,
-// until the event's counts tell of it. Those of finished events do already.
+// until the event's counts tell of it. Those of a finished event do already, unless
+// the record waited: then it came after they were written.
 func (c *Cache) RecordRemoved(event types.UID, record types.NamespacedName, result v1alpha1.DeliveryResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known, ok := c.events[event]
-	if !ok || known.work == nil || known.namespace != record.Namespace {
+	ended := result == v1alpha1.DeliverySucceeded || result == v1alpha1.DeliveryFailed
+	if !ok || known.namespace != record.Namespace || known.finished() && ended {
 		return
+	}
+	if known.work == nil {
+		known.work = &work{}
 	}
 	removed := map[string]v1alpha1.DeliveryResult{record.Name: result}
 	maps.Copy(removed, known.work.removed) // a copy: the one before was handed out
@@ -343,8 +343,11 @@ func (c *Cache) update(e *entry, o *v1alpha1.WebhookEvent) {
 		e.dispatched = meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionDispatched).LastTransitionTime.Unix()
 	}
 	if dispatch.Finished(o) {
-		e.work = nil
 		c.joinFinished(e)
+		if e.work != nil {
+			e.work.object = nil
+		}
+		e.shrink()
 		return
 	}
 	c.leaveFinished(e)
@@ -358,10 +361,19 @@ func (e *entry) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: e.namespace, Name: e.name}
 }
 
+func (e *entry) finished() bool { return e.place != none }
+
+// shrink drops what a finished event has no use for.
+func (e *entry) shrink() {
+	if e.finished() && e.work != nil && len(e.work.removed) == 0 {
+		e.work = nil
+	}
+}
+
 func (e *entry) event() Event {
 	event := Event{
 		Key: e.key(), UID: e.uid, Version: e.version, Created: toTime(e.created), Counts: e.counts,
-		Dispatched: toTime(e.dispatched), Finished: e.work == nil,
+		Dispatched: toTime(e.dispatched), Finished: e.finished(),
 	}
 	if e.work != nil {
 		event.Object, event.Removed = e.work.object, e.work.removed
@@ -376,8 +388,8 @@ func toTime(seconds int64) time.Time {
 	return time.Unix(seconds, 0)
 }
 
-// parseVersion reads a resource version, which since Kubernetes 1.35 is a number
-// that grows, and was one before. What is none counts as the oldest.
+// parseVersion reads a resource version, a number that grows. What is none counts as
+// the oldest.
 func parseVersion(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {

@@ -65,6 +65,10 @@ func failedAndWaiting(e *v1alpha1.WebhookEvent) {
 	result(v1alpha1.EventFailed, v1alpha1.DeliveryCounts{Failed: 1, Waiting: 1})(e)
 }
 
+func failedAndDone(e *v1alpha1.WebhookEvent) {
+	result(v1alpha1.EventFailed, v1alpha1.DeliveryCounts{Succeeded: 1, Failed: 1})(e)
+}
+
 func aged(age time.Duration) func(*v1alpha1.WebhookEvent) {
 	return func(e *v1alpha1.WebhookEvent) { e.CreationTimestamp = metav1.NewTime(now.Add(-age)) }
 }
@@ -93,8 +97,8 @@ func TestObjectIsKeptWhileTheEventIsNotFinished(t *testing.T) {
 		if got.Counts != e.Status.Counts || got.Key.Name != "e" || got.Version != uint64(i+1) || got.Dispatched.IsZero() != (i == 0) {
 			t.Errorf("step %d: %+v", i, got)
 		}
-		if _, finished := c.Totals(); (finished == 1) != step.wantFinished {
-			t.Errorf("step %d: %d finished", i, finished)
+		if due, _ := c.Oldest(1, now, func(types.UID) bool { return false }); (len(due) == 1) != step.wantFinished {
+			t.Errorf("step %d: %d finished", i, len(due))
 		}
 	}
 }
@@ -194,9 +198,18 @@ func TestRemovedRecordsAreToldUntilTheyAreCounted(t *testing.T) {
 	if diff := cmp.Diff(map[string]v1alpha1.DeliveryResult{"d2": v1alpha1.DeliverySucceeded}, third.Removed); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	c.Observe(event("e", 3, succeeded)) // finished: its counts tell of all
-	c.RecordRemoved("uid-e", record("music", "d1"), v1alpha1.DeliverySucceeded)
-	if last, _ := c.Get("uid-e"); last.Removed != nil {
+	c.Assume(event("e", 3, succeeded), third.Removed)
+	c.RecordRemoved("uid-e", record("music", "d1"), v1alpha1.DeliverySucceeded) // finished: its counts tell of that
+	if last, _ := c.Get("uid-e"); last.Removed != nil || c.events["uid-e"].work != nil {
+		t.Errorf("%+v", last)
+	}
+	c.RecordRemoved("uid-e", record("music", "late"), v1alpha1.DeliveryWaiting) // and not of what came later
+	last, _ := c.Get("uid-e")
+	if diff := cmp.Diff(map[string]v1alpha1.DeliveryResult{"late": v1alpha1.DeliveryWaiting}, last.Removed); diff != "" || !last.Finished {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	c.Assume(event("e", 4, failedAndDone), last.Removed)
+	if last, _ := c.Get("uid-e"); !last.Finished || c.events["uid-e"].work != nil {
 		t.Errorf("%+v", last)
 	}
 }
@@ -209,8 +222,9 @@ func TestOldest(t *testing.T) {
 	c.Observe(event("waits", 9, waiting, aged(9*time.Hour)))
 	c.Observe(event("5", 10, waiting, aged(5*time.Hour))) // it is not finished after all
 	c.Remove("uid-3")
+	leaveOut := func(types.UID) bool { return false }
 	names := func(n int, age time.Duration) (all []string, next time.Time) {
-		due, next := c.Oldest(n, now.Add(-age))
+		due, next := c.Oldest(n, now.Add(-age), leaveOut)
 		for _, e := range due {
 			all = append(all, e.Key.Name)
 		}
@@ -223,6 +237,11 @@ func TestOldest(t *testing.T) {
 		if due, _ := names(1, 0); strings.Join(due, " ") != "4" {
 			t.Errorf("due: %v", due)
 		}
+		leaveOut = func(uid types.UID) bool { return uid == "uid-4" }
+		if due, _ := names(1, 0); strings.Join(due, " ") != "2" {
+			t.Errorf("due: %v", due)
+		}
+		leaveOut = func(types.UID) bool { return false }
 		if due, next := names(10, 6*time.Hour); len(due) > 0 || !next.Equal(now.Add(-4*time.Hour)) {
 			t.Errorf("due: %v, next %s", due, next)
 		}

@@ -3,6 +3,8 @@ package eventcache
 import (
 	"container/heap"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // none is the place of an event that is not finished.
@@ -45,17 +47,20 @@ func (c *Cache) leaveFinished(e *entry) {
 }
 
 // Oldest returns up to n finished events that were created no later than a time,
-// the oldest first, and, where there are none, when the oldest was created: zero
-// if there is none at all.
-func (c *Cache) Oldest(n int, created time.Time) (due []Event, next time.Time) {
+// the oldest first and without those to leave out, and, where there are none, when
+// the oldest was created: zero if there is none at all.
+func (c *Cache) Oldest(n int, created time.Time, leaveOut func(types.UID) bool) (due []Event, next time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var taken []*entry
-	for len(taken) < n && len(c.finished) > 0 && c.finished[0].created <= created.Unix() {
+	for len(due) < n && len(c.finished) > 0 && c.finished[0].created <= created.Unix() {
+		e := c.finished[0]
+		if !leaveOut(e.uid) {
+			due = append(due, e.event())
+		}
 		taken = append(taken, heap.Pop(&c.finished).(*entry))
 	}
 	for _, e := range taken {
-		due = append(due, e.event())
 		heap.Push(&c.finished, e)
 	}
 	if len(due) == 0 && len(c.finished) > 0 {

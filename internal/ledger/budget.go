@@ -12,9 +12,8 @@ const askedAtOnce = 4
 
 // budget shares the room for drafts. A namespace may have as much as it leaves
 // free, a webhook as much as its namespace may still take, and the events of one
-// namespace as much as the webhook may still take: whoever comes last finds room,
-// however much the others pile up, and one alone has a quarter of all. It is the
-// dynamic threshold of Choudhury and Hahne for buffers of switches.
+// namespace as much as the webhook may still take: part of the room stays free, and
+// one source alone gets a quarter of all. It is the dynamic threshold of Choudhury and Hahne for buffers of switches.
 type budget struct {
 	capacity   int
 	drafts     int

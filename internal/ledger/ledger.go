@@ -62,7 +62,7 @@ type Counts struct {
 	Waiting, Succeeded, Failed int
 }
 
-// Listener is told what changed, outside the ledger's lock.
+// Listener is told what changed, outside the ledger's lock where nothing else is said.
 type Listener interface {
 	// DeliveryChanged is called when a delivery may need something.
 	DeliveryChanged(e Entry)
@@ -70,8 +70,8 @@ type Listener interface {
 	// removed or refused, unless more is to come: what is said of an event does
 	// not change before the last of its drafts is stored or refused.
 	EventChanged(event types.UID)
-	// RecordRemoved is called when the record of a delivery was removed, before
-	// EventChanged.
+	// RecordRemoved is called when the record of a delivery was removed, under the
+	// ledger's lock: whoever does not find it any more finds what this leaves.
 	RecordRemoved(e Entry)
 	// RoomFor is called when an event that found no room may go on.
 	RoomFor(event types.UID)
@@ -363,10 +363,10 @@ func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 		l.mu.Unlock()
 		return
 	}
+	l.listener.RecordRemoved(i.entry())
 	l.remove(i)
-	settled, removed := i.event.settled(), i.entry()
+	settled := i.event.settled()
 	l.mu.Unlock()
-	l.listener.RecordRemoved(removed)
 	if settled {
 		l.listener.EventChanged(i.event.uid)
 	}

@@ -35,7 +35,7 @@ type Report struct {
 // View is what the status depends on.
 type View struct {
 	Webhook *v1alpha1.Webhook
-	// Problem keeps the secret from being used; Note is worth knowing.
+	// Problem keeps the Webhook from being sent to; Note is worth knowing.
 	Problem *credentials.Error
 	Note    string
 	Counts  ledger.Counts

@@ -19,7 +19,8 @@ type WebhookEventSpecApplyConfiguration struct {
 	EventID *int64 `json:"eventID,omitempty"`
 	// eventType is what happened, such as clusters_deployed: lower-case words joined by underscores.
 	EventType *string `json:"eventType,omitempty"`
-	// time when it happened. Where it is missing, the time of creation counts.
+	// time when it happened: always say so. An event that happened more than a minute before it was created reaches no Webhook that was created since.
+	// The earlier of the two times says when it is too old to be sent. Where it is missing, the time of creation counts.
 	Time *v1.Time `json:"time,omitempty"`
 	// resourcePath is the full path of what it happened to, such as /music/player/web/web-prod.
 	// Webhooks with a scope match by it.
