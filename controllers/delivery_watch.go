@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,30 +14,10 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 )
 
-// deliveryWatch feeds the ledger with the metadata of all deliveries. It runs on
-// standbys too, so that a takeover does not have to wait for it.
+// deliveryWatch feeds the ledger with the metadata of all deliveries.
 type deliveryWatch struct {
 	client metadata.Interface
 	ledger *ledger.Ledger
-	// namespaces are watched one by one; none means all in one watch.
-	namespaces []string
-}
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (w *deliveryWatch) NeedLeaderElection() bool { return false }
-
-// Start implements manager.Runnable.
-func (w *deliveryWatch) Start(ctx context.Context) error {
-	namespaces := w.namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
-	var watches sync.WaitGroup
-	for _, namespace := range namespaces {
-		watches.Go(func() { w.watch(ctx, namespace) })
-	}
-	watches.Wait()
-	return nil
 }
 
 func (w *deliveryWatch) watch(ctx context.Context, namespace string) {

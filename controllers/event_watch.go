@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,30 +17,10 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
-// eventWatch feeds the cache of events. It runs on standbys too, so that a takeover
-// does not have to wait for it.
+// eventWatch feeds the cache of events.
 type eventWatch struct {
 	client client.WithWatch
 	events *eventcache.Cache
-	// namespaces are watched one by one; none means all in one watch.
-	namespaces []string
-}
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (w *eventWatch) NeedLeaderElection() bool { return false }
-
-// Start implements manager.Runnable.
-func (w *eventWatch) Start(ctx context.Context) error {
-	namespaces := w.namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
-	var watches sync.WaitGroup
-	for _, namespace := range namespaces {
-		watches.Go(func() { w.watch(ctx, namespace) })
-	}
-	watches.Wait()
-	return nil
 }
 
 func (w *eventWatch) watch(ctx context.Context, namespace string) {

@@ -246,14 +246,14 @@ func watchAll(mgr ctrl.Manager, s *shared, namespaces []string) error {
 	if err != nil {
 		return fmt.Errorf("making the client of events: %w", err)
 	}
-	if err := mgr.Add(&eventWatch{client: eventClient, events: s.events, namespaces: namespaces}); err != nil {
+	if err := mgr.Add(&namespaceWatches{namespaces, (&eventWatch{client: eventClient, events: s.events}).watch}); err != nil {
 		return err
 	}
 	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("making the metadata client: %w", err)
 	}
-	if err := mgr.Add(&deliveryWatch{client: metadataClient, ledger: s.ledger, namespaces: namespaces}); err != nil {
+	if err := mgr.Add(&namespaceWatches{namespaces, (&deliveryWatch{client: metadataClient, ledger: s.ledger}).watch}); err != nil {
 		return err
 	}
 	for name, synced := range map[string]<-chan struct{}{"deliveries": s.ledger.Synced(), "events": s.events.Synced()} {
