@@ -30,8 +30,8 @@ const (
 	// perDeleter is how many deliveries there have to be for one more delete at
 	// a time, up to maxDeleters: deleting keeps up with creating, and a few are
 	// no burst that slows deliveries.
-	perDeleter  = 1000
-	maxDeleters = 8
+	perDeleter  = 100
+	maxDeleters = 16
 	// fullFor is for how long the store counts as full after the last sign of
 	// it, which comes with each try to renew the lease.
 	fullFor = 10 * time.Second

@@ -20,7 +20,7 @@ const (
 	retentionSource       = "internal/retention/retention.go"
 	shippedMinAge         = "const MinAge = 15 * time.Minute"
 	measuredMinAge        = "const MinAge = time.Second"
-	retentionPhases       = 4 // lengths of a phase: retention looks at a Webhook every ten seconds
+	retentionPhases       = 3 // lengths of a phase: retention looks at a Webhook every ten seconds
 	keptWhileDeleting     = 1 // records of a Webhook
 	keptWithoutDeleting   = 10000
 	deleteDeliveries      = "DELETE webhookdeliveries"
@@ -47,8 +47,8 @@ func (b *bench) withRetention(ctx context.Context, s *store, dir string) (err er
 			if err != nil {
 				return err
 			}
-			// What is to be deleted from the beginning: the more there is, the faster it goes.
-			if _, err := b.deliverTo(ctx, c, retentionPhases*b.count(b.webhooks)/2, 0); err != nil {
+			// The more there is to delete, the faster it goes: until about as many go as come.
+			if _, err := b.deliverTo(ctx, c, retentionPhases*b.count(b.webhooks), 0); err != nil {
 				return err
 			}
 			t, err := b.deliverTo(ctx, c, retentionPhases*b.count(b.webhooks), 0)
