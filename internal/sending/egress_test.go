@@ -446,7 +446,7 @@ func TestSecureProxy(t *testing.T) {
 	p.hosts["receiver.test"] = ""
 	trusting := newSender(t, Options{Proxy: u})
 	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	trusting.proxied.verified.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
+	trusting.proxied.transports.of(Request{}).DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext
 	if x := send(t, trusting, "http://receiver.test/", nil); x.Err != nil || x.Response.Body != "through the proxy" {
 		t.Errorf("%+v, error %v", x.Response, x.Err)
 	}

@@ -61,7 +61,8 @@ func exchangeWith(t *testing.T, target, answer string, redact func(string) strin
 		return &scripted{answer: strings.NewReader(answer), sent: make(chan struct{})}, nil
 	}
 	// For https too: this is not about TLS.
-	s.verified.DialContext, s.verified.DialTLSContext, s.verified.DisableKeepAlives = dial, dial, true
+	plain := s.transports.of(Request{})
+	plain.DialContext, plain.DialTLSContext, plain.DisableKeepAlives = dial, dial, true
 	return send(t, s, target, func(r *Request) { r.Redact = redact })
 }
 

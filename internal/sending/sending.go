@@ -91,10 +91,7 @@ type Sender struct {
 // route are the connections that are made in one way. What leads past the proxy shares
 // none with what leads through it.
 type route struct {
-	// verified and insecure are for requests without certificates of their own,
-	// which private are for.
-	verified, insecure *http.Transport
-	private            *transports
+	transports *transports
 }
 
 // Request is one request to make.
@@ -183,11 +180,7 @@ func newRoute(o Options) *route {
 			Protocols:              onlyHTTP1(),
 		}
 	}
-	return &route{
-		verified: transport(tlsConfig(Request{})),
-		insecure: transport(tlsConfig(Request{InsecureSkipVerify: true})),
-		private:  &transports{make: transport},
-	}
+	return &route{newTransports(transport)}
 }
 
 // onlyHTTP1 leaves HTTP/2 out. A receiver that overflows a stream's window makes
@@ -203,9 +196,7 @@ func onlyHTTP1() *http.Protocols {
 func (s *Sender) Close() {
 	for _, r := range []*route{s.route, s.proxied} {
 		if r != nil {
-			r.verified.CloseIdleConnections()
-			r.insecure.CloseIdleConnections()
-			r.private.close()
+			r.transports.close()
 		}
 	}
 }
@@ -219,19 +210,6 @@ func (s *Sender) to(u *url.URL) (*route, via) {
 		return s.proxied, tunnelled
 	default:
 		return s.proxied, forwarded
-	}
-}
-
-// transport returns the transport for a request, to be given back by calling
-// release when the answer is read.
-func (s *route) transport(r Request) (transport *http.Transport, release func()) {
-	switch {
-	case r.Authorities != nil || r.Certificate != nil:
-		return s.private.take(r)
-	case r.InsecureSkipVerify:
-		return s.insecure, func() {}
-	default:
-		return s.verified, func() {}
 	}
 }
 
@@ -277,10 +255,8 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 	req.Header = header
 	way, via := s.to(req.URL)
 	p.via = via
-	transport, release := way.transport(r)
-	defer release()
 	// Not through an http.Client, which would follow redirects.
-	resp, err := transport.RoundTrip(req)
+	resp, err := way.transports.of(r).RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -237,8 +237,8 @@ func TestTLS(t *testing.T) {
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			s := newSender(t, Options{})
-			s.verified.TLSClientConfig.RootCAs = x509.NewCertPool()
-			s.verified.TLSClientConfig.RootCAs.AddCert(server.Certificate())
+			s.transports.of(Request{}).TLSClientConfig.RootCAs = x509.NewCertPool()
+			s.transports.of(Request{}).TLSClientConfig.RootCAs.AddCert(server.Certificate())
 			target := server.URL
 			if tc.host != "" {
 				target = strings.Replace(target, "127.0.0.1", tc.host, 1)
@@ -288,7 +288,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 // The environment's proxies are not used: a guard of addresses would see theirs.
 func TestNoProxy(t *testing.T) {
 	s := newSender(t, Options{})
-	if s.verified.Proxy != nil || s.insecure.Proxy != nil {
+	if s.transports.of(Request{}).Proxy != nil {
 		t.Error("requests go through a proxy, want none")
 	}
 }

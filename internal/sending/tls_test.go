@@ -341,98 +341,41 @@ func request(n int) Request {
 	return Request{Authorities: &Authorities{pool: x509.NewCertPool(), digest: sha256.Sum256(fmt.Append(nil, n))}}
 }
 
-// count waits for timers that are due.
-func (t *transports) count() int {
-	synctest.Wait()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.known)
-}
-
-func newTransports() *transports {
-	return &transports{make: func(c *tls.Config) *http.Transport { return &http.Transport{TLSClientConfig: c} }}
-}
-
-func TestTransportsAreDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		known := newTransports()
-		first, release := known.take(request(1))
-		time.Sleep(2 * transportTTL)
-		if again, releaseAgain := known.take(request(1)); again != first {
-			t.Error("one that is in use was dropped")
-		} else {
-			releaseAgain()
-		}
-		time.Sleep(2 * transportTTL)
-		known.expire(settingsOf(request(1)), known.known[settingsOf(request(1))]) // a timer that fired as it was taken
-		if known.count() != 1 {
-			t.Fatal("one that is in use was dropped")
-		}
-		release()
-
-		time.Sleep(transportTTL - 1)
-		again, release := known.take(request(1))
-		if again != first {
-			t.Error("one that was used a moment ago was dropped")
-		}
-		time.Sleep(time.Nanosecond) // when it would have expired
-		release()
-		time.Sleep(transportTTL - 1)
-		if known.count() != 1 {
-			t.Error("its time did not begin anew")
-		}
-		time.Sleep(time.Nanosecond)
-		if known.count() != 0 {
-			t.Error("one that nobody used for a minute was kept")
-		}
-	})
-}
-
 // Certificates that rotate, and Webhooks without number, leave a bounded number of
-// transports behind.
+// transports behind, and no connection of those that are gone.
 func TestTransportsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		known := newTransports()
-		busy, releaseBusy := known.take(request(-1))
-		for n := range 3 * maxTransports {
-			_, release := known.take(request(n))
-			release()
-			time.Sleep(time.Millisecond)
-			if known.count() > maxTransports {
-				t.Fatalf("%d are kept after %d", known.count(), n+1)
-			}
+	ours := newAuthority(t, "ours")
+	server := newTLSServer(t, ours, nil)
+	s := newSender(t, Options{})
+	exchange := func(wantConnections int32) {
+		t.Helper()
+		if x := send(t, s, server.URL, func(r *Request) { r.Authorities = authorities(t, ours) }); x.Err != nil {
+			t.Fatal(x.Err)
 		}
-		last := request(3*maxTransports - 1)
-		if _, ok := known.known[settingsOf(last)]; !ok {
-			t.Error("the one that was used last was dropped")
+		if got := server.connections.Load(); got != wantConnections {
+			t.Errorf("%d connections, want %d", got, wantConnections)
 		}
-		if still, release := known.take(request(-1)); still != busy {
-			t.Error("one that is in use was dropped")
-		} else {
-			release()
+	}
+	exchange(1)
+	for n := range maxTransports - 1 {
+		if s.transports.of(request(n)) != s.transports.of(request(n)) {
+			t.Fatal("two transports for the same settings")
 		}
-		releaseBusy()
-
-		// As many as are in use there may be; no more than the bound are left.
-		var releases []func()
-		for n := range 3 * maxTransports {
-			_, release := known.take(request(n))
-			releases = append(releases, release)
-		}
-		if known.count() < 3*maxTransports {
-			t.Errorf("%d of %d that are in use are known", known.count(), 3*maxTransports)
-		}
-		for _, release := range releases {
-			release()
-		}
-		if known.count() > maxTransports {
-			t.Errorf("%d are kept", known.count())
-		}
-		known.close()
-		if known.count() != 0 {
-			t.Errorf("%d are kept after the end", known.count())
-		}
-	})
+	}
+	exchange(1) // and was used last
+	s.transports.of(request(-1))
+	exchange(1)
+	for n := range maxTransports {
+		s.transports.of(request(maxTransports + n))
+	}
+	if got := s.transports.kept.Len(); got != maxTransports {
+		t.Errorf("%d are kept, want %d", got, maxTransports)
+	}
+	exchange(2)
+	s.Close()
+	if got := s.transports.kept.Len(); got != 0 {
+		t.Errorf("%d are kept after the end", got)
+	}
 }
 
 func TestParseAuthorities(t *testing.T) {
@@ -669,7 +612,7 @@ func TestSilentHandshakeEnds(t *testing.T) {
 		ours, theirs := net.Pipe()
 		s := New(Options{})
 		defer s.Close()
-		s.verified.DialContext = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+		s.transports.of(Request{}).DialContext = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
 		closed := make(chan struct{})
 		go func() {
 			defer close(closed)

@@ -5,17 +5,13 @@ import (
 	"crypto/tls"
 	"net/http"
 	"sync"
-	"time"
+
+	"k8s.io/utils/lru"
 )
 
-const (
-	// maxTransports bounds the transports with TLS settings of their own. There are
-	// more only while more are in use.
-	maxTransports = 128
-	// transportTTL is how long one is kept that nobody uses. Its connections are
-	// closed long before; what is kept saves reading certificates again.
-	transportTTL = time.Minute
-)
+// maxTransports bounds the transports that are kept: as many as requests are under way
+// with the default number of workers.
+const maxTransports = 512
 
 // settings tell apart what must not share a connection: how the receiver was
 // verified, and what it was shown.
@@ -64,110 +60,40 @@ func tlsConfig(r Request) *tls.Config {
 	return c
 }
 
-// transports have one transport for each of the TLS settings that are in use.
-// Certificates rotate and Webhooks come and go, so what was not used for a while is
-// dropped.
+// transports keep the http.Transport of each of the TLS settings that were used last.
+// One that is evicted while requests are under way ends with them: what it leaves idle
+// is closed after idleTimeout.
 type transports struct {
 	make func(*tls.Config) *http.Transport
 
-	mu    sync.Mutex
-	known map[settings]*shared
+	mu   sync.Mutex
+	kept *lru.Cache // of *http.Transport by settings
 }
 
-// shared is a transport and who uses it.
-type shared struct {
-	*http.Transport
-	users int
-	// left is when the last of them left.
-	left  time.Time
-	timer *time.Timer
+func newTransports(makeOne func(*tls.Config) *http.Transport) *transports {
+	return &transports{make: makeOne, kept: lru.NewWithEvictionFunc(maxTransports, func(_ lru.Key, evicted any) {
+		evicted.(*http.Transport).CloseIdleConnections()
+	})}
 }
 
-// take returns the transport for a request. It must be given back by calling
-// release.
-func (t *transports) take(r Request) (transport *http.Transport, release func()) {
+// of returns the transport for a request.
+func (t *transports) of(r Request) *http.Transport {
 	key := settingsOf(r)
-	t.mu.Lock()
+	t.mu.Lock() // so that no two are made
 	defer t.mu.Unlock()
-	of, ok := t.known[key]
-	if !ok {
-		of = &shared{Transport: t.make(tlsConfig(r))}
-		if t.known == nil {
-			t.known = map[settings]*shared{}
-		}
-		t.makeRoom()
-		t.known[key] = of
+	if kept, ok := t.kept.Get(key); ok {
+		return kept.(*http.Transport)
 	}
-	of.users++
-	if of.timer != nil {
-		of.timer.Stop()
-	}
-	return of.Transport, func() { t.release(key, of) }
+	made := t.make(tlsConfig(r))
+	t.kept.Add(key, made)
+	return made
 }
 
-// makeRoom drops the one that was left longest ago, where there are as many as may
-// be. Those in use are no more than there are requests under way.
-func (t *transports) makeRoom() {
-	if len(t.known) < maxTransports {
-		return
-	}
-	var oldest *shared
-	var key settings
-	for k, of := range t.known {
-		if of.users == 0 && (oldest == nil || of.left.Before(oldest.left)) {
-			oldest, key = of, k
-		}
-	}
-	if oldest != nil {
-		t.drop(key, oldest)
-	}
-}
-
-func (t *transports) release(key settings, of *shared) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if of.users--; of.users > 0 {
-		return
-	}
-	of.left = time.Now()
-	if len(t.known) > maxTransports {
-		t.drop(key, of)
-		return
-	}
-	if of.timer == nil {
-		of.timer = time.AfterFunc(transportTTL, func() { t.expire(key, of) })
-		return
-	}
-	of.timer.Reset(transportTTL)
-}
-
-// expire drops a transport that nobody has used since its timer was set: somebody
-// may have been faster.
-func (t *transports) expire(key settings, of *shared) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if of.users == 0 && t.known[key] == of && time.Since(of.left) >= transportTTL {
-		t.drop(key, of)
-	}
-}
-
-func (t *transports) drop(key settings, of *shared) {
-	delete(t.known, key)
-	if of.timer != nil {
-		of.timer.Stop()
-	}
-	of.CloseIdleConnections()
-}
-
-// close closes idle connections and forgets the transports that nobody uses.
+// close closes idle connections and forgets the transports.
 func (t *transports) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for key, of := range t.known {
-		if of.users == 0 {
-			t.drop(key, of)
-		} else {
-			of.CloseIdleConnections()
-		}
+	for t.kept.Len() > 0 {
+		t.kept.RemoveOldest()
 	}
 }
