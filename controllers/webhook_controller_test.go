@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/test/object"
 )
 
@@ -139,8 +140,10 @@ func TestMissingSecretsAreLookedForWithinABound(t *testing.T) {
 	b := newBench(t)
 	reads := &secretReads{at: map[string][]time.Time{}}
 	b.tune = func(r *deliveryReconciler) {
-		reads.Reader = r.credentials.Client
-		r.credentials.Client = reads
+		reads.Reader = r.live
+		limit := r.credentials.Rechecks
+		r.credentials = credentials.NewReader(reads, r.clock)
+		r.credentials.Rechecks = limit
 	}
 	b.start()
 	for i := range webhooks {

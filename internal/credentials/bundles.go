@@ -2,46 +2,39 @@ package credentials
 
 import (
 	"crypto/sha256"
-	"runtime"
 	"sync"
-	"weak"
+
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
 
-// bundles are the CA bundles that somebody keeps, each once, however many Webhooks
+// bundleTTL outlasts what was read with a bundle, so that the next read finds it.
+const bundleTTL = 2 * TTL
+
+// bundles are the CA bundles that were read lately, each once, however many Webhooks
 // name it and from wherever: one may take up to sending.MaxAuthorities, and more.
 type bundles struct {
 	mu   sync.Mutex
-	kept map[[sha256.Size]byte]weak.Pointer[sending.Authorities] // by what its text hashes to
+	kept *cache.Expiring // of *sending.Authorities by what the text hashes to
 }
+
+func newBundles(c clock.Clock) *bundles { return &bundles{kept: cache.NewExpiringWithClock(c)} }
 
 // parse returns the authorities of a bundle's text. It parses one at a time.
 func (b *bundles) parse(text []byte) (*sending.Authorities, error) {
 	digest := sha256.Sum256(text)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a := b.kept[digest].Value(); a != nil {
-		return a, nil
+	known, ok := b.kept.Get(digest)
+	if !ok {
+		parsed, err := sending.ParseAuthorities(text)
+		if err != nil {
+			return nil, err
+		}
+		known = parsed
 	}
-	a, err := sending.ParseAuthorities(text)
-	if err != nil {
-		return nil, err
-	}
-	if b.kept == nil {
-		b.kept = map[[sha256.Size]byte]weak.Pointer[sending.Authorities]{}
-	}
-	b.kept[digest] = weak.Make(a)
-	runtime.AddCleanup(a, b.forget, digest)
-	return a, nil
-}
-
-// forget forgets a bundle that nobody keeps any more, unless its text was parsed
-// again meanwhile.
-func (b *bundles) forget(digest [sha256.Size]byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.kept[digest].Value() == nil {
-		delete(b.kept, digest)
-	}
+	b.kept.Set(digest, known, bundleTTL)
+	return known.(*sending.Authorities), nil
 }

@@ -12,9 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,6 +44,9 @@ const (
 // mostReads is how many reads are under way at once: an object may have 1 MiB, and a
 // team may have thousands of Webhooks.
 const mostReads = 16
+
+// readTimeout bounds a read, with the wait for a slot.
+const readTimeout = 30 * time.Second
 
 // Error is a mistake that a person has to mend. Reason is one of the reasons of a
 // Webhook's Ready condition; the text never contains a value.
@@ -73,21 +79,31 @@ type Credentials struct {
 
 // Reader reads and remembers. It is safe for concurrent use.
 type Reader struct {
-	// Client reads from the API server: a cache would watch every Secret.
-	Client client.Reader
-	Clock  clock.PassiveClock
 	// RequireSSLVerify makes it a mistake not to check certificates.
 	RequireSSLVerify bool
 	// Rechecks bounds how often mistakes are read again; until then, they count.
 	// What was not read before or was forgotten is not bounded. Nil is no bound.
 	Rechecks flowcontrol.PassiveRateLimiter
 
-	mu      sync.Mutex
-	kept    map[references]kept
-	reading map[references]*reading
-	slots   chan struct{} // one for each read that is under way
-	bundles bundles
-	swept   time.Time // when what is over was left
+	client client.Reader
+	clock  clock.Clock
+	// reads are those under way. Whoever needs the same waits for it: a hundred
+	// requests to one receiver need not read what it is sent with each.
+	reads   singleflight.Group
+	slots   *semaphore.Weighted // one for each read that is under way
+	bundles *bundles
+
+	mu   sync.Mutex      // from reading what is kept until it is replaced
+	kept *cache.Expiring // of *kept by references
+}
+
+// NewReader returns a Reader that knows nothing yet. It reads from the API server: a
+// cache would watch every Secret.
+func NewReader(from client.Reader, c clock.Clock) *Reader {
+	return &Reader{
+		client: from, clock: c, slots: semaphore.NewWeighted(mostReads),
+		bundles: newBundles(c), kept: cache.NewExpiringWithClock(c),
+	}
 }
 
 // references are all that a Webhook names. What one Webhook uses is read together:
@@ -133,19 +149,15 @@ func referencesOf(w *v1alpha1.Webhook) references {
 	return refs
 }
 
+// key tells references apart in a text.
+func (r references) key() string { return fmt.Sprintf("%q", r) }
+
 // none tells whether there is nothing to read.
 func (r references) none() bool { return r == references{namespace: r.namespace} }
 
-// reading is a read that is under way. Whoever needs the same waits for it: a
-// hundred requests to one receiver need not read what it is sent with each.
-type reading struct {
-	done  chan struct{} // closed when the rest is set
-	found *Credentials
-	err   error
-}
-
-// kept is what was read. Credentials are a pointer, so that printing this prints
-// nothing of them.
+// kept is what was read, or what was known when a read began that is not over: until
+// is zero then. Credentials are a pointer, so that printing this prints nothing of
+// them.
 type kept struct {
 	until time.Time
 	found *Credentials
@@ -177,73 +189,66 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 }
 
 func (r *Reader) get(ctx context.Context, refs references) (*Credentials, error) {
-	now := r.Clock.Now()
-	r.mu.Lock()
-	k, known := r.kept[refs]
-	if known && now.Before(k.until) {
-		r.mu.Unlock()
+	if k := r.known(refs); r.clock.Now().Before(k.until) {
 		return k.found, k.err
 	}
-	if is, ok := r.reading[refs]; ok {
-		r.mu.Unlock()
-		select {
-		case <-is.done:
-			if ctx.Err() == nil && (errors.Is(is.err, context.Canceled) || errors.Is(is.err, context.DeadlineExceeded)) {
-				return r.get(ctx, refs) // whoever read it gave up, which is nothing to others
-			}
-			return is.found, is.err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	if known && k.err != nil && r.Rechecks != nil && !r.Rechecks.TryAccept() {
-		r.mu.Unlock()
-		return k.found, k.err
-	}
-	is := &reading{done: make(chan struct{}), err: errors.New("reading what a Webhook names has broken off")}
-	if r.reading == nil {
-		r.reading = map[references]*reading{}
-		r.slots = make(chan struct{}, mostReads)
-	}
-	r.reading[refs] = is
-	r.mu.Unlock()
-	defer func() { r.keep(refs, is, now); close(is.done) }() // also if something panics
+	// The read is nobody's: it goes on for the others when the one that began it
+	// gives up.
+	result := r.reads.DoChan(refs.key(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		return r.readOnce(ctx, refs)
+	})
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-		is.found, is.err = r.read(ctx, refs, now)
+	case is := <-result:
+		found, _ := is.Val.(*Credentials)
+		return found, is.Err
 	case <-ctx.Done():
-		is.err = ctx.Err()
+		return nil, ctx.Err()
 	}
-	return is.found, is.err
 }
 
-// keep remembers what was read, unless Forget was called meanwhile: it may be what
-// was to be forgotten.
-func (r *Reader) keep(refs references, is *reading, now time.Time) {
+// known is what is kept, or an empty one.
+func (r *Reader) known(refs references) *kept {
+	if k, ok := r.kept.Get(refs); ok {
+		return k.(*kept)
+	}
+	return &kept{}
+}
+
+// readOnce reads, and keeps what it has found unless Forget was called meanwhile: it
+// may be what was to be forgotten.
+func (r *Reader) readOnce(ctx context.Context, refs references) (found *Credentials, err error) {
+	defer func() { // as others that wait for it would not survive it
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading what a Webhook names has broken off: %v", p)
+		}
+	}()
+	now := r.clock.Now()
+	before := r.known(refs)
+	if now.Before(before.until) || before.err != nil && r.Rechecks != nil && !r.Rechecks.TryAccept() {
+		return before.found, before.err
+	}
+	begun := &kept{found: before.found, err: before.err}
+	r.kept.Set(refs, begun, mistakeMemory)
+	if err := r.slots.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer r.slots.Release(1)
+	found, err = r.read(ctx, refs, now)
+	ttl, memory := TTL, TTL
+	if err != nil {
+		if _, ok := errors.AsType[*Error](err); !ok {
+			return nil, err // such as an API server that does not answer
+		}
+		ttl, memory = mistakeTTL, mistakeTTL+mistakeMemory
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.reading[refs] != is {
-		return
+	if r.known(refs) == begun {
+		r.kept.Set(refs, &kept{until: now.Add(ttl), found: found, err: err}, memory)
 	}
-	delete(r.reading, refs)
-	ttl := TTL
-	if is.err != nil {
-		if _, ok := errors.AsType[*Error](is.err); !ok {
-			return // such as an API server that does not answer
-		}
-		ttl = mistakeTTL
-	}
-	if r.kept == nil {
-		r.kept = map[references]kept{}
-	}
-	if now.Sub(r.swept) >= TTL { // not each time: it looks at all
-		maps.DeleteFunc(r.kept, func(_ references, k kept) bool {
-			return now.After(k.until) && (k.err == nil || now.Sub(k.until) > mistakeMemory)
-		})
-		r.swept = now
-	}
-	r.kept[refs] = kept{until: now.Add(ttl), found: is.found, err: is.err}
+	return found, err
 }
 
 // Forget makes the next Get for a Webhook read afresh.
@@ -251,13 +256,13 @@ func (r *Reader) Forget(w *v1alpha1.Webhook) {
 	refs := referencesOf(w)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.kept, refs)
-	delete(r.reading, refs)
+	r.kept.Delete(refs)
+	r.reads.Forget(refs.key())
 }
 
 // read reads all that a Webhook names.
 func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Credentials, error) {
-	from := &objects{client: r.Client, namespace: refs.namespace, read: map[reference]object{}, bundles: &r.bundles}
+	from := &objects{client: r.client, namespace: refs.namespace, read: map[reference]object{}, bundles: r.bundles}
 	found := &Credentials{}
 	var notes []string
 	if refs.url != (reference{}) {

@@ -41,7 +41,7 @@ type secretReader struct {
 	during func()
 }
 
-func (r *secretReader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+func (r *secretReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
 	r.mu.Lock()
 	r.reads = append(r.reads, key)
 	s, isSecret := r.secrets[key]
@@ -50,6 +50,9 @@ func (r *secretReader) Get(_ context.Context, key client.ObjectKey, object clien
 	r.mu.Unlock()
 	if during != nil {
 		during()
+	}
+	if err == nil {
+		err = ctx.Err()
 	}
 	if err != nil {
 		return err
@@ -102,7 +105,7 @@ func webhook(name string) *v1alpha1.Webhook {
 
 func newReader() (*Reader, *secretReader, *clocktesting.FakeClock) {
 	api, clock := &secretReader{}, clocktesting.NewFakeClock(now)
-	return &Reader{Client: api, Clock: clock}, api, clock
+	return NewReader(api, clock), api, clock
 }
 
 func reveal(s *signing.Secret) string {
@@ -487,15 +490,16 @@ func TestManyWaitForOneRead(t *testing.T) {
 	})
 }
 
-// Whoever gives up while reading for all leaves it to the others.
-func TestReadThatIsGivenUpIsMadeByAnother(t *testing.T) {
+// Whoever gives up while reading for all does not break it off.
+func TestReadThatIsGivenUpGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, api, _ := newReader()
 		api.put("music", "receiver", value("token"))
 		answer := make(chan struct{})
-		api.err, api.during = context.Canceled, func() { <-answer }
+		api.during = func() { <-answer }
+		impatient, cancel := context.WithCancel(t.Context())
 		go func() {
-			if _, err := r.Get(t.Context(), webhook("receiver")); !errors.Is(err, context.Canceled) {
+			if _, err := r.Get(impatient, webhook("receiver")); !errors.Is(err, context.Canceled) {
 				t.Errorf("whoever gave up: %v", err)
 			}
 		}()
@@ -506,13 +510,38 @@ func TestReadThatIsGivenUpIsMadeByAnother(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		api.mu.Lock()
-		api.err, api.during = nil, nil
-		api.mu.Unlock()
+		cancel()
+		synctest.Wait()
 		close(answer)
 		synctest.Wait()
-		if api.count() != 2 {
+		if api.count() != 1 {
 			t.Errorf("%d reads", api.count())
+		}
+	})
+}
+
+// A read that never ends is given up for all, and one that panics ends no process.
+func TestReadThatFailsIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, api, _ := newReader()
+		api.put("music", "receiver", value("token"))
+		for name, during := range map[string]func(){
+			"hangs":  func() { time.Sleep(2 * readTimeout) },
+			"panics": func() { panic("in a read") },
+		} {
+			api.mu.Lock()
+			api.during = during
+			api.mu.Unlock()
+			if _, err := r.Get(t.Context(), webhook("receiver")); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			api.mu.Lock()
+			api.during = nil
+			api.mu.Unlock()
+			if with, err := r.Get(t.Context(), webhook("receiver")); err != nil || reveal(with.Secret) != "token" {
+				t.Errorf("%s, then %q, %v", name, reveal(with.Secret), err)
+			}
+			r.Forget(webhook("receiver"))
 		}
 	})
 }
@@ -552,15 +581,15 @@ func TestWhatIsKeptExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(r.kept) != 100 {
-		t.Fatalf("%d are kept", len(r.kept))
+	if r.kept.Len() != 100 {
+		t.Fatalf("%d are kept", r.kept.Len())
 	}
 	clock.Step(TTL + 1)
 	if _, err := r.Get(t.Context(), webhook("receiver-0")); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.kept) != 1 {
-		t.Errorf("%d are kept", len(r.kept))
+	if r.kept.Len() != 1 {
+		t.Errorf("%d are kept", r.kept.Len())
 	}
 }
 
@@ -601,7 +630,7 @@ func TestPrintingTheReaderTellsNothing(t *testing.T) {
 	}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		fmt.Fprintf(&out, verb+"\n", r.kept)
+		fmt.Fprintf(&out, verb+"\n", r.known(referencesOf(w)))
 		fmt.Fprintf(&out, verb+"\n", with)
 	}
 	if strings.Contains(out.String(), "s3cr3t") || strings.Contains(out.String(), fmt.Sprintf("%x", "s3cr3t")) {

@@ -32,7 +32,8 @@ type lacking struct {
 func newLacking() *lacking {
 	limit := NewRecheckLimit()
 	l := &lacking{api: &secretReader{}, queue: NewRecheckQueue(limit), reads: map[types.NamespacedName][]time.Time{}}
-	l.reader = &Reader{Client: l.api, Clock: clock.RealClock{}, Rechecks: limit}
+	l.reader = NewReader(l.api, clock.RealClock{})
+	l.reader.Rechecks = limit
 	l.api.during = func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -275,8 +276,8 @@ func TestMistakesAreForgotten(t *testing.T) {
 		if _, err := r.Get(t.Context(), webhook("another")); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.kept) != step.want {
-			t.Errorf("%d are kept, want %d", len(r.kept), step.want)
+		if r.kept.Len() != step.want {
+			t.Errorf("%d are kept, want %d", r.kept.Len(), step.want)
 		}
 	}
 }
