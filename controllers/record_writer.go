@@ -198,10 +198,9 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 	return err
 }
 
-// write makes a write when it is its turn: that of the namespace that the event is
-// of, whoever follows it.
+// write makes a write when the limiter lets it.
 func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
-	return w.courtesy.Do(d.Spec.EventRef.Namespace, func() error {
+	return w.writes.Do(d.Spec.EventRef.Namespace, func() error {
 		if base == nil {
 			return w.writer.CreateDelivery(ctx, d)
 		}

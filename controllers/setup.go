@@ -26,12 +26,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/writelimit"
 )
 
 // Options are what the operator's flags say.
@@ -128,8 +128,9 @@ type shared struct {
 	refusals    *refusals
 	notify      *notifier
 	meters      *meters
-	courtesy    *courtesy.Gate
-	clock       clock.Clock
+	// writes are limited by the namespace of the event, whoever follows it.
+	writes *writelimit.Limiter
+	clock  clock.Clock
 	// systemNamespace is empty where it is not watched.
 	systemNamespace string
 
@@ -147,16 +148,17 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		live:        mgr.GetAPIReader(),
 		router:      newRouter(o.Namespaces...),
 		endpoints:   newEndpoints(mgr.GetCache(), now),
-		credentials: &credentials.Reader{Client: mgr.GetAPIReader(), Clock: now, RequireSSLVerify: o.RequireSSLVerify},
+		credentials: credentials.NewReader(mgr.GetAPIReader(), now),
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
-		courtesy:    courtesy.New(now),
+		writes:      writelimit.New(),
 		clock:       now,
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,
 
 		edits: o.Edits, systemNamespace: o.watchedSystemNamespace(),
 	}
+	s.credentials.RequireSSLVerify = o.RequireSSLVerify
 	limit := credentials.NewRecheckLimit()
 	s.credentials.Rechecks, s.rechecks = limit, credentials.NewRecheckQueue(limit)
 	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
@@ -225,7 +227,7 @@ func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
 	}
 	stopped := manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
-		s.courtesy.Open()
+		s.writes.Open()
 		return nil
 	})
 	if err := mgr.Add(stopped); err != nil {

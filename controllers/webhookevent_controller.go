@@ -279,7 +279,7 @@ func (r *eventReconciler) write(ctx context.Context, look *look) (reconcile.Resu
 	}
 	e := base.DeepCopy()
 	e.Status = look.plan.Status
-	err := r.courtesy.Do(e.Namespace, func() error { return r.writer.PatchEventStatus(ctx, base, e) })
+	err := r.writes.Do(e.Namespace, func() error { return r.writer.PatchEventStatus(ctx, base, e) })
 	if err != nil {
 		// A conflict means that the cache lags behind.
 		if apierrors.IsConflict(err) {

@@ -10,71 +10,62 @@ import (
 // more, so that the cost does not grow with their number.
 const askedAtOnce = 4
 
-// budget shares the room for drafts. A namespace may have as much as it leaves
-// free, a webhook as much as its namespace may still take, and the events of one
-// namespace as much as the webhook may still take: part of the room stays free, and
-// one source alone gets a quarter of all. It is the dynamic threshold of Choudhury and Hahne for buffers of switches.
+// budget shares the room for drafts: among namespaces, in each of them among its
+// webhooks, and for each of those among the namespaces of the events.
 type budget struct {
-	capacity   int
-	drafts     int
-	namespaces map[string]int
-	webhooks   map[types.NamespacedName]int
-	sources    map[source]int
+	shares fair.Shares[source]
 	// short are the events that found no room. They take turns in the order in which
-	// the room is shared: namespaces, their webhooks, the namespaces of the events.
+	// the room is shared.
 	short fair.Ring[string, *fair.Ring[types.NamespacedName, *fair.Ring[string, *line]]]
 }
 
-// source is a webhook and a namespace whose events it gets.
+// source is a webhook and a namespace whose events it gets, or a group of them: all
+// of the webhook, or all of its namespace.
 type source struct {
 	webhook   types.NamespacedName
 	namespace string
+}
+
+// path is that of a source in the shares.
+func (s source) path() [3]source {
+	return [...]source{groupOf(s.webhook.Namespace), {webhook: s.webhook}, s}
+}
+
+// groupOf is what the webhooks of a namespace have in common.
+func groupOf(namespace string) source {
+	return source{webhook: types.NamespacedName{Namespace: namespace}}
 }
 
 // line is a line of events, each of which stands in it once.
 type line = fair.Ring[types.UID, struct{}]
 
 func newBudget(capacity int) *budget {
-	return &budget{
-		capacity:   max(capacity, 1),
-		namespaces: map[string]int{},
-		webhooks:   map[types.NamespacedName]int{},
-		sources:    map[source]int{},
-	}
+	return &budget{shares: fair.Shares[source]{Capacity: max(capacity, 1)}}
 }
 
-// free is how much room nobody has taken.
-func (b *budget) free() int { return b.capacity - b.drafts }
+// drafts is how many there are.
+func (b *budget) drafts() int { return b.shares.Capacity - b.shares.Free() }
 
 // room is how many more drafts of a source there may be.
 func (b *budget) room(s source) int {
-	return b.free() - b.namespaces[s.webhook.Namespace] - b.webhooks[s.webhook] - b.sources[s]
+	path := s.path()
+	return b.shares.Room(path[:]...)
 }
 
 // take takes room for one draft.
 func (b *budget) take(s source) {
-	b.drafts++
-	b.namespaces[s.webhook.Namespace]++
-	b.webhooks[s.webhook]++
-	b.sources[s]++
+	path := s.path()
+	b.shares.Take(path[:]...)
 }
 
-// giveBack gives back what take took.
-func (b *budget) giveBack(s source) {
-	b.drafts--
-	decrement(b.namespaces, s.webhook.Namespace)
-	decrement(b.webhooks, s.webhook)
-	decrement(b.sources, s)
+// release gives back what take took.
+func (b *budget) release(s source) {
+	path := s.path()
+	b.shares.Release(path[:]...)
 }
 
-func decrement[K comparable](counts map[K]int, key K) {
-	if counts[key]--; counts[key] == 0 {
-		delete(counts, key)
-	}
-}
-
-// await remembers an event that found no room.
-func (b *budget) await(s source, event types.UID) {
+// enqueue remembers an event that found no room.
+func (b *budget) enqueue(s source, event types.UID) {
 	webhooks := member(&b.short, s.webhook.Namespace)
 	sources := member(webhooks, s.webhook)
 	member(sources, s.namespace).Add(event, struct{}{})
@@ -115,15 +106,15 @@ func (b *budget) forget(s source, event types.UID) {
 	}
 }
 
-// call returns events that may go on, and forgets them. It is called whenever there
+// wake returns events that may go on, and forgets them. It is called whenever there
 // may be more room, and asks a few sources in their turns, until as many events are
 // called as there are places. Nobody is forgotten: as long as there is a draft, it
 // will be stored, withdrawn or refused, each of which calls again, and when there is
 // none left, everybody is called.
-func (b *budget) call() []types.UID {
+func (b *budget) wake() []types.UID {
 	c := called{}
 	for asked := 0; b.short.Len() > 0; asked++ {
-		if b.drafts > 0 && (asked == askedAtOnce || len(c.events) >= b.free()) {
+		if b.drafts() > 0 && (asked == askedAtOnce || len(c.events) >= b.shares.Free()) {
 			break
 		}
 		b.ask(&c)
@@ -136,15 +127,15 @@ func (b *budget) call() []types.UID {
 // work, nor would a single place in a namespace that has taken many.
 func (b *budget) ask(c *called) {
 	namespace, webhooks := b.short.First()
-	taken := b.namespaces[namespace]
-	if b.free()-taken < max(taken/8, 1) { // no source of the namespace has room enough
+	taken := b.shares.Used(groupOf(namespace))
+	if b.shares.Room(groupOf(namespace)) < max(taken/8, 1) { // no source of the namespace has room enough
 		b.short.Pass(true)
 		return
 	}
 	webhook, sources := webhooks.First()
 	from, events := sources.First()
 	s := source{webhook, from}
-	if room := b.room(s); room >= max(b.sources[s], taken/8, 1) {
+	if room := b.room(s); room >= max(b.shares.Used(s), taken/8, 1) {
 		for range min(room, events.Len()) {
 			event, _ := events.First()
 			events.Pass(false)

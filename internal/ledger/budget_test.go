@@ -49,8 +49,8 @@ func TestBudgetLeavesRoomForWhoeverComesLast(t *testing.T) {
 		}
 		before = got
 	}
-	if b.drafts > capacity {
-		t.Errorf("%d of %d are taken", b.drafts, capacity)
+	if b.drafts() > capacity {
+		t.Errorf("%d of %d are taken", b.drafts(), capacity)
 	}
 }
 
@@ -118,14 +118,14 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	fill(b, "n", 1)
 	for range 3 { // an event is looked at for other reasons, too
 		for i := range 20 {
-			b.await(a, types.UID(fmt.Sprint("event ", i)))
+			b.enqueue(a, types.UID(fmt.Sprint("event ", i)))
 		}
 	}
-	b.await(other, "other")
+	b.enqueue(other, "other")
 	var called []types.UID
-	for b.sources[a] > 0 {
-		b.giveBack(a)
-		called = append(called, b.call()...)
+	for b.shares.Used(a) > 0 {
+		b.release(a)
+		called = append(called, b.wake()...)
 	}
 	if !slices.Contains(called, "other") {
 		t.Error("the event of the other webhook was not called")
@@ -139,7 +139,7 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	if len(called) != 20 {
 		t.Errorf("%d were called although all room is free, want 20", len(called))
 	}
-	if b.short.Len()+len(b.namespaces)+len(b.webhooks)+len(b.sources)+b.drafts != 0 {
+	if b.short.Len()+b.drafts() != 0 {
 		t.Errorf("left: %+v", b)
 	}
 }

@@ -190,7 +190,7 @@ func (l *Ledger) count(i *item, n int) {
 		if n > 0 {
 			l.budget.take(i.draft.source())
 		} else {
-			l.budget.giveBack(i.draft.source())
+			l.budget.release(i.draft.source())
 		}
 		return
 	}

@@ -224,7 +224,7 @@ func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 func (l *Ledger) Totals() (stored Counts, drafts int) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.total, l.budget.drafts
+	return l.total, l.budget.drafts()
 }
 
 // Webhooks returns the names of all webhooks that deliveries are known of.
@@ -248,7 +248,7 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 		return true
 	}
 	if l.budget.room(d.source()) < 1 {
-		l.budget.await(d.source(), d.EventUID)
+		l.budget.enqueue(d.source(), d.EventUID)
 		l.mu.Unlock()
 		return false
 	}
@@ -271,7 +271,7 @@ func (l *Ledger) Withdraw(key types.NamespacedName) {
 		return
 	}
 	l.remove(i)
-	room, settled := l.budget.call(), i.event.settled()
+	room, settled := l.budget.wake(), i.event.settled()
 	l.mu.Unlock()
 	if settled {
 		l.listener.EventChanged(i.event.uid)
@@ -295,7 +295,7 @@ func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
 	l.count(i, 1)
 	// A draft that cannot be stored is tried again and again. That is all that happens
 	// where none can be, and who waits for room must be asked meanwhile.
-	room := l.budget.call()
+	room := l.budget.wake()
 	l.mu.Unlock()
 	if told {
 		l.listener.EventChanged(i.event.uid)
@@ -350,7 +350,7 @@ func (l *Ledger) observe(m metav1.Object) (c change, changed bool) {
 	}
 	c.now = entryOf(key, m)
 	c.settled = l.insert(c.now, version).event.settled()
-	c.room = l.budget.call()
+	c.room = l.budget.wake()
 	return c, true
 }
 

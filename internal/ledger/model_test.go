@@ -146,8 +146,8 @@ func compare(t *testing.T, l *Ledger, m *model) {
 	if diff := cmp.Diff(m.results(), results(l)); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if l.budget.drafts != len(m.drafts) {
-		t.Fatalf("%d drafts, want %d", l.budget.drafts, len(m.drafts))
+	if l.budget.drafts() != len(m.drafts) {
+		t.Fatalf("%d drafts, want %d", l.budget.drafts(), len(m.drafts))
 	}
 	for _, w := range []string{"w", "v"} {
 		for _, owner := range []string{"uid of w", "before", ""} {
@@ -233,7 +233,7 @@ func TestConcurrently(t *testing.T) {
 		l.Withdraw(key(fmt.Sprint("d", n)))
 		l.Remove(key(fmt.Sprint("d", n)), "")
 	}
-	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.drafts != 0 {
-		t.Errorf("left: entries %v, events %v, webhooks %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.drafts)
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.drafts() != 0 {
+		t.Errorf("left: entries %v, events %v, webhooks %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.drafts())
 	}
 }

@@ -64,7 +64,7 @@ func (s *simulation) source() source {
 // add does what the ledger does with a draft.
 func (s *simulation) add(from source, event types.UID) {
 	if s.room(from) < 1 {
-		s.await(from, event)
+		s.enqueue(from, event)
 		s.lacks.add(from, event)
 		return
 	}
@@ -77,14 +77,14 @@ func (s *simulation) add(from source, event types.UID) {
 // release gives one draft's room back, and lets those try again that are called.
 func (s *simulation) release(tryAgain bool) {
 	at := s.chance.IntN(len(s.taken))
-	s.giveBack(s.taken[at])
+	s.budget.release(s.taken[at])
 	s.taken = slices.Delete(s.taken, at, at+1)
 	s.calls(tryAgain)
 }
 
 func (s *simulation) calls(tryAgain bool) {
-	called := s.call()
-	if s.drafts > 0 && len(called) > max(s.free(), 0)+s.capacity {
+	called := s.wake()
+	if s.drafts() > 0 && len(called) > max(s.shares.Free(), 0)+s.shares.Capacity {
 		s.t.Fatalf("%d called at once", len(called))
 	}
 	for _, event := range called {
@@ -133,17 +133,17 @@ func (s *simulation) check() {
 			}
 		}
 	}
-	if s.drafts != len(s.taken) || s.drafts > s.capacity {
-		s.t.Fatalf("%d drafts, want %d of at most %d", s.drafts, len(s.taken), s.capacity)
+	if s.drafts() != len(s.taken) || s.drafts() > s.shares.Capacity {
+		s.t.Fatalf("%d drafts, want %d of at most %d", s.drafts(), len(s.taken), s.shares.Capacity)
 	}
-	if s.drafts == 0 && len(s.lacks) > 0 {
+	if s.drafts() == 0 && len(s.lacks) > 0 {
 		s.t.Fatalf("all room is free, and there are events that lack some: %v", s.lacks)
 	}
 }
 
 // mayGoOn is what the budget promises to call for.
 func (s *simulation) mayGoOn(from source) bool {
-	return s.room(from) >= max(s.sources[from], s.namespaces[from.webhook.Namespace]/8, 1)
+	return s.room(from) >= max(s.shares.Used(from), s.shares.Used(groupOf(from.webhook.Namespace))/8, 1)
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
@@ -227,15 +227,15 @@ func TestWhoLacksRoomIsAskedInTurns(t *testing.T) {
 				b.take(sourceIn("other", 0))
 			}
 			for i := range 5000 {
-				b.await(sourceIn("loud", 0), types.UID(fmt.Sprint("loud ", i)))
+				b.enqueue(sourceIn("loud", 0), types.UID(fmt.Sprint("loud ", i)))
 				if quiet.webhook.Namespace != "loud" {
-					b.await(sourceIn("loud", i), types.UID(fmt.Sprint("loud too ", i)))
+					b.enqueue(sourceIn("loud", i), types.UID(fmt.Sprint("loud too ", i)))
 				}
 			}
-			b.await(quiet, "quiet")
+			b.enqueue(quiet, "quiet")
 			for releases := 1; ; releases++ {
-				b.giveBack(sourceIn("other", 0))
-				called := b.call()
+				b.release(sourceIn("other", 0))
+				called := b.wake()
 				if slices.Contains(called, "quiet") {
 					break
 				}
@@ -286,7 +286,7 @@ func TestRefusedDraftsCall(t *testing.T) {
 	}
 	l.Add(key("x"), draft("short"))
 	for range 4 { // there is room, and nothing more is stored
-		l.budget.giveBack(source{key("w"), "music"})
+		l.budget.release(source{key("w"), "music"})
 	}
 	listener.since()
 	l.Amend(key("d7"), func(d *Draft) { d.Refused = "quota" })
@@ -329,14 +329,14 @@ func BenchmarkRelease(b *testing.B) {
 				for i := range 2 * n {
 					event := types.UID(fmt.Sprint("event ", i))
 					from[event] = bm.lacks(i / 2)
-					budget.await(from[event], event)
+					budget.enqueue(from[event], event)
 				}
 				for b.Loop() {
-					budget.giveBack(busy)
-					called := budget.call()
+					budget.release(busy)
+					called := budget.wake()
 					budget.take(busy)
 					for _, event := range called {
-						budget.await(from[event], event)
+						budget.enqueue(from[event], event)
 					}
 				}
 			})

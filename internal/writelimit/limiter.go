@@ -1,0 +1,101 @@
+// Package writelimit bounds how many writes heavy flows have under way at the API
+// server, so that a storm of events in one namespace does not make everything slow
+// that the API server does for the others.
+package writelimit
+
+import (
+	"sync"
+
+	"github.com/horizoncd/webhook-operator/internal/fair"
+)
+
+const (
+	// Window bounds the writes that all heavy flows together have under way. It was
+	// measured: docs/decisions/0020-a-fixed-window-of-writes.md.
+	Window = 16
+	// Light is how many writes a flow may have, under way and waiting, before it is a
+	// heavy one.
+	Light = 4
+)
+
+// Limiter lets the writes of light flows through at once. Those of heavy flows take
+// turns by flow (round robin) for the places of a window, of which each flow may have
+// as many as it leaves free: a flow whose writes take long keeps room for the others.
+type Limiter struct {
+	mu     sync.Mutex
+	window fair.Shares[string] // by flow
+	wanted map[string]int      // writes of a flow, under way and waiting
+	// waiting are the writes that wait, by flow.
+	waiting fair.Ring[string, *fair.FIFO[chan struct{}]]
+	open    bool
+}
+
+// New returns a limiter that nothing waits at.
+func New() *Limiter {
+	return &Limiter{window: fair.Shares[string]{Capacity: Window}, wanted: map[string]int{}}
+}
+
+// Do makes a write of a flow when it may begin, and returns its error.
+func (l *Limiter) Do(flow string, write func() error) error {
+	limited := l.begin(flow)
+	defer l.end(flow, limited) // also if it panics
+	return write()
+}
+
+// Open lets everything through from now on: the process stops, and what was sent has
+// little time left to be stored.
+func (l *Limiter) Open() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = true
+	l.admit()
+}
+
+// begin returns when a write may begin, and whether it has a place in the window.
+func (l *Limiter) begin(flow string) (limited bool) {
+	l.mu.Lock()
+	if l.wanted[flow]++; l.wanted[flow] <= Light {
+		l.mu.Unlock()
+		return false
+	}
+	writes, ok := l.waiting.Get(flow)
+	if !ok {
+		writes = &fair.FIFO[chan struct{}]{}
+		l.waiting.Add(flow, writes)
+	}
+	turn := make(chan struct{})
+	writes.Push(turn)
+	l.admit()
+	l.mu.Unlock()
+	<-turn
+	return true
+}
+
+func (l *Limiter) end(flow string, limited bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wanted[flow]--; l.wanted[flow] == 0 {
+		delete(l.wanted, flow)
+	}
+	if limited {
+		l.window.Release(flow)
+	}
+	l.admit()
+}
+
+// admit gives the free places of the window to the flows in their turns. There is
+// room for a flow when nothing is taken, so whatever waits is admitted in the end.
+func (l *Limiter) admit() {
+	for skipped := 0; skipped < l.waiting.Len(); {
+		flow, writes := l.waiting.First()
+		if !l.open && l.window.Room(flow) <= 0 {
+			l.waiting.Pass(true)
+			skipped++
+			continue
+		}
+		skipped = 0
+		l.window.Take(flow)
+		close(writes.Pop())
+		l.waiting.Pass(writes.Len() > 0)
+	}
+}

@@ -1,0 +1,200 @@
+package writelimit
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// fixture has writes that end when they are told to.
+type fixture struct {
+	*Limiter
+	t *testing.T
+	// underWay are the writes of a flow that have begun and not ended.
+	underWay map[string][]chan struct{}
+	mu       sync.Mutex
+	all      sync.WaitGroup
+}
+
+// run runs a test in a bubble, in which Wait returns once every write has begun or
+// waits for its turn.
+func run(t *testing.T, test func(f *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fixture{Limiter: New(), t: t, underWay: map[string][]chan struct{}{}}
+		test(f)
+		f.Open()
+		for left := true; left; {
+			synctest.Wait()
+			left = false
+			for flow := range f.underWay {
+				if f.busy(flow) > 0 {
+					left = true
+					f.finish(flow)
+				}
+			}
+		}
+		f.all.Wait()
+		if len(f.wanted) != 0 || f.waiting.Len() != 0 || f.window.Capacity-f.window.Free() != 0 {
+			t.Errorf("left: %d flows, %d of them waiting, %d places taken", len(f.wanted), f.waiting.Len(), f.window.Capacity-f.window.Free())
+		}
+	})
+}
+
+// want brings so many writes of a flow.
+func (f *fixture) want(flow string, n int) {
+	for range n {
+		f.all.Go(func() {
+			_ = f.Do(flow, func() error {
+				end := make(chan struct{})
+				f.mu.Lock()
+				f.underWay[flow] = append(f.underWay[flow], end)
+				f.mu.Unlock()
+				<-end
+				return nil
+			})
+		})
+	}
+	synctest.Wait()
+}
+
+// finish ends the oldest write of a flow that is under way.
+func (f *fixture) finish(flow string) {
+	f.t.Helper()
+	f.mu.Lock()
+	writes := f.underWay[flow]
+	if len(writes) == 0 {
+		f.mu.Unlock()
+		f.t.Fatalf("no write of %s is under way", flow)
+	}
+	f.underWay[flow] = writes[1:]
+	f.mu.Unlock()
+	close(writes[0])
+	synctest.Wait()
+}
+
+func (f *fixture) busy(flow string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.underWay[flow])
+}
+
+func (f *fixture) expect(flow string, n int) {
+	f.t.Helper()
+	if got := f.busy(flow); got != n {
+		f.t.Fatalf("%d writes of %s are under way, want %d", got, flow, n)
+	}
+}
+
+func TestLightFlowsDoNotWait(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.want("heavy", 500)
+		for i := range 50 {
+			flow := fmt.Sprint("light", i)
+			f.want(flow, Light)
+			f.expect(flow, Light)
+		}
+	})
+}
+
+// Its first writes begin before anybody can know how many will come; when they have
+// ended, a heavy flow is inside the window, of which it leaves as much as it has.
+func TestHeavyFlowIsBounded(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.want("heavy", 500)
+		for range Light {
+			f.finish("heavy")
+		}
+		f.expect("heavy", Window/2)
+		for range 100 {
+			f.finish("heavy")
+			f.expect("heavy", Window/2)
+		}
+	})
+}
+
+func TestHeavyFlowsShareTheWindow(t *testing.T) {
+	run(t, func(f *fixture) {
+		flows := []string{"a", "b", "c", "d"}
+		for _, flow := range flows {
+			f.want(flow, 100)
+		}
+		for range 40 {
+			for _, flow := range flows {
+				f.finish(flow)
+			}
+		}
+		total := 0
+		for _, flow := range flows {
+			total += f.busy(flow)
+			if got := f.busy(flow); got < 2 {
+				t.Errorf("%s has %d writes under way", flow, got)
+			}
+		}
+		if total > Window {
+			t.Errorf("%d writes are under way, want at most %d", total, Window)
+		}
+	})
+}
+
+// Where the writes of one flow take much longer, such as by an admission webhook,
+// they do not take all the room.
+func TestSlowWritesLeaveRoomForOthers(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.want("slow", 100)
+		f.want("fast", 200)
+		for range 100 {
+			f.finish("fast")
+			if got := f.busy("fast"); got < Light {
+				t.Fatalf("%d writes of the fast flow are under way", got)
+			}
+		}
+	})
+}
+
+func TestOpenLetsAllThrough(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.want("heavy", 300)
+		f.want("other", 300)
+		if f.busy("heavy") == 300 {
+			t.Fatal("nothing waits")
+		}
+		f.Open()
+		synctest.Wait()
+		f.expect("heavy", 300)
+		f.want("other", 20) // and what comes then
+		f.expect("other", 320)
+	})
+}
+
+// A write that panics has ended.
+func TestPanicLeavesNothingBehind(t *testing.T) {
+	run(t, func(f *fixture) {
+		for range 2 * Window {
+			func() {
+				defer func() { _ = recover() }()
+				_ = f.Do("music", func() error { panic("in a write") })
+			}()
+		}
+	})
+}
+
+func TestEveryWriteGetsThrough(t *testing.T) {
+	l := New()
+	refused := errors.New("refused")
+	var all sync.WaitGroup
+	for i := range 2000 {
+		all.Go(func() {
+			want := []error{nil, refused}[i%2]
+			if err := l.Do(string(rune('a'+i%7*i%3)), func() error { return want }); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		})
+	}
+	all.Wait()
+	if len(l.wanted) != 0 || l.waiting.Len() != 0 || l.window.Capacity-l.window.Free() != 0 {
+		t.Errorf("left: %d flows, %d of them waiting, %d places taken", len(l.wanted), l.waiting.Len(), l.window.Capacity-l.window.Free())
+	}
+}
