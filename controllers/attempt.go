@@ -14,7 +14,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
@@ -22,16 +22,17 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/signing"
 )
 
-// attempt sends a delivery and writes the outcome into its log. It sends nothing,
-// and returns a reason, where the receiver may not be sent to now, or an error.
+// attempt sends a delivery and writes the outcome into its log. It makes none, and
+// gives the delivery back to the queue, where the receiver has come to take nothing
+// since the delivery was handed out.
 func (r *deliveryReconciler) attempt(
-	ctx context.Context, request fairqueue.Request, d *v1alpha1.WebhookDelivery,
+	ctx context.Context, request queue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
-) (*reason, error) {
+) (made bool, _ error) {
 	id := record.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
 	header, err := signing.Headers(id, r.clock.Now(), []byte(d.Spec.Payload), with.Secret, with.SigningKey)
 	if err != nil {
-		return nil, fmt.Errorf("signing delivery %s: %w", d.Name, err)
+		return false, fmt.Errorf("signing delivery %s: %w", d.Name, err)
 	}
 	out := sending.Request{
 		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
@@ -39,15 +40,15 @@ func (r *deliveryReconciler) attempt(
 		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
 	}
 	if err := errors.Join(ctx.Err(), r.mayLead()); err != nil {
-		return nil, fmt.Errorf("not sending: %w", err)
+		return false, fmt.Errorf("not sending: %w", err)
 	}
 	endpoint := r.endpoints.of(w)
 	var pass circuit.Pass
-	var hold *reason
 	if cause == v1alpha1.CauseResend {
 		pass = endpoint.onDemand()
-	} else if pass, hold = endpoint.begin(); hold != nil {
-		return hold, nil
+	} else if pass, made = endpoint.begin(); !made {
+		r.queue.Add(request)
+		return false, nil
 	}
 	var report *readiness.Report // nil if something panics
 	defer func() {
@@ -75,10 +76,10 @@ func (r *deliveryReconciler) attempt(
 		Verdict: verdict, Explanation: explanation, Generation: w.Generation, Target: with.Target, Rest: policy.Rest(exchange),
 	}
 	log.FromContext(ctx).V(1).Info("sent", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
-	return nil, nil
+	return true, nil
 }
 
-func (r *deliveryReconciler) send(ctx context.Context, request fairqueue.Request, out sending.Request) sending.Exchange {
+func (r *deliveryReconciler) send(ctx context.Context, request queue.Request, out sending.Request) sending.Exchange {
 	ctx, cancel := linger(ctx, r.drain)
 	defer cancel()
 	defer r.queue.Sending(request)()

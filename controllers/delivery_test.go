@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -229,7 +229,7 @@ func TestResendOfWhatCannotBeSentEnds(t *testing.T) {
 	b.event("e")
 	d := b.delivery(v1alpha1.DeliveryWaiting)
 	b.resend(d, "1")
-	key := fairqueue.Request{
+	key := queue.Request{
 		Webhook: types.NamespacedName{Namespace: b.namespace, Name: "w"}, Delivery: d.Name,
 	}
 	b.Eventually(func() bool {

@@ -122,8 +122,8 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	denied := &readiness.Report{Verdict: retry.Denied, Generation: w.Generation}
 	to := e.of(w)
 	for range 2 * circuit.Threshold {
-		pass, hold := to.begin()
-		if hold != nil {
+		pass, ok := to.begin()
+		if !ok {
 			t.Fatal("denials have opened the circuit")
 		}
 		to.end(pass, denied)
@@ -131,8 +131,8 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	failAgain(e, w)
 	now.Step(circuit.MinWait)
 	for range 3 {
-		pass, hold := to.begin()
-		if hold != nil {
+		pass, ok := to.begin()
+		if !ok {
 			t.Fatal("a probe that was denied stands in the way of the next")
 		}
 		to.end(pass, denied)

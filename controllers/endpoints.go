@@ -14,6 +14,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/target"
@@ -44,9 +45,6 @@ type endpoint struct {
 	generation int64
 	most       int
 	breaker    circuit.Breaker
-	// closed is set when the circuit has closed, until somebody has woken what
-	// waits for that.
-	closed bool
 	// latest is nil as long as this process has sent nothing to the Webhook.
 	latest *readiness.Report
 	// target is what the Webhook points to: another one is another receiver.
@@ -84,18 +82,17 @@ func (e *endpoints) get(webhook types.NamespacedName) (*endpoint, bool) {
 // defaultLimit is the default of spec.maxInFlight.
 const defaultLimit = 10
 
-// limit returns how many requests may be under way to a Webhook. The queue asks
-// for it often.
-func (e *endpoints) limit(webhook types.NamespacedName) int {
+// admit returns what the receiver of a Webhook takes now. The queue asks for it often.
+func (e *endpoints) admit(webhook types.NamespacedName) queue.Admission {
 	if known, ok := e.get(webhook); ok {
-		return known.limit()
+		return known.admit()
 	}
 	// Its deliveries may come to the queue before it comes to a controller.
 	w := &v1alpha1.Webhook{}
 	if err := e.cache.Get(context.Background(), webhook, w); err != nil {
-		return defaultLimit
+		return queue.Admission{Limit: defaultLimit, ResendLimit: defaultLimit}
 	}
-	return most(w)
+	return e.of(w).admit()
 }
 
 func (e *endpoints) forget(webhook types.NamespacedName) {
@@ -135,7 +132,7 @@ func (e *endpoint) follow(w *v1alpha1.Webhook) *endpoint {
 	if e.generation < w.Generation { // or else the cache lags behind
 		e.generation = w.Generation
 		e.most = most(w)
-		e.change(e.breaker.Reset)
+		e.breaker.Reset()
 	}
 	if e.latest == nil && e.generation == w.Generation {
 		e.takeOver(w)
@@ -167,7 +164,7 @@ func (e *endpoint) aim(to target.Target) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.isAt(to) {
-		e.change(e.breaker.Replace)
+		e.breaker.Replace()
 	}
 	e.target = to
 }
@@ -177,29 +174,18 @@ func (e *endpoint) isAt(to target.Target) bool {
 	return e.target == target.Target{} || e.target.Reveal() == to.Reveal()
 }
 
-// change does something to the circuit, and remembers if that closes it.
-func (e *endpoint) change(do func()) {
-	was := e.breaker.Open()
-	do()
-	e.closed = e.closed || was && !e.breaker.Open()
-}
-
-func (e *endpoint) limit() int {
+func (e *endpoint) admit() queue.Admission {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.breaker.Limit(e.most)
+	limit, notBefore := e.breaker.Admission(e.most)
+	return queue.Admission{Limit: limit, NotBefore: notBefore, ResendLimit: e.most}
 }
 
-// begin asks to make an attempt, and tells why none may be made.
-func (e *endpoint) begin() (circuit.Pass, *reason) {
+// begin asks to make an attempt. ok is false where none may be made.
+func (e *endpoint) begin() (pass circuit.Pass, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	why := e.blocked()
-	if why != nil {
-		return circuit.Pass{}, why
-	}
-	pass, _ := e.breaker.Begin(e.clock.Now())
-	return pass, nil
+	return e.breaker.Begin(e.clock.Now())
 }
 
 // onDemand begins an attempt that a person asked for.
@@ -225,9 +211,7 @@ func (e *endpoint) end(pass circuit.Pass, report *readiness.Report) {
 		}
 	}
 	now, rest := e.clock.Now(), e.breaker.RestUntil()
-	e.change(func() {
-		e.breaker.End(pass, answer, e.most, now, rand.Float64()) //nolint:gosec // it spreads probes
-	})
+	e.breaker.End(pass, answer, e.most, now, rand.Float64()) //nolint:gosec // it spreads probes
 	if report != nil && e.breaker.RestUntil().After(rest) {
 		e.restReason = report.Explanation
 	}
@@ -270,10 +254,6 @@ func (e *endpoint) health() known {
 func (e *endpoint) holds() *reason {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.blocked()
-}
-
-func (e *endpoint) blocked() *reason {
 	now := e.clock.Now()
 	switch {
 	case !e.breaker.Blocked(now):
@@ -285,22 +265,4 @@ func (e *endpoint) blocked() *reason {
 	default:
 		return circuitOpen
 	}
-}
-
-// takeClosed tells, once, that the circuit has closed.
-func (e *endpoint) takeClosed() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	closed := e.closed
-	e.closed = false
-	return closed
-}
-
-// untilProbe returns how long it is until the circuit lets a probe through. ok is
-// false if none is due: the circuit is closed, or a probe is under way.
-func (e *endpoint) untilProbe() (wait time.Duration, ok bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	at := e.breaker.RetryAt()
-	return at.Sub(e.clock.Now()), !at.IsZero()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/target"
@@ -53,14 +54,14 @@ func TestRequestsFromBeforeAnEditDoNotOpenTheCircuit(t *testing.T) {
 	}
 }
 
-func TestEditClosesTheCircuitAndTells(t *testing.T) {
+func TestEditClosesTheCircuit(t *testing.T) {
 	e := newEndpoints(nil, clock.RealClock{})
 	w := webhookOf("uid", time.Now())
 	failAgain(e, w)
 	w.Generation = 2
 	to := e.of(w)
-	if to.health().open || !to.takeClosed() || to.takeClosed() {
-		t.Error("the circuit is open, or it was not told once that it has closed")
+	if got := to.admit(); to.health().open || got != (queue.Admission{Limit: defaultLimit, ResendLimit: defaultLimit}) {
+		t.Errorf("the circuit is open: %+v", got)
 	}
 	w.Generation = 1 // of a cache that lags behind
 	failAgain(e, w)
@@ -109,8 +110,8 @@ func TestAttemptThatPanicsGivesThePassBack(t *testing.T) {
 	failAgain(e, w)
 	now.Step(circuit.MinWait)
 	to := e.of(w)
-	pass, hold := to.begin()
-	if hold != nil {
+	pass, ok := to.begin()
+	if !ok {
 		t.Fatal("the probe is refused")
 	}
 	to.end(pass, nil)
@@ -218,8 +219,8 @@ func TestRestIsTakenOver(t *testing.T) {
 			if tc.want != nil {
 				now.Step(tc.until)
 			}
-			probe, hold := to.begin()
-			if hold != nil {
+			probe, ok := to.begin()
+			if !ok {
 				t.Fatal("the probe is refused")
 			}
 			now.Step(time.Second)
@@ -227,7 +228,7 @@ func TestRestIsTakenOver(t *testing.T) {
 				t.Error("more than a probe is sent")
 			}
 			to.end(probe, &readiness.Report{Verdict: retry.Accepted, Generation: 1})
-			if e.of(w).holds() != nil || !to.takeClosed() {
+			if e.of(w).holds() != nil {
 				t.Error("what waits is not woken when the probe was accepted")
 			}
 		})

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -41,7 +41,7 @@ func TestManyReconcilesSendOnce(t *testing.T) {
 			b.engine.router.EventChanged(e.UID)
 			for _, entry := range b.engine.ledger.OfEvent(e.UID) {
 				b.engine.router.DeliveryChanged(entry)
-				_, err := b.engine.Reconcile(b.ctx, fairqueue.Request{
+				_, err := b.engine.Reconcile(b.ctx, queue.Request{
 					Webhook: client.ObjectKeyFromObject(w), Delivery: "no-such-delivery",
 				})
 				b.Expect(err).NotTo(HaveOccurred())

@@ -18,6 +18,7 @@ type reason struct{ reason, message string }
 var (
 	circuitOpen     = &reason{v1alpha1.ReasonCircuitOpen, "the receiver has not accepted a delivery lately; this is sent when it accepts one again"}
 	receiverResting = &reason{v1alpha1.ReasonReceiverResting, "the receiver asked for rest; this is sent after status.restUntil of the webhook"}
+	receiverBusy    = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
 	receiverGone    = &reason{v1alpha1.ReasonGone, "the receiver answered 410 Gone: nothing is sent until the webhook is edited"}
 )
 
@@ -27,12 +28,12 @@ var givenUp = map[string]string{
 	v1alpha1.ReasonWaitedTooLong: "it waited longer than spec.retry.giveUpAfterSeconds of its webhook",
 }
 
-// holds returns why nothing is sent to a Webhook now, or nil.
-func (r *shared) holds(w *v1alpha1.Webhook) *reason {
+// paused returns why nothing is sent to a Webhook that a person has stopped, or nil.
+func paused(w *v1alpha1.Webhook) *reason {
 	if w.Spec.State == v1alpha1.WebhookPaused || w.Spec.State == v1alpha1.WebhookDisabled {
 		return &reason{v1alpha1.ReasonPaused, fmt.Sprintf("the webhook is %s", w.Spec.State)}
 	}
-	return r.endpoints.of(w).holds()
+	return nil
 }
 
 // credentialsOf returns what to send with, or why nothing can be sent.

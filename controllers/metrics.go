@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
 
@@ -119,7 +119,7 @@ func end(d *v1alpha1.WebhookDelivery) (reason string, ended bool) {
 // gauges tell what is the case now.
 type gauges struct {
 	ledger    *ledger.Ledger
-	queue     *fairqueue.Queue
+	queue     *queue.Queue
 	endpoints *endpoints
 	refusals  *refusals
 }
@@ -161,10 +161,10 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	set(recordsGauge, counts.Failed, string(v1alpha1.DeliveryFailed))
 	set(unstoredGauge, g.refusals.count())
 	set(draftsGauge, drafts)
-	queue := g.queue.Stats()
-	set(readyGauge, queue.Ready)
-	set(busyGauge, queue.Busy)
-	set(inFlightGauge, queue.Sending)
+	stats := g.queue.Stats()
+	set(readyGauge, stats.Queued)
+	set(busyGauge, stats.Busy)
+	set(inFlightGauge, stats.Sending)
 	open, resting := g.endpoints.open()
 	set(circuitsGauge, open)
 	set(restingGauge, resting)

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 )
 
 // retentionDelay gathers what retention looks at together. It is in no hurry:
@@ -26,7 +26,7 @@ const retentionDelay = 10 * time.Second
 type router struct {
 	clock clock.PassiveClock
 
-	deliveries inlet[fairqueue.Request]
+	deliveries inlet[queue.Request]
 	fanOut     inlet[eventRequest]
 	statuses   inlet[eventRequest]
 	webhooks   inlet[reconcile.Request]
@@ -49,7 +49,7 @@ var (
 
 // DeliveryChanged implements ledger.Listener.
 func (r *router) DeliveryChanged(e ledger.Entry) {
-	request := fairqueue.Request{Webhook: e.Webhook, Delivery: e.Key.Name}
+	request := queue.Request{Webhook: e.Webhook, Delivery: e.Key.Name}
 	if wait := e.State.NextAttempt.Sub(r.clock.Now()); e.Draft == nil && !e.State.Resend && wait > 0 {
 		r.deliveries.addAfter(request, wait)
 		return

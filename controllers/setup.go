@@ -28,9 +28,10 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/queue"
+	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/writelimit"
 )
 
@@ -88,9 +89,9 @@ const (
 	storeMargin = 4 * time.Second
 	// maxWaiting bounds how many deliveries of one webhook may wait in store.
 	maxWaiting = 10000
-	// patience is how long drafts wait behind a receiver that does not answer
-	// before they are stored as waiting.
-	patience = 2 * time.Second
+	// storeAfter is for how long its Webhook may keep a draft from being sent before it
+	// is stored as waiting.
+	storeAfter = 2 * time.Second
 )
 
 // failureBackoff spaces the tries of what failed. The longest wait is what the
@@ -121,7 +122,7 @@ type shared struct {
 	edits       *Edits
 	rematches   *rematches
 	router      *router
-	queue       *fairqueue.Queue
+	queue       *queue.Queue
 	endpoints   *endpoints
 	credentials *credentials.Reader
 	rechecks    *credentials.RecheckQueue
@@ -171,20 +172,40 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	if s.meters, err = newMeters(o.Registry); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	s.queue = fairqueue.New(fairqueue.Options{
-		Limit:   s.endpoints.limit,
-		Workers: o.Workers,
-		Describe: func(r fairqueue.Request) (eventNamespace string, unstored bool) {
-			e, _ := s.ledger.Get(r.Key())
-			return e.EventNamespace, e.Draft != nil
-		},
-		Patience: patience,
-		Waited:   func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },
+	s.queue = queue.New(queue.Options{
+		Admit:      s.endpoints.admit,
+		Describe:   s.describe,
+		Workers:    o.Workers,
+		StoreAfter: storeAfter,
+		Waited:     func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },
 	})
 	if err := o.Registry.Register(gauges{ledger: s.ledger, queue: s.queue, endpoints: s.endpoints, refusals: s.refusals}); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	return s, nil
+}
+
+// describe tells the queue what the order of a delivery depends on. One that waits in
+// store has been due since its event, as before it was stored.
+func (s *shared) describe(r queue.Request) queue.Delivery {
+	e, _ := s.ledger.Get(r.Key())
+	d := queue.Delivery{
+		EventNamespace: e.EventNamespace, Pending: e.Draft != nil, Resend: e.State.Resend, Due: e.State.NextAttempt,
+	}
+	if d.Due.IsZero() {
+		d.Due = e.State.Since
+		if event, ok := s.events.Get(e.EventUID); ok {
+			d.Due = event.Created
+		}
+	}
+	if d.Pending {
+		return d
+	}
+	w := &v1alpha1.Webhook{}
+	if err := s.client.Get(context.Background(), e.Webhook, w, client.UnsafeDisableDeepCopy); err == nil {
+		d.Expires = retry.Deadline(e.State, w)
+	}
+	return d
 }
 
 // Setup adds the controllers to a manager.

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/readiness"
@@ -117,7 +116,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		ready: problem == nil, written: before.written,
 	}
 	// Before anything is written, and whether or not that works.
-	r.act(request.NamespacedName, before, now, endpoint)
+	r.act(request.NamespacedName, before, now)
 	known := endpoint.health()
 	planned := readiness.Status(readiness.View{
 		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName, w.UID),
@@ -139,7 +138,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		}
 		return sooner(result, readiness.UntilStalled(planned, r.clock.Now())), nil
 	}
-	return sooner(result, r.probe(w, endpoint)), nil
+	return result, nil
 }
 
 // sooner returns a result that comes after a time, unless it does before. Zero is
@@ -151,44 +150,21 @@ func sooner(result reconcile.Result, after time.Duration) reconcile.Result {
 	return result
 }
 
-// probe offers a delivery to a circuit that lets one through, and returns when to
-// look again: zero if that need not be. What becomes due or comes new meanwhile
-// offers itself.
-func (r *webhookReconciler) probe(w *v1alpha1.Webhook, to *endpoint) time.Duration {
-	wait, ok := to.untilProbe()
-	if !ok {
-		return 0
-	}
-	if wait > 0 {
-		return wait
-	}
-	if r.holds(w) != nil || !w.DeletionTimestamp.IsZero() {
-		return 0 // until it is edited
-	}
-	due, ok := r.ledger.AnyDue(client.ObjectKeyFromObject(w), w.UID, r.clock.Now())
-	if !ok {
-		return 0
-	}
-	r.router.DeliveryChanged(due)
-	return circuit.MinWait // it may turn out that there is nothing to send
-}
-
 // act wakes what waits for a Webhook when something about it has changed.
-func (r *webhookReconciler) act(name types.NamespacedName, before, now acted, endpoint *endpoint) {
+func (r *webhookReconciler) act(name types.NamespacedName, before, now acted) {
 	r.remember(name, now)
 	r.edits.settle(now.uid, now.generation)
 	if before.uid != "" && before.uid != now.uid {
 		r.forget(before.uid) // another one has taken its name
 	}
-	turned := endpoint.takeClosed()
+	mended := false
 	if now.ready {
-		_, mended := r.unready.LoadAndDelete(now.uid)
-		turned = turned || mended
+		_, mended = r.unready.LoadAndDelete(now.uid)
 	}
-	if turned || now != before {
-		r.queue.Reconsider(name)
+	if mended || now != before {
 		wake(r.router, r.ledger, name)
 	}
+	r.queue.Reconsider(name)
 }
 
 // write stores a status that differs: at once where a condition does, else not

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,10 +18,10 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
@@ -55,13 +56,13 @@ type deliveryReconciler struct {
 }
 
 func (r *deliveryReconciler) setup(mgr ctrl.Manager, workers int) error {
-	c, err := controller.NewTyped("webhookdelivery", mgr, controller.TypedOptions[fairqueue.Request]{
+	c, err := controller.NewTyped("webhookdelivery", mgr, controller.TypedOptions[queue.Request]{
 		Reconciler:              r,
 		MaxConcurrentReconciles: workers,
-		RateLimiter:             failureBackoff[fairqueue.Request](),
+		RateLimiter:             failureBackoff[queue.Request](),
 		NewQueue: func(
-			name string, limiter workqueue.TypedRateLimiter[fairqueue.Request],
-		) workqueue.TypedRateLimitingInterface[fairqueue.Request] {
+			name string, limiter workqueue.TypedRateLimiter[queue.Request],
+		) workqueue.TypedRateLimitingInterface[queue.Request] {
 			return queueOn(name, r.queue, limiter)
 		},
 	})
@@ -95,7 +96,7 @@ func wake(to *router, from *ledger.Ledger, webhook types.NamespacedName) {
 }
 
 // Reconcile implements reconcile.TypedReconciler.
-func (r *deliveryReconciler) Reconcile(ctx context.Context, request fairqueue.Request) (reconcile.Result, error) {
+func (r *deliveryReconciler) Reconcile(ctx context.Context, request queue.Request) (reconcile.Result, error) {
 	if ctx.Err() != nil {
 		return reconcile.Result{}, nil //nolint:nilerr // the operator was told to stop: no send begins
 	}
@@ -136,7 +137,7 @@ func (r *deliveryReconciler) webhook(ctx context.Context, e ledger.Entry) (*v1al
 // first makes a draft's first attempt, unless it has to wait, and stores the
 // delivery with what came of it.
 func (r *deliveryReconciler) first(
-	ctx context.Context, request fairqueue.Request, draft ledger.Draft, w *v1alpha1.Webhook,
+	ctx context.Context, request queue.Request, draft ledger.Draft, w *v1alpha1.Webhook,
 ) (reconcile.Result, error) {
 	e, err := r.eventOf(ctx, draft)
 	if err != nil {
@@ -165,20 +166,18 @@ func (r *deliveryReconciler) first(
 		return reconcile.Result{}, err
 	}
 	if hold == nil {
-		hold = r.holds(w)
+		hold = paused(w)
 	}
 	switch {
 	case hold != nil:
 	case dispatch.Refused(e) || r.refusals.lately(w.Namespace):
 		hold = &reason{v1alpha1.ReasonStoredFirst, "the record is stored before anything is sent, since another one could not be stored"}
 	case !r.queue.HasSlot(request):
-		hold = &reason{v1alpha1.ReasonQueued, "the receiver is busy with earlier deliveries"}
-	}
-	if hold == nil {
-		hold, err = r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial)
-	}
-	if err != nil {
-		return reconcile.Result{}, err
+		hold = cmp.Or(r.endpoints.of(w).holds(), receiverBusy)
+	default:
+		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
+			return reconcile.Result{}, err
+		}
 	}
 	if hold != nil {
 		record.Hold(d, hold.reason, hold.message, r.clock.Now())
@@ -224,12 +223,12 @@ func (r *deliveryReconciler) storedBefore(
 // its time may be over. Metadata answers most requests; what is to be changed is
 // read from the API server first.
 func (r *deliveryReconciler) again(
-	ctx context.Context, request fairqueue.Request, entry ledger.Entry, w *v1alpha1.Webhook,
+	ctx context.Context, request queue.Request, entry ledger.Entry, w *v1alpha1.Webhook,
 ) (reconcile.Result, error) {
 	if w == nil && entry.WebhookUID != "" {
 		return reconcile.Result{}, nil // it goes with its owner
 	}
-	held := w != nil && (r.holds(w) != nil || !w.DeletionTimestamp.IsZero())
+	held := w != nil && (paused(w) != nil || !w.DeletionTimestamp.IsZero())
 	switch step := retry.Next(entry.State, w, held, r.clock.Now()); {
 	case w == nil && entry.State.Resend: // whoever asked for it is told why not
 	case step.Deed == retry.Rest:
@@ -267,15 +266,11 @@ func (r *deliveryReconciler) again(
 		return r.unsendable(ctx, base, d, w)
 	}
 	if !r.queue.HasSlot(request) {
-		r.queue.Add(request) // it was a draft when it was handed out
+		r.queue.Add(request) // it was a draft when it was handed out, or has more time now
 		return reconcile.Result{}, nil
 	}
-	hold, err := r.attempt(ctx, request, d, w, with, step.Cause)
-	if err != nil {
+	if made, err := r.attempt(ctx, request, d, w, with, step.Cause); !made || err != nil {
 		return reconcile.Result{}, err
-	}
-	if hold != nil {
-		return r.rest(retry.Next(record.StateOf(d), w, true, r.clock.Now())), nil
 	}
 	return r.records.update(ctx, base, d)
 }

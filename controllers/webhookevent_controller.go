@@ -19,7 +19,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/fair"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 )
@@ -77,7 +77,7 @@ func (r *eventReconciler) setup(mgr ctrl.Manager) error {
 func namespacesTakeTurns(
 	name string, limiter workqueue.TypedRateLimiter[eventRequest],
 ) workqueue.TypedRateLimitingInterface[eventRequest] {
-	turns := &fairqueue.Turns[eventRequest]{NamespaceOf: func(r eventRequest) string { return r.Namespace }}
+	turns := &fair.WorkQueue[eventRequest]{Key: func(r eventRequest) string { return r.Namespace }}
 	base := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[eventRequest]{Name: name, Queue: turns})
 	return queueOn(name, base, limiter)
 }

@@ -80,14 +80,19 @@ type Breaker struct {
 	rests int
 }
 
-// Limit returns how many requests may be under way, out of at most. While the
-// circuit is open it is no bound: Begin lets nothing through, and what comes is to
-// be stored by as many as there are.
-func (b *Breaker) Limit(most int) int {
-	if b.open || b.allowed == 0 {
-		return most
+// Admission returns how many requests may be under way, out of at most, and the time
+// before which none may begin. While the circuit is open, that is the next probe.
+func (b *Breaker) Admission(most int) (limit int, notBefore time.Time) {
+	switch {
+	case b.gone:
+		return 0, time.Time{}
+	case b.open:
+		return 1, b.retryAt
+	case b.allowed == 0:
+		return most, time.Time{}
+	default:
+		return min(b.allowed, most), time.Time{}
 	}
-	return min(b.allowed, most)
 }
 
 // Open tells whether the circuit is open, be there a probe or not.
@@ -103,15 +108,6 @@ func (b *Breaker) RestUntil() time.Time { return b.restUntil }
 // Blocked tells whether Begin would refuse.
 func (b *Breaker) Blocked(now time.Time) bool {
 	return b.gone || b.open && (b.probing || now.Before(b.retryAt))
-}
-
-// RetryAt returns when the next probe is due: zero where the circuit is closed, a
-// probe is under way, or none will be made.
-func (b *Breaker) RetryAt() time.Time {
-	if b.gone || !b.open || b.probing {
-		return time.Time{}
-	}
-	return b.retryAt
 }
 
 // Begin asks to make an attempt. Whoever gets a Pass has to give it back to End.
@@ -171,7 +167,8 @@ func (b *Breaker) fail(a Answer, most int, now time.Time, chance float64) {
 	probed := b.open
 	if !probed {
 		b.failures++
-		b.allowed = max(b.Limit(most)/2, 1)
+		limit, _ := b.Admission(most)
+		b.allowed = max(limit/2, 1)
 	}
 	unspecified := a.Outcome == TooMany && a.Rest == 0
 	if !probed && !unspecified && b.failures < Threshold {

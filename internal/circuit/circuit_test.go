@@ -30,9 +30,20 @@ func (r *receiver) attempt(outcome Outcome) {
 
 func (r *receiver) limit(want int) {
 	r.Helper()
-	if got := r.Limit(most); got != want {
-		r.Errorf("Limit = %d, want %d", got, want)
+	if got := limitOf(&r.Breaker, most); got != want {
+		r.Errorf("limit %d, want %d", got, want)
 	}
+}
+
+func limitOf(b *Breaker, most int) int {
+	limit, _ := b.Admission(most)
+	return limit
+}
+
+// probeAt is when the next probe may begin.
+func probeAt(b *Breaker) time.Time {
+	_, notBefore := b.Admission(most)
+	return notBefore
 }
 
 func (r *receiver) refuses() {
@@ -84,11 +95,11 @@ func TestLimitHalvesWithFailuresAndGrowsWithSuccesses(t *testing.T) {
 
 func TestLimitFollowsTheWebhook(t *testing.T) {
 	r := newReceiver(t)
-	if got := r.Limit(3); got != 3 {
+	if got := limitOf(&r.Breaker, 3); got != 3 {
 		t.Errorf("Limit(3) = %d", got)
 	}
 	r.attempt(Failed) // 5 of 10
-	if got := r.Limit(3); got != 3 {
+	if got := limitOf(&r.Breaker, 3); got != 3 {
 		t.Errorf("Limit(3) = %d after one failure of ten slots", got)
 	}
 }
@@ -109,7 +120,7 @@ func TestCircuitOpensAfterFailuresInARow(t *testing.T) {
 	if !r.Open() {
 		t.Fatal("closed after the fifth failure in a row")
 	}
-	if got := r.RetryAt().Sub(r.now); got != MinWait {
+	if got := probeAt(&r.Breaker).Sub(r.now); got != MinWait {
 		t.Errorf("the first probe is due in %v, want %v", got, MinWait)
 	}
 	r.refuses()
@@ -119,7 +130,7 @@ func TestOneProbeAtATimeWithGrowingWaits(t *testing.T) {
 	r := newReceiver(t)
 	r.openIt()
 	for _, want := range []time.Duration{MinWait, 2 * MinWait, 4 * MinWait, MaxWait, MaxWait} {
-		wait := r.RetryAt().Sub(r.now)
+		wait := probeAt(&r.Breaker).Sub(r.now)
 		if wait != want {
 			t.Errorf("the probe is due in %v, want %v", wait, want)
 		}
@@ -131,9 +142,7 @@ func TestOneProbeAtATimeWithGrowingWaits(t *testing.T) {
 			t.Fatal("the probe is refused")
 		}
 		r.refuses()
-		if !r.RetryAt().IsZero() {
-			t.Error("another probe is due while one is under way")
-		}
+		r.limit(1) // which the probe has taken
 		r.End(p, Answer{Outcome: Failed}, most, r.now, 0)
 	}
 }
@@ -150,15 +159,15 @@ func TestAcceptedProbeClosesAndGrowsFromOne(t *testing.T) {
 	r.attempt(Accepted)
 	r.limit(2)
 	r.openIt()
-	if got := r.RetryAt().Sub(r.now); got != 2*MinWait {
+	if got := probeAt(&r.Breaker).Sub(r.now); got != 2*MinWait {
 		t.Errorf("the wait is %v after a short close, want %v: a receiver that flaps is not woken again and again", got, 2*MinWait)
 	}
-	r.now = r.RetryAt()
+	r.now = probeAt(&r.Breaker)
 	for range most {
 		r.attempt(Accepted)
 	}
 	r.openIt()
-	if got := r.RetryAt().Sub(r.now); got != MinWait {
+	if got := probeAt(&r.Breaker).Sub(r.now); got != MinWait {
 		t.Errorf("the wait is %v after the receiver was well, want %v again", got, MinWait)
 	}
 }
@@ -171,9 +180,9 @@ func TestLateAnswersDoNotDisturbAProbe(t *testing.T) {
 		early = append(early, p)
 	}
 	r.openIt()
-	due := r.RetryAt()
+	due := probeAt(&r.Breaker)
 	r.End(early[0], Answer{Outcome: Failed}, most, r.now.Add(time.Second), 1)
-	if !r.RetryAt().Equal(due) {
+	if !probeAt(&r.Breaker).Equal(due) {
 		t.Error("an attempt that began before the circuit opened has moved the probe")
 	}
 	r.now = due
@@ -196,7 +205,7 @@ func TestLateAnswersDoNotDisturbAProbe(t *testing.T) {
 func TestProbeThatIsNotMadeIsGivenBack(t *testing.T) {
 	r := newReceiver(t)
 	r.openIt()
-	r.now = r.RetryAt()
+	r.now = probeAt(&r.Breaker)
 	r.attempt(Unknown)
 	if r.Blocked(r.now) {
 		t.Error("the probe is lost")
@@ -206,9 +215,9 @@ func TestProbeThatIsNotMadeIsGivenBack(t *testing.T) {
 func TestAttemptOnDemand(t *testing.T) {
 	r := newReceiver(t)
 	r.openIt()
-	due := r.RetryAt()
+	due := probeAt(&r.Breaker)
 	r.End(r.OnDemand(), Answer{Outcome: Failed}, most, r.now, 0)
-	if !r.RetryAt().Equal(due) {
+	if !probeAt(&r.Breaker).Equal(due) {
 		t.Error("an attempt that nobody asked the circuit for has moved the probe")
 	}
 	r.End(r.OnDemand(), Answer{Outcome: Accepted}, most, r.now, 0)
@@ -232,7 +241,7 @@ func TestJitterOnlyTakesOff(t *testing.T) {
 		p, _ := b.Begin(start)
 		b.End(p, Answer{Outcome: Failed}, most, start, 1)
 	}
-	if got, want := b.RetryAt().Sub(start), MinWait-MinWait/5; got != want {
+	if got, want := probeAt(&b).Sub(start), MinWait-MinWait/5; got != want {
 		t.Errorf("wait %v, want %v", got, want)
 	}
 }
@@ -261,7 +270,7 @@ func (r *receiver) waits(want time.Duration) {
 	r.now = r.now.Add(want - time.Millisecond)
 	r.refuses()
 	r.now = r.now.Add(time.Millisecond)
-	if got := r.RetryAt(); !got.Equal(r.now) {
+	if got := probeAt(&r.Breaker); !got.Equal(r.now) {
 		r.Errorf("the probe is due at %v, want %v", got, r.now)
 	}
 	if r.Blocked(r.now) {
@@ -274,7 +283,7 @@ func TestReceiverAsksForRest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t)
 			r.ask(outcome, time.Minute)
-			r.limit(most) // what comes is stored
+			r.limit(1) // one probe
 			r.rests(time.Minute)
 			r.attempt(Accepted)
 			if r.Open() || !r.RestUntil().IsZero() {
@@ -411,7 +420,7 @@ func TestGone(t *testing.T) {
 		r.End(r.OnDemand(), a, most, r.now, 0)
 		r.now = r.now.Add(time.Hour)
 		r.refuses()
-		if !r.Gone() || !r.RetryAt().IsZero() {
+		if !r.Gone() || !probeAt(&r.Breaker).IsZero() {
 			t.Errorf("after %+v it is tried again", a)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/client-go/util/workqueue"
 
-	"github.com/horizoncd/webhook-operator/internal/fairqueue"
+	"github.com/horizoncd/webhook-operator/internal/fair"
 )
 
 const (
@@ -37,7 +37,7 @@ type RecheckQueue struct {
 
 // NewRecheckQueue returns a queue. Run must be called to end what it starts.
 func NewRecheckQueue(limit flowcontrol.RateLimiter) *RecheckQueue {
-	turns := &fairqueue.Turns[types.NamespacedName]{NamespaceOf: func(n types.NamespacedName) string { return n.Namespace }}
+	turns := &fair.WorkQueue[types.NamespacedName]{Key: func(n types.NamespacedName) string { return n.Namespace }}
 	return &RecheckQueue{limit: limit, queue: workqueue.NewTypedDelayingQueueWithConfig(
 		workqueue.TypedDelayingQueueConfig[types.NamespacedName]{
 			Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[types.NamespacedName]{Queue: turns}),

@@ -13,6 +13,9 @@ func (f *FIFO[T]) Len() int { return len(f.items) - f.head }
 // Push puts an item at the end.
 func (f *FIFO[T]) Push(v T) { f.items = append(f.items, v) }
 
+// First returns the first item. There must be one.
+func (f *FIFO[T]) First() T { return f.items[f.head] }
+
 // Pop takes the first item out. There must be one.
 func (f *FIFO[T]) Pop() T {
 	v := f.items[f.head]
@@ -46,6 +49,12 @@ func (q *Queue[K, T]) Push(key K, item T) {
 	}
 	items.Push(item)
 	q.total++
+}
+
+// First returns the first item of the key whose turn it is. There must be one.
+func (q *Queue[K, T]) First() T {
+	_, items := q.keys.First()
+	return items.First()
 }
 
 // Pop takes out the first item of the key whose turn it is. There must be one.

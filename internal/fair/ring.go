@@ -62,6 +62,13 @@ func (r *Ring[K, V]) Remove(key K) {
 	}
 }
 
+// MoveBack puts a member at the end. It must be there.
+func (r *Ring[K, V]) MoveBack(key K) {
+	value := r.members[key].value
+	r.Remove(key)
+	r.Add(key, value)
+}
+
 // First returns the member whose turn it is. The ring must not be empty.
 func (r *Ring[K, V]) First() (K, V) { return r.first.key, r.first.value }
 

@@ -7,12 +7,10 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -175,36 +173,6 @@ func ByAge(a, b Entry) int {
 		return c
 	}
 	return strings.Compare(a.Key.Name, b.Key.Name) // which has the time of the event
-}
-
-// AnyDue returns one of the deliveries of a webhook that wait in store and could
-// be sent by now, each time another one: one that the receiver does not take, or
-// that cannot be sent, must not stand in front of the others. Nor must those of a
-// namespace that has many, so it is one of any namespace of events.
-func (l *Ledger) AnyDue(name types.NamespacedName, owner types.UID, now time.Time) (Entry, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	w, known := l.webhooks[name]
-	if !known {
-		return Entry{}, false
-	}
-	from := rand.IntN(len(w.items)) //nolint:gosec // any will do
-	var found []*item               // one of each namespace
-	seen := map[unique.Handle[string]]struct{}{}
-	for n := range w.items {
-		i := w.items[(from+n)%len(w.items)]
-		waits := resultCodes[i.result] == v1alpha1.DeliveryWaiting || i.nextAttempt != 0
-		if i.draft == nil && i.owner.uid == owner && waits && i.nextAttempt <= now.UnixNano() {
-			if _, ok := seen[i.namespace]; !ok {
-				seen[i.namespace] = struct{}{}
-				found = append(found, i)
-			}
-		}
-	}
-	if len(found) == 0 {
-		return Entry{}, false
-	}
-	return found[rand.IntN(len(found))].entry(), true //nolint:gosec // any will do
 }
 
 // CountsOf returns how many deliveries of a Webhook are in store: not those of

@@ -260,52 +260,6 @@ func TestSynced(t *testing.T) {
 	}
 }
 
-// What a receiver refuses must not always be what it is tried with.
-func TestAnyDue(t *testing.T) {
-	l := New(&told{}, 10)
-	later := func(m *metav1.ObjectMeta) {
-		m.Annotations[v1alpha1.AnnotationNextAttempt] = now.Add(time.Minute).Format(time.RFC3339)
-	}
-	l.Observe(object("a", 1, waiting))
-	l.Observe(object("b", 1, waiting))
-	l.Observe(object("not yet", 1, waiting, later))
-	l.Observe(object("done", 1, succeeded))
-	l.Observe(object("of another", 1, waiting, ownedBy("before")))
-	l.Add(key("draft"), draft("e"))
-	seen := map[string]int{}
-	for range 100 {
-		e, ok := l.AnyDue(key("w"), "uid of w", now)
-		if !ok {
-			t.Fatal("nothing is due")
-		}
-		seen[e.Key.Name]++
-	}
-	if len(seen) != 2 || seen["a"] == 0 || seen["b"] == 0 {
-		t.Errorf("due are %v, want a and b", seen)
-	}
-	if _, ok := l.AnyDue(key("unknown"), "", now); ok {
-		t.Error("something is due of a webhook that is not known")
-	}
-}
-
-// One namespace that has many must not be all that a receiver is tried with.
-func TestAnyDueIsOfAnyNamespace(t *testing.T) {
-	l := New(&told{}, 10)
-	for i := range 1000 {
-		l.Observe(object(fmt.Sprint("storm", i), 1, waiting, labelled(v1alpha1.LabelEventNamespace, "storm")))
-	}
-	l.Observe(object("own", 1, waiting))
-	l.Observe(object("quiet", 1, waiting, labelled(v1alpha1.LabelEventNamespace, "quiet")))
-	seen := map[string]int{}
-	for range 300 {
-		e, _ := l.AnyDue(key("w"), "uid of w", now)
-		seen[e.EventNamespace]++
-	}
-	if len(seen) != 3 || seen["quiet"] < 50 || seen["music"] < 50 {
-		t.Errorf("seen %v, want each of three namespaces about as often", seen)
-	}
-}
-
 // A Webhook that has the name of an earlier one begins with nothing, whatever has
 // become of the deliveries of that.
 func TestCountsAreThoseOfTheOwner(t *testing.T) {

@@ -245,12 +245,22 @@ type State struct {
 	Attempted bool
 }
 
+// waiting tells whether a stored delivery is to be sent some time.
+func (s State) waiting() bool { return s.Result == v1alpha1.DeliveryWaiting || !s.NextAttempt.IsZero() }
+
+// Deadline returns when a stored delivery that waits is given up; zero for any other.
+func Deadline(s State, w *v1alpha1.Webhook) time.Time {
+	if !s.waiting() {
+		return time.Time{}
+	}
+	return s.Since.Add(PolicyOf(w).GiveUpAfter)
+}
+
 // Next returns what a delivery needs. w is nil when its Webhook is gone; held is
 // true while the Webhook must not be sent to.
 func Next(s State, w *v1alpha1.Webhook, held bool, now time.Time) Step {
-	waiting := s.Result == v1alpha1.DeliveryWaiting || !s.NextAttempt.IsZero()
 	if w == nil {
-		if waiting {
+		if s.waiting() {
 			return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
 		}
 		return Step{}
@@ -258,10 +268,10 @@ func Next(s State, w *v1alpha1.Webhook, held bool, now time.Time) Step {
 	if s.Resend {
 		return Step{Deed: Send, Cause: v1alpha1.CauseResend}
 	}
-	if !waiting {
+	if !s.waiting() {
 		return Step{}
 	}
-	deadline := s.Since.Add(PolicyOf(w).GiveUpAfter)
+	deadline := Deadline(s, w)
 	switch {
 	case !now.Before(deadline):
 		return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}

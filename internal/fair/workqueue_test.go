@@ -1,4 +1,4 @@
-package fairqueue
+package fair
 
 import (
 	"slices"
@@ -8,8 +8,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-func TestNamespacesTakeTurns(t *testing.T) {
-	turns := &Turns[types.NamespacedName]{NamespaceOf: func(n types.NamespacedName) string { return n.Namespace }}
+func TestKeysOfAWorkQueueTakeTurns(t *testing.T) {
+	turns := &WorkQueue[types.NamespacedName]{Key: func(n types.NamespacedName) string { return n.Namespace }}
 	q := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[types.NamespacedName]{Queue: turns})
 	add := func(namespace string, names ...string) {
 		for _, name := range names {
