@@ -12,7 +12,7 @@ COPY cmd cmd
 COPY controllers controllers
 COPY internal internal
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /webhook-operator ./cmd
+    go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /webhook-operator ./cmd/webhook-operator
 
 FROM gcr.io/distroless/static:nonroot
 COPY LICENSE /LICENSE

@@ -77,7 +77,7 @@ dev: build control-plane ## Leave control plane and operator running until Ctrl-
 # that start the operator stay cached.
 .PHONY: build
 build: ## Build the operator into bin/webhook-operator
-	@CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/build/webhook-operator ./cmd
+	@CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/build/webhook-operator ./cmd/webhook-operator
 	@cmp -s $(BIN)/build/webhook-operator $(BIN)/webhook-operator || \
 		{ cp $(BIN)/build/webhook-operator $(BIN)/webhook-operator.new && mv -f $(BIN)/webhook-operator.new $(BIN)/webhook-operator; }
 
@@ -132,7 +132,7 @@ chaos: build control-plane ## Kill, pause and cut off what runs, and count what 
 
 .PHONY: hostile
 hostile: control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
-	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd
+	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd/webhook-operator/webhook-operator
 	@go build -o $(BIN)/build/hostile ./test/hostile
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
 

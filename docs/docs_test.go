@@ -53,8 +53,8 @@ func pages(t *testing.T) []string {
 }
 
 func TestFlagsAreDocumented(t *testing.T) {
-	_ = read(t, "../cmd/main.go") // so that go test runs this again when it changes
-	cmd := exec.CommandContext(t.Context(), "go", "run", "../cmd", "--help")
+	_ = read(t, "../cmd/webhook-operator/main.go") // so that go test runs this again when it changes
+	cmd := exec.CommandContext(t.Context(), "go", "run", "../cmd/webhook-operator", "--help")
 	cmd.Env = append(os.Environ(), "POD_NAMESPACE=")
 	help, err := cmd.CombinedOutput()
 	if err != nil {

@@ -182,7 +182,7 @@ func TestNetworkPolicy(t *testing.T) {
 // Every flag that the manifests give is one that the operator knows.
 func TestFlags(t *testing.T) {
 	// It prints its flags and ends, with the status 0 as for any -help.
-	help, err := exec.CommandContext(t.Context(), "go", "run", "../../cmd", "-help").CombinedOutput()
+	help, err := exec.CommandContext(t.Context(), "go", "run", "../../cmd/webhook-operator", "-help").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, help)
 	}

@@ -229,7 +229,7 @@ func Build(ctx context.Context, root, dir string, flags ...string) (string, erro
 	}
 	binary := filepath.Join(dir, "webhook-operator")
 	args := append([]string{"build", "-trimpath", "-o", binary}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/webhook-operator")...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
