@@ -143,7 +143,7 @@ func TestNoRetryAtLimitZero(t *testing.T) {
 	b.receiver.Script("/w")
 	b.resend(d, "two")
 	d = b.delivery(v1alpha1.DeliverySucceeded)
-	b.Expect(d.Status.LastResend).To(Equal("two"))
+	b.Expect(d.Status.Resend.Value).To(Equal("two"))
 	b.Expect(d.Status.History[0].Cause).To(Equal(v1alpha1.CauseResend))
 	b.settled("e", v1alpha1.EventSucceeded)
 	b.resend(d, "two")

@@ -183,7 +183,7 @@ func TestLateRecordDoesNotOverwriteANewerOne(t *testing.T) {
 		successor.Status.NextAttemptTime = metav1.Time{}
 		successor.Status.Attempts = 2
 		successor.Status.History = append([]v1alpha1.Attempt{{
-			Time: metav1.Now(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
+			Time: metav1.NowMicro(), Cause: v1alpha1.CauseRetry, StatusCode: 204, Milliseconds: 7,
 		}}, successor.Status.History...)
 		if err := b.client.Update(b.ctx, successor); err != nil {
 			return nil, err

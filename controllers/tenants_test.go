@@ -140,7 +140,7 @@ func TestResendValues(t *testing.T) {
 		honoured(value)
 		sent++
 		b.Expect(b.requests("w")).To(Equal(sent), name)
-		b.Expect(len([]rune(d.Status.LastResend))).To(BeNumerically("<=", 128), name)
+		b.Expect(len([]rune(d.Status.Resend.Value))).To(BeNumerically("<=", 128), name)
 	}
 
 	const changes = 200

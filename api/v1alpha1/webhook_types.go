@@ -37,8 +37,8 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonConfigMapKeyNotFound: the ConfigMap lacks the key.
 	ReasonConfigMapKeyNotFound = "ConfigMapKeyNotFound"
-	// ReasonCAInvalid: the CA bundle of spec.tls has no certificate, or something that
-	// cannot be read as one, or is too large.
+	// ReasonCAInvalid: the CA bundle that spec.tls names is too large, has no
+	// certificate, or has one that cannot be read.
 	ReasonCAInvalid = "CAInvalid"
 	// ReasonClientCertificateInvalid: the client certificate of spec.tls cannot
 	// be used, or has expired.
@@ -358,7 +358,7 @@ type LastDelivery struct {
 
 	// time when the attempt began.
 	// +required
-	Time metav1.Time `json:"time,omitempty,omitzero"`
+	Time metav1.MicroTime `json:"time,omitempty,omitzero"`
 
 	// result of the delivery after the attempt.
 	// +required

@@ -5,8 +5,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// DeliveryResult sums up a delivery. Horizon calls them waiting, success and failed.
-// +kubebuilder:validation:Enum=Waiting;Succeeded;Failed
+// DeliveryResult sums up a delivery: Waiting, Succeeded or Failed. More may come.
+// Horizon calls them waiting, success and failed.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
 type DeliveryResult string
 
 const (
@@ -45,8 +47,9 @@ const (
 	ReasonWebhookGone = "WebhookGone"
 )
 
-// AttemptCause says why an attempt was made.
-// +kubebuilder:validation:Enum=Initial;Retry;Resend
+// AttemptCause says why an attempt was made: Initial, Retry or Resend. More may come.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
 type AttemptCause string
 
 const (
@@ -80,6 +83,16 @@ type WebhookDeliverySpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ResourceName string `json:"resourceName,omitempty"`
+
+	// resourcePath is the full path of what it happened to, where the event has it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	ResourcePath string `json:"resourcePath,omitempty"`
+
+	// time when it happened: that of the event, or, where it has none, when the event was created.
+	// +optional
+	Time metav1.Time `json:"time,omitempty,omitzero"`
 
 	// payload is the body of the request, byte for byte.
 	// +required
@@ -148,13 +161,7 @@ type WebhookDeliveryStatus struct {
 	// +optional
 	NextAttemptTime metav1.Time `json:"nextAttemptTime,omitempty,omitzero"`
 
-	// lastResend is the value of the annotation horizoncd.io/resend that was honoured last, cut to 128 characters.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
-	LastResend string `json:"lastResend,omitempty"`
-
-	// resend tells of the cycle of attempts that the last honoured resend began.
+	// resend tells of the last resend that was made, and of the cycle of attempts that it began.
 	// +optional
 	Resend *ResendCycle `json:"resend,omitempty"`
 
@@ -175,9 +182,15 @@ type WebhookDeliveryStatus struct {
 
 // ResendCycle is a cycle of attempts that a person asked for. It has a retry budget of its own.
 type ResendCycle struct {
+	// value of the annotation horizoncd.io/resend that asked for it, cut to 128 characters.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Value string `json:"value,omitempty"`
+
 	// time when the cycle began.
 	// +required
-	Time metav1.Time `json:"time,omitempty,omitzero"`
+	Time metav1.MicroTime `json:"time,omitempty,omitzero"`
 
 	// attempts is how many requests the cycle has made.
 	// +required
@@ -229,7 +242,7 @@ type ResponseRecord struct {
 type Attempt struct {
 	// time when it began.
 	// +required
-	Time metav1.Time `json:"time,omitempty,omitzero"`
+	Time metav1.MicroTime `json:"time,omitempty,omitzero"`
 
 	// cause of it: Initial, Retry or Resend.
 	// +required
@@ -254,7 +267,8 @@ type Attempt struct {
 // WebhookDelivery is the record of one event for one Webhook: what was sent, what was answered, how it ended.
 // The operator writes it; to send it again, set the annotation horizoncd.io/resend to a new value.
 //
-// It has no status subresource: it is created together with its first outcome, in one write.
+// It has no status subresource, and will have none: it is created together with its first outcome, in one write, which a create
+// through a subresource could not do. Who may write it is told by the permission to create webhookdeliveries/record instead.
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=whd,categories=horizon
 // +kubebuilder:selectablefield:JSONPath=`.spec.webhookRef.name`
@@ -282,10 +296,12 @@ type WebhookDelivery struct {
 
 	// spec is what is sent to whom.
 	// +required
+	// +structType=atomic
 	Spec WebhookDeliverySpec `json:"spec,omitzero"`
 
 	// status is the log.
 	// +optional
+	// +structType=atomic
 	Status WebhookDeliveryStatus `json:"status,omitempty,omitzero"`
 }
 

@@ -250,8 +250,9 @@ func TestWebhookEventStatusBounds(t *testing.T) {
 	})
 
 	for name, status := range map[string]map[string]any{
-		"unknown result":  {"result": "Done"},
-		"unknown reason":  {"unmatched": []any{map[string]any{"reason": "Mood", "count": int64(1)}}},
+		"long result":     {"result": strings.Repeat("r", 64)},
+		"long reason":     {"unmatched": []any{map[string]any{"reason": strings.Repeat("r", 64), "count": int64(1)}}},
+		"long message":    {"unmatched": []any{map[string]any{"reason": "Mood", "count": int64(1), "message": strings.Repeat("m", 1025)}}},
 		"reason twice":    {"unmatched": slices.Concat(unmatched, unmatched[:1])},
 		"51 deliveries":   {"deliveries": names(51, 253)},
 		"delivery twice":  {"deliveries": slices.Concat(names(2, 10), names(1, 10))},

@@ -4,8 +4,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// EventResult sums up what became of an event.
-// +kubebuilder:validation:Enum=Pending;Waiting;Succeeded;Failed;Unmatched;Expired
+// EventResult sums up what became of an event: Pending, Waiting, Succeeded, Failed,
+// Unmatched or Expired. More may come.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
 type EventResult string
 
 const (
@@ -45,8 +47,10 @@ const (
 	ReasonFailed = "Failed"
 )
 
-// UnmatchedReason says why a Webhook does not get an event.
-// +kubebuilder:validation:Enum=Trigger;Scope;Disabled;CreatedLater;Deleting
+// UnmatchedReason says why a Webhook does not get an event: Trigger, Scope, Disabled,
+// CreatedLater or Deleting. More may come.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
 type UnmatchedReason string
 
 const (
@@ -324,6 +328,12 @@ type Unmatched struct {
 	// +required
 	Reason UnmatchedReason `json:"reason,omitempty"`
 
+	// message says more, where there is more to say.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
 	// count is how many Webhooks there are; not all of them may be named.
 	// +required
 	// +kubebuilder:validation:Minimum=1
@@ -364,10 +374,12 @@ type WebhookEvent struct {
 
 	// spec is what happened.
 	// +required
+	// +structType=atomic
 	Spec WebhookEventSpec `json:"spec,omitzero"`
 
 	// status is what became of it.
 	// +optional
+	// +structType=atomic
 	// +default={"observedGeneration": -1, "result": "Pending"}
 	Status WebhookEventStatus `json:"status,omitempty,omitzero"`
 }

@@ -103,7 +103,7 @@ func Status(v View) v1alpha1.WebhookStatus {
 	}
 	if v.Last != nil {
 		last := v.Last.Delivery
-		last.Time = metav1.NewTime(last.Time.Truncate(time.Second)) // as it is stored
+		last.Time = metav1.NewMicroTime(last.Time.Truncate(time.Microsecond)) // as it is stored
 		s.LastDelivery = &last
 	}
 	was := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionHealthy)

@@ -41,7 +41,7 @@ func written(t testing.TB, w *v1alpha1.Webhook, s v1alpha1.WebhookStatus) *v1alp
 func report(verdict retry.Verdict, explanation string) *Report {
 	return &Report{
 		Delivery: v1alpha1.LastDelivery{
-			Name: "smoke-tests-1", Time: metav1.NewTime(now.Add(123 * time.Millisecond)), Result: v1alpha1.DeliverySucceeded, StatusCode: 200,
+			Name: "smoke-tests-1", Time: metav1.NewMicroTime(now.Add(123 * time.Millisecond)), Result: v1alpha1.DeliverySucceeded, StatusCode: 200,
 		},
 		Verdict: verdict, Explanation: explanation, Generation: 3,
 	}
@@ -171,7 +171,7 @@ func TestStatus(t *testing.T) {
 			}
 			if v.Last != nil {
 				last := v.Last.Delivery
-				last.Time = metav1.NewTime(now)
+				last.Time = metav1.NewMicroTime(last.Time.Truncate(time.Microsecond))
 				want.LastDelivery = &last
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -137,7 +137,7 @@ func TestValidatorFinds(t *testing.T) {
 		"too long":     {func(d *v1alpha1.WebhookDelivery) { d.Status.History[0].Error = strings.Repeat("x", 2049) }, ".status.history[0].error: has 2049 characters"},
 		"too many":     {func(d *v1alpha1.WebhookDelivery) { d.Status.History = make([]v1alpha1.Attempt, 11) }, ".status.history: has 11 items"},
 		"missing":      {func(d *v1alpha1.WebhookDelivery) { d.Status.Request.Headers = "" }, ".status.request: headers is missing"},
-		"no such enum": {func(d *v1alpha1.WebhookDelivery) { d.Status.Result = "Fine" }, ".status.result: Fine is none of the values"},
+		"no such enum": {func(d *v1alpha1.WebhookDelivery) { d.Status.Conditions[0].Status = "Fine" }, ".status.conditions[0].status: Fine is none of the values"},
 		"negative":     {func(d *v1alpha1.WebhookDelivery) { d.Status.History[0].Milliseconds = -1 }, ".status.history[0].milliseconds: -1 is out of bounds"},
 		"bad reason":   {func(d *v1alpha1.WebhookDelivery) { d.Status.Conditions[0].Reason = "no reason" }, ".status.conditions[0].reason: "},
 	} {

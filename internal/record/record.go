@@ -69,8 +69,13 @@ func New(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook, payload []byte) *v1alpha
 			EventRef:     v1alpha1.EventReference{Namespace: e.Namespace, Name: e.Name, UID: e.UID},
 			EventType:    e.Spec.EventType,
 			ResourceName: resourceName(&e.Spec),
+			ResourcePath: e.Spec.ResourcePath,
+			Time:         e.CreationTimestamp,
 			Payload:      string(payload),
 		},
+	}
+	if !e.Spec.Time.IsZero() {
+		d.Spec.Time = e.Spec.Time
 	}
 	if e.Namespace != w.Namespace { // bytes of a record are API server time
 		d.Labels[v1alpha1.LabelEventNamespace] = e.Namespace
@@ -137,9 +142,8 @@ func Add(d *v1alpha1.WebhookDelivery, a Attempt) retry.Verdict {
 	delivered := s.Result == v1alpha1.DeliverySucceeded
 
 	if a.Cause == v1alpha1.CauseResend {
-		s.LastResend = cut(a.Resend, 128)
 		setAnnotation(d, v1alpha1.AnnotationResent, ResendHash(a.Resend))
-		s.Resend = &v1alpha1.ResendCycle{Time: metav1.NewTime(x.Start)}
+		s.Resend = &v1alpha1.ResendCycle{Value: cut(a.Resend, 128), Time: metav1.NewMicroTime(x.Start)}
 	}
 	if s.Resend != nil {
 		s.Resend.Attempts += counts
@@ -148,7 +152,7 @@ func Add(d *v1alpha1.WebhookDelivery, a Attempt) retry.Verdict {
 	s.Request = &v1alpha1.RequestRecord{URL: a.URL, Headers: x.RequestHeader}
 	s.Response = nil
 	entry := v1alpha1.Attempt{
-		Time:         metav1.NewTime(x.Start),
+		Time:         metav1.NewMicroTime(x.Start),
 		Cause:        a.Cause,
 		Milliseconds: int32(min(max(x.Duration.Milliseconds(), 0), 1<<30)),
 	}
@@ -354,7 +358,7 @@ func SameLog(a, b *v1alpha1.WebhookDelivery) bool {
 		return true
 	}
 	x, y := a.Status.History[0], b.Status.History[0]
-	return x.Time.Truncate(time.Second).Equal(y.Time.Truncate(time.Second)) &&
+	return x.Time.Truncate(time.Microsecond).Equal(y.Time.Truncate(time.Microsecond)) &&
 		x.Cause == y.Cause && x.StatusCode == y.StatusCode && x.Milliseconds == y.Milliseconds
 }
 

@@ -59,8 +59,8 @@ func TestEachValueOfTheAnnotationIsOneResend(t *testing.T) {
 		if ResendPending(d.Annotations) {
 			t.Fatalf("value %d is not honoured", n)
 		}
-		if got := utf8.RuneCountInString(d.Status.LastResend); got > 128 || !strings.HasPrefix(value, d.Status.LastResend) {
-			t.Fatalf("lastResend has %d characters: %.40q", got, d.Status.LastResend)
+		if got := utf8.RuneCountInString(d.Status.Resend.Value); got > 128 || !strings.HasPrefix(value, d.Status.Resend.Value) {
+			t.Fatalf("resend.value has %d characters: %.40q", got, d.Status.Resend.Value)
 		}
 		d = stored(t, d)
 	}

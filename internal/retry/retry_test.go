@@ -247,7 +247,7 @@ func TestCycleOf(t *testing.T) {
 		d := &v1alpha1.WebhookDelivery{Status: v1alpha1.WebhookDeliveryStatus{
 			Attempts: 7,
 			History: []v1alpha1.Attempt{
-				{Time: metav1.NewTime(now.Add(-time.Minute))}, {Time: metav1.NewTime(now.Add(-time.Hour))},
+				{Time: metav1.NewMicroTime(now.Add(-time.Minute))}, {Time: metav1.NewMicroTime(now.Add(-time.Hour))},
 			},
 		}}
 		d.CreationTimestamp = metav1.NewTime(now.Add(-2 * time.Hour))
@@ -267,7 +267,7 @@ func TestCycleOf(t *testing.T) {
 		},
 		"resent": {
 			delivery: stored(func(d *v1alpha1.WebhookDelivery) {
-				d.Status.Resend = &v1alpha1.ResendCycle{Time: metav1.NewTime(now), Attempts: 2}
+				d.Status.Resend = &v1alpha1.ResendCycle{Time: metav1.NewMicroTime(now), Attempts: 2}
 			}),
 			want: Cycle{Since: now, Attempts: 2},
 		},

@@ -137,6 +137,6 @@ func TestOnlyANewValueResends(t *testing.T) {
 	s.resend(d, "second")
 	d = s.record("broken", v1alpha1.DeliverySucceeded)
 	s.Expect(history(d)).To(Equal([]string{"Resend 200", "Resend 500", "Initial 500"}))
-	s.Expect(d.Status.LastResend).To(Equal("second"))
+	s.Expect(d.Status.Resend.Value).To(Equal("second"))
 	s.Expect(ids(s.receiver.Arrivals("/broken"))).To(HaveLen(1))
 }

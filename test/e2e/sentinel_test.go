@@ -51,7 +51,7 @@ func TestSecretIsNowhere(t *testing.T) {
 			// What people do then.
 			for _, name := range []string{"echoes", "unauthorized", "redirects", "garbage", "refused"} {
 				s.resend(&s.records(name)[0], "again")
-				s.Eventually(func() string { return s.records(name)[0].Status.LastResend }).Should(Equal("again"))
+				s.Eventually(func() *v1alpha1.ResendCycle { return s.records(name)[0].Status.Resend }).Should(HaveField("Value", "again"))
 			}
 			s.kubectl("patch", "webhook", "paused", "--type=merge", "-p", `{"spec":{"state":"Enabled"}}`)
 			s.record("paused", v1alpha1.DeliverySucceeded)

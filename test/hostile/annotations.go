@@ -108,8 +108,8 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 	if cycles := r.Tally("/w").Requests - before - 1; cycles < least || cycles > most {
 		problems = append(problems, fmt.Sprintf("%d cycles, want %d to %d", cycles, least, most))
 	}
-	if now.Status.Result != v1alpha1.DeliverySucceeded || len([]rune(now.Status.LastResend)) > 128 {
-		problems = append(problems, fmt.Sprintf("result %s, lastResend of %d bytes", now.Status.Result, len(now.Status.LastResend)))
+	if now.Status.Result != v1alpha1.DeliverySucceeded || len([]rune(now.Status.Resend.Value)) > 128 {
+		problems = append(problems, fmt.Sprintf("result %s, resend.value of %d bytes", now.Status.Result, len(now.Status.Resend.Value)))
 	}
 	if code := now.Status.History[0].StatusCode; code != http.StatusOK {
 		problems = append(problems, fmt.Sprintf("status code %d", code))

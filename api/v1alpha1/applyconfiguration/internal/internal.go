@@ -55,7 +55,7 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: time
       type:
-        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.AttemptCause
   scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.CABundleReference
@@ -125,7 +125,7 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: time
       type:
-        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.MemberInfo
   map:
     fields:
@@ -191,7 +191,10 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: time
       type:
-        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: value
+      type:
+        scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.ResponseRecord
   map:
     fields:
@@ -275,6 +278,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: count
       type:
         scalar: numeric
+    - name: message
+      type:
+        scalar: string
     - name: reason
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.UnmatchedReason
@@ -333,9 +339,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookDeliverySpec
+        elementRelationship: atomic
     - name: status
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookDeliveryStatus
+        elementRelationship: atomic
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookDeliverySpec
   map:
     fields:
@@ -351,6 +359,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: resourceName
       type:
         scalar: string
+    - name: resourcePath
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: webhookRef
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookReference
@@ -374,9 +388,6 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.Attempt
           elementRelationship: atomic
-    - name: lastResend
-      type:
-        scalar: string
     - name: nextAttemptTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -407,9 +418,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookEventSpec
+        elementRelationship: atomic
     - name: status
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.WebhookEventStatus
+        elementRelationship: atomic
       default:
         observedGeneration: -1
         result: Pending
@@ -641,6 +654,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsOperationType
   scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+  scalar: untyped
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
   map:
     fields:

@@ -16,7 +16,7 @@ import (
 // Attempt is one request.
 type AttemptApplyConfiguration struct {
 	// time when it began.
-	Time *v1.Time `json:"time,omitempty"`
+	Time *v1.MicroTime `json:"time,omitempty"`
 	// cause of it: Initial, Retry or Resend.
 	Cause *apiv1alpha1.AttemptCause `json:"cause,omitempty"`
 	// statusCode of the answer; absent when there was none.
@@ -36,7 +36,7 @@ func Attempt() *AttemptApplyConfiguration {
 // WithTime sets the Time field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Time field is set to the value of the last call.
-func (b *AttemptApplyConfiguration) WithTime(value v1.Time) *AttemptApplyConfiguration {
+func (b *AttemptApplyConfiguration) WithTime(value v1.MicroTime) *AttemptApplyConfiguration {
 	b.Time = &value
 	return b
 }

@@ -18,7 +18,7 @@ type LastDeliveryApplyConfiguration struct {
 	// name of the WebhookDelivery.
 	Name *string `json:"name,omitempty"`
 	// time when the attempt began.
-	Time *v1.Time `json:"time,omitempty"`
+	Time *v1.MicroTime `json:"time,omitempty"`
 	// result of the delivery after the attempt.
 	Result *apiv1alpha1.DeliveryResult `json:"result,omitempty"`
 	// statusCode of the answer; absent when there was none.
@@ -42,7 +42,7 @@ func (b *LastDeliveryApplyConfiguration) WithName(value string) *LastDeliveryApp
 // WithTime sets the Time field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Time field is set to the value of the last call.
-func (b *LastDeliveryApplyConfiguration) WithTime(value v1.Time) *LastDeliveryApplyConfiguration {
+func (b *LastDeliveryApplyConfiguration) WithTime(value v1.MicroTime) *LastDeliveryApplyConfiguration {
 	b.Time = &value
 	return b
 }

@@ -14,8 +14,10 @@ import (
 //
 // ResendCycle is a cycle of attempts that a person asked for. It has a retry budget of its own.
 type ResendCycleApplyConfiguration struct {
+	// value of the annotation horizoncd.io/resend that asked for it, cut to 128 characters.
+	Value *string `json:"value,omitempty"`
 	// time when the cycle began.
-	Time *v1.Time `json:"time,omitempty"`
+	Time *v1.MicroTime `json:"time,omitempty"`
 	// attempts is how many requests the cycle has made.
 	Attempts *int32 `json:"attempts,omitempty"`
 }
@@ -26,10 +28,18 @@ func ResendCycle() *ResendCycleApplyConfiguration {
 	return &ResendCycleApplyConfiguration{}
 }
 
+// WithValue sets the Value field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Value field is set to the value of the last call.
+func (b *ResendCycleApplyConfiguration) WithValue(value string) *ResendCycleApplyConfiguration {
+	b.Value = &value
+	return b
+}
+
 // WithTime sets the Time field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Time field is set to the value of the last call.
-func (b *ResendCycleApplyConfiguration) WithTime(value v1.Time) *ResendCycleApplyConfiguration {
+func (b *ResendCycleApplyConfiguration) WithTime(value v1.MicroTime) *ResendCycleApplyConfiguration {
 	b.Time = &value
 	return b
 }

@@ -16,6 +16,8 @@ import (
 type UnmatchedApplyConfiguration struct {
 	// reason why they do not get it: Trigger, Scope, Disabled, CreatedLater or Deleting.
 	Reason *apiv1alpha1.UnmatchedReason `json:"reason,omitempty"`
+	// message says more, where there is more to say.
+	Message *string `json:"message,omitempty"`
 	// count is how many Webhooks there are; not all of them may be named.
 	Count *int32 `json:"count,omitempty"`
 	// webhooks are names of Webhooks.
@@ -33,6 +35,14 @@ func Unmatched() *UnmatchedApplyConfiguration {
 // If called multiple times, the Reason field is set to the value of the last call.
 func (b *UnmatchedApplyConfiguration) WithReason(value apiv1alpha1.UnmatchedReason) *UnmatchedApplyConfiguration {
 	b.Reason = &value
+	return b
+}
+
+// WithMessage sets the Message field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Message field is set to the value of the last call.
+func (b *UnmatchedApplyConfiguration) WithMessage(value string) *UnmatchedApplyConfiguration {
+	b.Message = &value
 	return b
 }
 

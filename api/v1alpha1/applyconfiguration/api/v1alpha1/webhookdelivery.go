@@ -20,7 +20,8 @@ import (
 // WebhookDelivery is the record of one event for one Webhook: what was sent, what was answered, how it ended.
 // The operator writes it; to send it again, set the annotation horizoncd.io/resend to a new value.
 //
-// It has no status subresource: it is created together with its first outcome, in one write.
+// It has no status subresource, and will have none: it is created together with its first outcome, in one write, which a create
+// through a subresource could not do. Who may write it is told by the permission to create webhookdeliveries/record instead.
 type WebhookDeliveryApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is the standard object's metadata.

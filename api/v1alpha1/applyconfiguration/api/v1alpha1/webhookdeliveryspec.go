@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // WebhookDeliverySpecApplyConfiguration represents a declarative configuration of the WebhookDeliverySpec type for use
 // with apply.
 //
@@ -18,6 +22,10 @@ type WebhookDeliverySpecApplyConfiguration struct {
 	EventType *string `json:"eventType,omitempty"`
 	// resourceName is the name of what it happened to.
 	ResourceName *string `json:"resourceName,omitempty"`
+	// resourcePath is the full path of what it happened to, where the event has it.
+	ResourcePath *string `json:"resourcePath,omitempty"`
+	// time when it happened: that of the event, or, where it has none, when the event was created.
+	Time *v1.Time `json:"time,omitempty"`
 	// payload is the body of the request, byte for byte.
 	Payload *string `json:"payload,omitempty"`
 }
@@ -57,6 +65,22 @@ func (b *WebhookDeliverySpecApplyConfiguration) WithEventType(value string) *Web
 // If called multiple times, the ResourceName field is set to the value of the last call.
 func (b *WebhookDeliverySpecApplyConfiguration) WithResourceName(value string) *WebhookDeliverySpecApplyConfiguration {
 	b.ResourceName = &value
+	return b
+}
+
+// WithResourcePath sets the ResourcePath field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResourcePath field is set to the value of the last call.
+func (b *WebhookDeliverySpecApplyConfiguration) WithResourcePath(value string) *WebhookDeliverySpecApplyConfiguration {
+	b.ResourcePath = &value
+	return b
+}
+
+// WithTime sets the Time field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Time field is set to the value of the last call.
+func (b *WebhookDeliverySpecApplyConfiguration) WithTime(value v1.Time) *WebhookDeliverySpecApplyConfiguration {
+	b.Time = &value
 	return b
 }
 

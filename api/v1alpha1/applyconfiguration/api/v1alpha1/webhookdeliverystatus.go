@@ -24,9 +24,7 @@ type WebhookDeliveryStatusApplyConfiguration struct {
 	Attempts *int32 `json:"attempts,omitempty"`
 	// nextAttemptTime is when the next attempt is due; absent when none is, or when its time depends on the Webhook.
 	NextAttemptTime *metav1.Time `json:"nextAttemptTime,omitempty"`
-	// lastResend is the value of the annotation horizoncd.io/resend that was honoured last, cut to 128 characters.
-	LastResend *string `json:"lastResend,omitempty"`
-	// resend tells of the cycle of attempts that the last honoured resend began.
+	// resend tells of the last resend that was made, and of the cycle of attempts that it began.
 	Resend *ResendCycleApplyConfiguration `json:"resend,omitempty"`
 	// request is the request as it was last sent.
 	Request *RequestRecordApplyConfiguration `json:"request,omitempty"`
@@ -76,14 +74,6 @@ func (b *WebhookDeliveryStatusApplyConfiguration) WithAttempts(value int32) *Web
 // If called multiple times, the NextAttemptTime field is set to the value of the last call.
 func (b *WebhookDeliveryStatusApplyConfiguration) WithNextAttemptTime(value metav1.Time) *WebhookDeliveryStatusApplyConfiguration {
 	b.NextAttemptTime = &value
-	return b
-}
-
-// WithLastResend sets the LastResend field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the LastResend field is set to the value of the last call.
-func (b *WebhookDeliveryStatusApplyConfiguration) WithLastResend(value string) *WebhookDeliveryStatusApplyConfiguration {
-	b.LastResend = &value
 	return b
 }
 
