@@ -22,9 +22,8 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/signing"
 )
 
-// attempt sends a delivery and writes the outcome into its log. It makes none, and
-// gives the delivery back to the queue, where the receiver has come to take nothing
-// since the delivery was handed out.
+// attempt sends a delivery and writes the outcome into its log. It makes none where the
+// receiver has come to take nothing since the delivery was handed out.
 func (r *deliveryReconciler) attempt(
 	ctx context.Context, request queue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
@@ -47,7 +46,6 @@ func (r *deliveryReconciler) attempt(
 	if cause == v1alpha1.CauseResend {
 		pass = endpoint.onDemand()
 	} else if pass, made = endpoint.begin(); !made {
-		r.queue.Add(request)
 		return false, nil
 	}
 	var report *readiness.Report // nil if something panics

@@ -178,7 +178,11 @@ func (e *endpoint) admit() queue.Admission {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	limit, notBefore := e.breaker.Admission(e.most)
-	return queue.Admission{Limit: limit, NotBefore: notBefore, ResendLimit: e.most}
+	a := queue.Admission{Limit: limit, ResendLimit: e.most}
+	if !notBefore.IsZero() {
+		a.Wait = max(notBefore.Sub(e.clock.Now()), 0)
+	}
+	return a
 }
 
 // begin asks to make an attempt. ok is false where none may be made.

@@ -150,7 +150,7 @@ func TestReceiverRests(t *testing.T) {
 			for n := 1; n < events; n++ {
 				b.event(fmt.Sprintf("e%d", n))
 			}
-			b.Eventually(func() int { return len(b.deliveries()) }, "2s").Should(Equal(events), "what comes is stored as waiting")
+			b.Eventually(func() int { return len(b.deliveries()) }, "10s").Should(Equal(events), "what comes is stored as waiting")
 			b.Expect(b.requests("w")).To(Equal(1))
 
 			b.Eventually(func() int { return b.requests("w") }, "8s").Should(Equal(2), "the probe")

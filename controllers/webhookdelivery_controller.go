@@ -36,6 +36,10 @@ const takeoverMargin = 15 * time.Second
 // because its outcome could not be stored.
 const refusedInterval = 5 * time.Second
 
+// closedInterval is when a delivery goes back to the queue whose receiver has come to
+// take nothing since it was handed out.
+const closedInterval = time.Second
+
 // Sender sends one request and tells how it went.
 type Sender interface {
 	Send(ctx context.Context, request sending.Request) sending.Exchange
@@ -176,7 +180,7 @@ func (r *deliveryReconciler) first(
 		hold = cmp.Or(r.endpoints.of(w).holds(), receiverBusy)
 	default:
 		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
-			return reconcile.Result{}, err
+			return reconcile.Result{RequeueAfter: closedInterval}, err
 		}
 	}
 	if hold != nil {
@@ -270,7 +274,7 @@ func (r *deliveryReconciler) again(
 		return reconcile.Result{}, nil
 	}
 	if made, err := r.attempt(ctx, request, d, w, with, step.Cause); !made || err != nil {
-		return reconcile.Result{}, err
+		return reconcile.Result{RequeueAfter: closedInterval}, err
 	}
 	return r.records.update(ctx, base, d)
 }

@@ -46,8 +46,8 @@ type Admission struct {
 	// Limit is how many requests may be under way; 0 stands for none before the queue
 	// is told of a change.
 	Limit int
-	// NotBefore is the time before which nothing is sent. Zero is none.
-	NotBefore time.Time
+	// Wait is for how long nothing is sent from now on.
+	Wait time.Duration
 	// ResendLimit is how many may be under way for a delivery that a person asked for,
 	// which is sent whatever the others say.
 	ResendLimit int
@@ -347,8 +347,8 @@ func (q *Queue) next(w *webhookQueue) (i *item, slot bool) {
 		return nil, false
 	}
 	now, admission := q.opts.Clock.Now(), q.opts.Admit(w.name)
-	w.notBefore = admission.NotBefore
-	closed := admission.Limit < 1 || now.Before(admission.NotBefore)
+	w.opens = now.Add(admission.Wait)
+	closed := admission.Limit < 1 || admission.Wait > 0
 	wanted := w.due.Len() > 0 && !closed && w.slots < admission.Limit
 	resends := w.resends.Len() > 0 && w.slots < admission.ResendLimit
 	// One that has slots leaves a first one for another Webhook of its namespace.

@@ -56,7 +56,10 @@ func newFixture() *fixture {
 	f.clock = &fakeClock{FakeClock: clocktesting.NewFakeClock(f.start)}
 	f.Queue = New(Options{
 		Admit: func(w types.NamespacedName) Admission {
-			a := Admission{Limit: 2, ResendLimit: 2, NotBefore: f.closed[w]}
+			a := Admission{Limit: 2, ResendLimit: 2}
+			if until, ok := f.closed[w]; ok {
+				a.Wait = until.Sub(f.clock.Now())
+			}
 			if limit, ok := f.limits[w]; ok {
 				a.Limit = limit
 			}

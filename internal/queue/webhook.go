@@ -48,8 +48,8 @@ type webhookQueue struct {
 	blockedSince time.Time
 	blockedFor   time.Duration
 
-	// notBefore is the time before which the receiver takes nothing.
-	notBefore time.Time
+	// opens is the time before which the receiver takes nothing.
+	opens time.Time
 	// timer runs until look, when something may be handed out though nothing happens.
 	timer clock.Timer
 	look  time.Time
@@ -176,7 +176,7 @@ func (w *webhookQueue) nextLook(now time.Time, storeAfter time.Duration) (at tim
 			at = t
 		}
 	}
-	in(w.notBefore.Sub(now), w.due.Len() > 0)
+	in(w.opens.Sub(now), w.due.Len() > 0)
 	in(w.untilStored(now, storeAfter))
 	in(w.untilExpiry(now))
 	return at
