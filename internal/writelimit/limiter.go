@@ -1,10 +1,11 @@
 // Package writelimit bounds how many writes heavy flows have under way at the API
-// server, so that a storm of events in one namespace does not make everything slow
-// that the API server does for the others.
+// server beside others, so that a storm of events in one namespace does not make
+// everything slow that the API server does for the rest.
 package writelimit
 
 import (
 	"sync"
+	"time"
 
 	"github.com/horizoncd/webhook-operator/internal/fair"
 )
@@ -16,11 +17,15 @@ const (
 	// Light is how many writes a flow may have, under way and waiting, before it is a
 	// heavy one.
 	Light = 4
+	// alone is how long after the last write of another one a flow counts as alone.
+	alone = time.Second
 )
 
 // Limiter lets the writes of light flows through at once. Those of heavy flows take
 // turns by flow (round robin) for the places of a window, of which each flow may have
 // as many as it leaves free: a flow whose writes take long keeps room for the others.
+// A flow that is alone is not bounded: with more writes at once the whole is faster,
+// since etcd stores several with one flush of the disk.
 type Limiter struct {
 	mu     sync.Mutex
 	window fair.Shares[string] // by flow
@@ -28,6 +33,10 @@ type Limiter struct {
 	// waiting are the writes that wait, by flow.
 	waiting fair.Ring[string, *fair.FIFO[chan struct{}]]
 	open    bool
+	// latest is the flow that wanted a write last, and shared is when another one than
+	// the latest was last seen.
+	latest string
+	shared time.Time
 }
 
 // New returns a limiter that nothing waits at.
@@ -54,7 +63,9 @@ func (l *Limiter) Open() {
 // begin returns when a write may begin, and whether it has a place in the window.
 func (l *Limiter) begin(flow string) (limited bool) {
 	l.mu.Lock()
-	if l.wanted[flow]++; l.wanted[flow] <= Light {
+	l.wanted[flow]++
+	l.see(flow)
+	if l.wanted[flow] <= Light {
 		l.mu.Unlock()
 		return false
 	}
@@ -74,6 +85,7 @@ func (l *Limiter) begin(flow string) (limited bool) {
 func (l *Limiter) end(flow string, limited bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.see(l.latest) // the others' writes may have taken long
 	if l.wanted[flow]--; l.wanted[flow] == 0 {
 		delete(l.wanted, flow)
 	}
@@ -83,12 +95,20 @@ func (l *Limiter) end(flow string, limited bool) {
 	l.admit()
 }
 
+// see takes in that a flow has a write.
+func (l *Limiter) see(flow string) {
+	if flow != l.latest || len(l.wanted) > 1 {
+		l.latest, l.shared = flow, time.Now()
+	}
+}
+
 // admit gives the free places of the window to the flows in their turns. There is
 // room for a flow when nothing is taken, so whatever waits is admitted in the end.
 func (l *Limiter) admit() {
+	bounded := !l.open && time.Since(l.shared) < alone
 	for skipped := 0; skipped < l.waiting.Len(); {
 		flow, writes := l.waiting.First()
-		if !l.open && l.window.Room(flow) <= 0 {
+		if bounded && l.window.Room(flow) <= 0 {
 			l.waiting.Pass(true)
 			skipped++
 			continue

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // fixture has writes that end when they are told to.
@@ -103,6 +104,7 @@ func TestLightFlowsDoNotWait(t *testing.T) {
 // ended, a heavy flow is inside the window, of which it leaves as much as it has.
 func TestHeavyFlowIsBounded(t *testing.T) {
 	run(t, func(f *fixture) {
+		f.want("light", 1)
 		f.want("heavy", 500)
 		for range Light {
 			f.finish("heavy")
@@ -112,6 +114,29 @@ func TestHeavyFlowIsBounded(t *testing.T) {
 			f.finish("heavy")
 			f.expect("heavy", Window/2)
 		}
+		time.Sleep(10 * alone) // while the API server stands still nobody comes
+		f.finish("light")
+		f.expect("heavy", Window/2)
+		time.Sleep(alone / 2)
+		f.want("light", 1)
+		f.finish("light")
+		time.Sleep(alone / 2)
+		f.finish("heavy")
+		f.expect("heavy", Window/2)
+		time.Sleep(alone)
+		f.finish("heavy")
+		f.expect("heavy", 500-Light-102) // it is alone
+	})
+}
+
+func TestFlowThatIsAloneIsNotBounded(t *testing.T) {
+	run(t, func(f *fixture) {
+		time.Sleep(alone)
+		f.want("first", 1)
+		f.finish("first")
+		time.Sleep(alone)
+		f.want("first", 100)
+		f.expect("first", 100)
 	})
 }
 
@@ -156,8 +181,8 @@ func TestSlowWritesLeaveRoomForOthers(t *testing.T) {
 
 func TestOpenLetsAllThrough(t *testing.T) {
 	run(t, func(f *fixture) {
-		f.want("heavy", 300)
 		f.want("other", 300)
+		f.want("heavy", 300)
 		if f.busy("heavy") == 300 {
 			t.Fatal("nothing waits")
 		}
