@@ -187,14 +187,14 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 
 // describe tells the queue what the order of a delivery depends on. One that waits in
 // store has been due since its event, as before it was stored.
-func (s *shared) describe(r queue.Request) queue.Delivery {
-	e, _ := s.ledger.Get(r.Key())
+func (r *shared) describe(request queue.Request) queue.Delivery {
+	e, _ := r.ledger.Get(request.Key())
 	d := queue.Delivery{
 		EventNamespace: e.EventNamespace, Pending: e.Draft != nil, Resend: e.State.Resend, Due: e.State.NextAttempt,
 	}
 	if d.Due.IsZero() {
 		d.Due = e.State.Since
-		if event, ok := s.events.Get(e.EventUID); ok {
+		if event, ok := r.events.Get(e.EventUID); ok {
 			d.Due = event.Created
 		}
 	}
@@ -202,7 +202,7 @@ func (s *shared) describe(r queue.Request) queue.Delivery {
 		return d
 	}
 	w := &v1alpha1.Webhook{}
-	if err := s.client.Get(context.Background(), e.Webhook, w, client.UnsafeDisableDeepCopy); err == nil {
+	if err := r.client.Get(context.Background(), e.Webhook, w, client.UnsafeDisableDeepCopy); err == nil {
 		d.Expires = retry.Deadline(e.State, w)
 	}
 	return d

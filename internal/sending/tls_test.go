@@ -358,7 +358,7 @@ func TestTransportsAreBounded(t *testing.T) {
 	}
 	exchange(1)
 	for n := range maxTransports - 1 {
-		if s.transports.of(request(n)) != s.transports.of(request(n)) {
+		if first := s.transports.of(request(n)); s.transports.of(request(n)) != first {
 			t.Fatal("two transports for the same settings")
 		}
 	}
