@@ -11,11 +11,12 @@ import (
 )
 
 const (
-	// Window bounds the writes that all heavy flows together have under way. It was
-	// measured: docs/decisions/0020-a-fixed-window-of-writes.md.
-	Window = 16
-	// Light is how many writes a flow may have, under way and waiting, before it is a
-	// heavy one.
+	// Window is what heavy flows share. It was measured, and so was what a light flow is:
+	// docs/decisions/0020-a-fixed-window-of-writes.md.
+	Window = 8
+	// Light is how many writes a flow may have, under way and waiting, and be light,
+	// whatever the others have. Beyond it, it is if it has at most half as many as the
+	// flow that has most.
 	Light = 4
 	// alone is how long after the last write of another one a flow counts as alone.
 	alone = time.Second
@@ -30,8 +31,9 @@ type Limiter struct {
 	mu     sync.Mutex
 	window fair.Shares[string] // by flow
 	wanted map[string]int      // writes of a flow, under way and waiting
-	// waiting are the writes that wait, by flow.
-	waiting fair.Ring[string, *fair.FIFO[chan struct{}]]
+	// waiting are the writes that wait, by flow. What they wait for tells whether they
+	// have a place in the window.
+	waiting fair.Ring[string, *fair.FIFO[chan bool]]
 	open    bool
 	// latest is the flow that wanted a write last, and shared is when another one than
 	// the latest was last seen.
@@ -65,21 +67,16 @@ func (l *Limiter) begin(flow string) (limited bool) {
 	l.mu.Lock()
 	l.wanted[flow]++
 	l.see(flow)
-	if l.wanted[flow] <= Light {
-		l.mu.Unlock()
-		return false
-	}
 	writes, ok := l.waiting.Get(flow)
 	if !ok {
-		writes = &fair.FIFO[chan struct{}]{}
+		writes = &fair.FIFO[chan bool]{}
 		l.waiting.Add(flow, writes)
 	}
-	turn := make(chan struct{})
+	turn := make(chan bool, 1)
 	writes.Push(turn)
 	l.admit()
 	l.mu.Unlock()
-	<-turn
-	return true
+	return <-turn
 }
 
 func (l *Limiter) end(flow string, limited bool) {
@@ -102,20 +99,27 @@ func (l *Limiter) see(flow string) {
 	}
 }
 
-// admit gives the free places of the window to the flows in their turns. There is
-// room for a flow when nothing is taken, so whatever waits is admitted in the end.
+// admit lets begin what may. There is room in the window for a flow when nothing is
+// taken, so whatever waits is admitted in the end.
 func (l *Limiter) admit() {
 	bounded := !l.open && time.Since(l.shared) < alone
+	light := Light
+	for _, n := range l.wanted {
+		light = max(light, n/2)
+	}
 	for skipped := 0; skipped < l.waiting.Len(); {
 		flow, writes := l.waiting.First()
-		if bounded && l.window.Room(flow) <= 0 {
+		limited := bounded && l.wanted[flow] > light
+		if limited && l.window.Room(flow) <= 0 {
 			l.waiting.Pass(true)
 			skipped++
 			continue
 		}
 		skipped = 0
-		l.window.Take(flow)
-		close(writes.Pop())
+		if limited {
+			l.window.Take(flow)
+		}
+		writes.Pop() <- limited
 		l.waiting.Pass(writes.Len() > 0)
 	}
 }

@@ -97,6 +97,8 @@ func TestLightFlowsDoNotWait(t *testing.T) {
 			f.want(flow, Light)
 			f.expect(flow, Light)
 		}
+		f.want("less", 250) // half as many as the one that has most
+		f.expect("less", 250)
 	})
 }
 
@@ -146,7 +148,7 @@ func TestHeavyFlowsShareTheWindow(t *testing.T) {
 		for _, flow := range flows {
 			f.want(flow, 100)
 		}
-		for range 40 {
+		for range 90 { // the first ones began before anybody knew how many would come
 			for _, flow := range flows {
 				f.finish(flow)
 			}
@@ -154,8 +156,8 @@ func TestHeavyFlowsShareTheWindow(t *testing.T) {
 		total := 0
 		for _, flow := range flows {
 			total += f.busy(flow)
-			if got := f.busy(flow); got < 2 {
-				t.Errorf("%s has %d writes under way", flow, got)
+			if f.busy(flow) == 0 {
+				t.Errorf("%s has no write under way", flow)
 			}
 		}
 		if total > Window {
@@ -172,8 +174,8 @@ func TestSlowWritesLeaveRoomForOthers(t *testing.T) {
 		f.want("fast", 200)
 		for range 100 {
 			f.finish("fast")
-			if got := f.busy("fast"); got < Light {
-				t.Fatalf("%d writes of the fast flow are under way", got)
+			if got := f.busy("fast"); got < 2 {
+				t.Errorf("%d writes of the fast flow are under way", got)
 			}
 		}
 	})
