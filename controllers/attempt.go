@@ -15,11 +15,11 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/queue"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/internal/signing"
+	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
 // attempt sends a delivery and writes the outcome into its log. It makes none where the
@@ -48,7 +48,7 @@ func (r *deliveryReconciler) attempt(
 	} else if pass, made = endpoint.begin(); !made {
 		return false, nil
 	}
-	var report *readiness.Report // nil if something panics
+	var report *webhookstatus.Report // nil if something panics
 	defer func() {
 		endpoint.end(pass, report)
 		r.router.WebhookChanged(client.ObjectKeyFromObject(w))
@@ -67,7 +67,7 @@ func (r *deliveryReconciler) attempt(
 	if to := retry.PointsTo(exchange); to != "" {
 		explanation += "; it points to " + to
 	}
-	report = &readiness.Report{
+	report = &webhookstatus.Report{
 		Delivery: v1alpha1.LastDelivery{
 			Name: d.Name, Time: d.Status.History[0].Time, Result: d.Status.Result, StatusCode: d.Status.History[0].StatusCode,
 		},

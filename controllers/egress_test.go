@@ -15,9 +15,9 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -119,7 +119,7 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	now := clocktesting.NewFakeClock(time.Now())
 	e := newEndpoints(nil, now)
 	w := webhookOf("uid", now.Now())
-	denied := &readiness.Report{Verdict: retry.Denied, Generation: w.Generation}
+	denied := &webhookstatus.Report{Verdict: retry.Denied, Generation: w.Generation}
 	to := e.of(w)
 	for range 2 * circuit.Threshold {
 		pass, ok := to.begin()

@@ -15,9 +15,9 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/queue"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
 	"github.com/horizoncd/webhook-operator/internal/retry"
-	"github.com/horizoncd/webhook-operator/internal/target"
+	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
 // endpoints keep what this process knows of the receiver of each Webhook. Another
@@ -46,9 +46,9 @@ type endpoint struct {
 	most       int
 	breaker    circuit.Breaker
 	// latest is nil as long as this process has sent nothing to the Webhook.
-	latest *readiness.Report
+	latest *webhookstatus.Report
 	// target is what the Webhook points to: another one is another receiver.
-	target target.Target
+	target receiverurl.Target
 	// restReason is how the receiver asked for rest.
 	restReason string
 	// restStored is the rest that was taken over from the Webhook's status.
@@ -160,7 +160,7 @@ func (e *endpoint) takeOver(w *v1alpha1.Webhook) {
 
 // aim takes in where the Webhook points to. What is known of one receiver does not
 // hold for another.
-func (e *endpoint) aim(to target.Target) {
+func (e *endpoint) aim(to receiverurl.Target) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.isAt(to) {
@@ -170,8 +170,8 @@ func (e *endpoint) aim(to target.Target) {
 }
 
 // isAt tells whether a target is the receiver that is known, if one is.
-func (e *endpoint) isAt(to target.Target) bool {
-	return e.target == target.Target{} || e.target.Reveal() == to.Reveal()
+func (e *endpoint) isAt(to receiverurl.Target) bool {
+	return e.target == receiverurl.Target{} || e.target.Reveal() == to.Reveal()
 }
 
 func (e *endpoint) admit() queue.Admission {
@@ -200,7 +200,7 @@ func (e *endpoint) onDemand() circuit.Pass {
 }
 
 // end takes in how an attempt went; report is nil if it ended in a panic.
-func (e *endpoint) end(pass circuit.Pass, report *readiness.Report) {
+func (e *endpoint) end(pass circuit.Pass, report *webhookstatus.Report) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	answer := circuit.Answer{Outcome: circuit.Unknown}
@@ -221,7 +221,7 @@ func (e *endpoint) end(pass circuit.Pass, report *readiness.Report) {
 	}
 }
 
-func outcomeOf(report *readiness.Report) circuit.Outcome {
+func outcomeOf(report *webhookstatus.Report) circuit.Outcome {
 	switch report.Verdict {
 	case retry.Accepted:
 		return circuit.Accepted
@@ -239,7 +239,7 @@ func outcomeOf(report *readiness.Report) circuit.Outcome {
 
 // known is what is known of a receiver at one moment.
 type known struct {
-	latest     *readiness.Report
+	latest     *webhookstatus.Report
 	open, gone bool
 	restUntil  time.Time
 	restReason string

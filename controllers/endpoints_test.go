@@ -13,9 +13,9 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/queue"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
 	"github.com/horizoncd/webhook-operator/internal/retry"
-	"github.com/horizoncd/webhook-operator/internal/target"
+	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
 func webhookOf(uid types.UID, created time.Time) *v1alpha1.Webhook {
@@ -29,7 +29,7 @@ func failAgain(e *endpoints, w *v1alpha1.Webhook) {
 	for range circuit.Threshold {
 		to := e.of(w)
 		pass, _ := to.begin()
-		to.end(pass, &readiness.Report{Verdict: retry.Failed, Generation: w.Generation})
+		to.end(pass, &webhookstatus.Report{Verdict: retry.Failed, Generation: w.Generation})
 	}
 }
 
@@ -47,7 +47,7 @@ func TestRequestsFromBeforeAnEditDoNotOpenTheCircuit(t *testing.T) {
 	w.Generation = 2
 	e.of(w)
 	for _, pass := range passes {
-		to.end(pass, &readiness.Report{Verdict: retry.Failed, Generation: 1})
+		to.end(pass, &webhookstatus.Report{Verdict: retry.Failed, Generation: 1})
 	}
 	if e.of(w).health().open {
 		t.Error("the circuit of a URL that was never tried is open")
@@ -125,7 +125,7 @@ func TestAttemptThatPanicsGivesThePassBack(t *testing.T) {
 
 // An acceptance that was decided on before a 410 was known, and is told after it.
 func TestGoneIsDecidedUnderTheLock(t *testing.T) {
-	for name, beside := range map[string]*readiness.Report{
+	for name, beside := range map[string]*webhookstatus.Report{
 		"accepted":           {Verdict: retry.Accepted, Generation: 1},
 		"failed":             {Verdict: retry.Failed, Generation: 1},
 		"interrupted":        {Verdict: retry.Interrupted, Generation: 1},
@@ -140,11 +140,11 @@ func TestGoneIsDecidedUnderTheLock(t *testing.T) {
 			to := e.of(w)
 			a, _ := to.begin()
 			b, _ := to.begin()
-			to.end(a, &readiness.Report{Verdict: retry.Gone, Generation: 1})
+			to.end(a, &webhookstatus.Report{Verdict: retry.Gone, Generation: 1})
 			to.end(b, beside)
 			to.end(to.onDemand(), beside)
-			to.aim(target.Plain("https://example.com/a"))
-			to.aim(target.Plain("https://example.com/b")) // a Secret was edited, and not the webhook
+			to.aim(receiverurl.Plain("https://example.com/a"))
+			to.aim(receiverurl.Plain("https://example.com/b")) // a Secret was edited, and not the webhook
 			if !to.health().gone || e.of(w).holds() != receiverGone {
 				t.Fatal("it is sent to although it is gone")
 			}
@@ -152,7 +152,7 @@ func TestGoneIsDecidedUnderTheLock(t *testing.T) {
 			if e.of(w).holds() != nil {
 				t.Error("an edit does not end it")
 			}
-			to.end(to.onDemand(), &readiness.Report{Verdict: retry.Gone, Generation: 1})
+			to.end(to.onDemand(), &webhookstatus.Report{Verdict: retry.Gone, Generation: 1})
 			if e.of(w).holds() != nil {
 				t.Error("an answer to a request from before the edit counts")
 			}
@@ -184,7 +184,7 @@ func TestGoneIsTakenOver(t *testing.T) {
 				t.Errorf("it is held for %v, want %v", got, tc.want)
 			}
 			to := e.of(w)
-			to.end(to.onDemand(), &readiness.Report{Verdict: retry.Accepted, Generation: 1})
+			to.end(to.onDemand(), &webhookstatus.Report{Verdict: retry.Accepted, Generation: 1})
 			if got := e.of(w).holds(); got != tc.want {
 				t.Errorf("after a resend it is held for %v, want %v", got, tc.want)
 			}
@@ -227,7 +227,7 @@ func TestRestIsTakenOver(t *testing.T) {
 			if e.of(w).holds() != circuitOpen {
 				t.Error("more than a probe is sent")
 			}
-			to.end(probe, &readiness.Report{Verdict: retry.Accepted, Generation: 1})
+			to.end(probe, &webhookstatus.Report{Verdict: retry.Accepted, Generation: 1})
 			if e.of(w).holds() != nil {
 				t.Error("what waits is not woken when the probe was accepted")
 			}
@@ -253,10 +253,10 @@ func TestRestIsOfOneReceiver(t *testing.T) {
 			e := newEndpoints(nil, clock.RealClock{})
 			w := webhookOf("uid", time.Now())
 			to := e.of(w)
-			old := target.Plain("https://example.com/a")
+			old := receiverurl.Plain("https://example.com/a")
 			to.aim(old)
 			before := to.onDemand()
-			asks := &readiness.Report{Verdict: retry.Failed, Generation: 1, Target: old, Rest: time.Hour}
+			asks := &webhookstatus.Report{Verdict: retry.Failed, Generation: 1, Target: old, Rest: time.Hour}
 			to.end(to.onDemand(), asks)
 			w.Status.RestUntil = metav1.NewTime(time.Now().Add(time.Hour))
 			if tc.edited {
@@ -264,7 +264,7 @@ func TestRestIsOfOneReceiver(t *testing.T) {
 			}
 			to = e.of(w)
 			if tc.to != "" {
-				to.aim(target.Plain(tc.to))
+				to.aim(receiverurl.Plain(tc.to))
 			}
 			if got := e.of(w).holds(); got != tc.want {
 				t.Errorf("it is held for %v, want %v", got, tc.want)
@@ -283,12 +283,12 @@ func TestWishForRestHoldsAfterAnEdit(t *testing.T) {
 	e := newEndpoints(nil, clock.RealClock{})
 	w := webhookOf("uid", time.Now())
 	to := e.of(w)
-	at := target.Plain("https://example.com/a")
+	at := receiverurl.Plain("https://example.com/a")
 	to.aim(at)
 	pass, _ := to.begin()
 	w.Generation = 2
 	e.of(w).aim(at)
-	to.end(pass, &readiness.Report{Verdict: retry.Failed, Generation: 1, Target: at, Rest: time.Hour})
+	to.end(pass, &webhookstatus.Report{Verdict: retry.Failed, Generation: 1, Target: at, Rest: time.Hour})
 	if got := e.of(w).holds(); got != receiverResting {
 		t.Errorf("it is held for %v", got)
 	}

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
@@ -95,7 +95,7 @@ func strip(e *v1alpha1.WebhookEvent) {
 	if _, ok := matching.RestoredFrom(e); !ok { // which these tell, and all else of them is of no use
 		e.ManagedFields = nil
 	}
-	if !dispatch.Finished(e) || time.Since(e.CreationTimestamp.Time) <= eventcache.Window {
+	if !fanout.Finished(e) || time.Since(e.CreationTimestamp.Time) <= eventcache.Window {
 		return
 	}
 	status := v1alpha1.WebhookEventStatus{Result: e.Status.Result, Counts: e.Status.Counts}

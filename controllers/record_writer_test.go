@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/lean"
+	"github.com/horizoncd/webhook-operator/internal/apiwriter"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/writelimit"
@@ -214,7 +214,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	b.Expect(err).NotTo(HaveOccurred())
 	connections, err := rest.HTTPClientFor(restConfig)
 	b.Expect(err).NotTo(HaveOccurred())
-	lean, err := lean.NewWriter(restConfig, connections, scheme)
+	lean, err := apiwriter.NewWriter(restConfig, connections, scheme)
 	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
 		writer: lean, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,

@@ -26,9 +26,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/apiwriter"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/lean"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/retry"
@@ -116,7 +116,7 @@ type shared struct {
 	client client.Client
 	// live reads from the API server itself.
 	live        client.Reader
-	writer      *lean.Writer
+	writer      *apiwriter.Writer
 	ledger      *ledger.Ledger
 	events      *eventcache.Cache
 	edits       *Edits
@@ -166,7 +166,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 	s.events = s.router.events
 	s.rematches = &rematches{settled: s.router.WebhookChanged}
 	var err error
-	if s.writer, err = lean.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {
+	if s.writer, err = apiwriter.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	if s.meters, err = newMeters(o.Registry); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
-	"github.com/horizoncd/webhook-operator/internal/readiness"
+	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
 const (
@@ -118,7 +118,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	// Before anything is written, and whether or not that works.
 	r.act(request.NamespacedName, before, now)
 	known := endpoint.health()
-	planned := readiness.Status(readiness.View{
+	planned := webhookstatus.Status(webhookstatus.View{
 		Webhook: w, Problem: problem, Note: with.Note, Counts: r.ledger.CountsOf(request.NamespacedName, w.UID),
 		Last: known.latest, Open: known.open, Gone: known.gone, RestUntil: known.restUntil, RestReason: known.restReason,
 		MaxWaiting: r.maxWaiting, Now: r.clock.Now(),
@@ -136,7 +136,7 @@ func (r *webhookReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		if r.mayMend(w) {
 			r.rechecks.Add(request.NamespacedName)
 		}
-		return sooner(result, readiness.UntilStalled(planned, r.clock.Now())), nil
+		return sooner(result, webhookstatus.UntilStalled(planned, r.clock.Now())), nil
 	}
 	return result, nil
 }
@@ -172,10 +172,10 @@ func (r *webhookReconciler) act(name types.NamespacedName, before, now acted) {
 func (r *webhookReconciler) write(
 	ctx context.Context, w *v1alpha1.Webhook, planned v1alpha1.WebhookStatus, now *acted,
 ) (reconcile.Result, error) {
-	if readiness.Equal(w.Status, planned) || now.deleting {
+	if webhookstatus.Equal(w.Status, planned) || now.deleting {
 		return reconcile.Result{}, nil
 	}
-	if !readiness.Urgent(w.Status, planned, r.clock.Now()) {
+	if !webhookstatus.Urgent(w.Status, planned, r.clock.Now()) {
 		if wait := statusInterval - r.clock.Since(now.written); wait > 0 {
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/payload"
@@ -174,7 +174,7 @@ func (r *deliveryReconciler) first(
 	}
 	switch {
 	case hold != nil:
-	case dispatch.Refused(e) || r.refusals.lately(w.Namespace):
+	case fanout.Refused(e) || r.refusals.lately(w.Namespace):
 		hold = &reason{v1alpha1.ReasonStoredFirst, "the record is stored before anything is sent, since another one could not be stored"}
 	case !r.queue.HasSlot(request):
 		hold = cmp.Or(r.endpoints.of(w).holds(), receiverBusy)

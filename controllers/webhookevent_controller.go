@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fair"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
 )
@@ -128,7 +128,7 @@ func (r *eventReconciler) synced(ctx context.Context) error {
 // recount tells whether the counts of an event are not those of its deliveries any
 // more, such as after a resend.
 func (r *shared) recount(e eventcache.Event) bool {
-	counts, _ := dispatch.Count(e.Counts, nil, e.Key.Namespace, r.ledger.OfEvent(e.UID), e.Removed)
+	counts, _ := fanout.Count(e.Counts, nil, e.Key.Namespace, r.ledger.OfEvent(e.UID), e.Removed)
 	return counts != e.Counts
 }
 
@@ -176,7 +176,7 @@ type look struct {
 	known   eventcache.Event
 	late    map[types.UID]bool
 	entries []ledger.Entry
-	plan    dispatch.Plan
+	plan    fanout.Plan
 }
 
 // look looks at an event. It returns nil if that is gone or going, or if it is
@@ -202,7 +202,7 @@ func (r *eventReconciler) look(ctx context.Context, uid types.UID) (*look, error
 	if err != nil {
 		return nil, err
 	}
-	plan := dispatch.Make(dispatch.View{
+	plan := fanout.Make(fanout.View{
 		Event: e, Webhooks: webhooks, Late: late, Entries: entries, Removed: known.Removed,
 		MaxAge: r.maxAge, Now: r.clock.Now(),
 	})
@@ -265,17 +265,17 @@ func draftOf(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Draft {
 // write stores a status that differs.
 func (r *eventReconciler) write(ctx context.Context, look *look) (reconcile.Result, error) {
 	base, uid := look.event, look.event.UID
-	switch dispatch.Compare(base, look.plan.Status) {
-	case dispatch.Same:
+	switch fanout.Compare(base, look.plan.Status) {
+	case fanout.Same:
 		r.rematches.settle(uid, look.dealtWith())
 		return reconcile.Result{}, nil
-	case dispatch.Minor:
+	case fanout.Minor:
 		if last, ok := r.counted.Load(uid); ok {
 			if wait := countsInterval - r.clock.Since(last.(time.Time)); wait > 0 {
 				return reconcile.Result{RequeueAfter: wait}, nil
 			}
 		}
-	case dispatch.Major:
+	case fanout.Major:
 	}
 	e := base.DeepCopy()
 	e.Status = look.plan.Status
@@ -289,10 +289,10 @@ func (r *eventReconciler) write(ctx context.Context, look *look) (reconcile.Resu
 	}
 	r.events.Assume(e, look.known.Removed)
 	r.rematches.settle(uid, look.dealtWith())
-	if !dispatch.Dispatched(base) && dispatch.Dispatched(e) {
+	if !fanout.Dispatched(base) && fanout.Dispatched(e) {
 		r.meters.event(e)
 	}
-	if dispatch.Finished(e) {
+	if fanout.Finished(e) {
 		r.counted.Delete(uid)
 	} else {
 		r.counted.Store(uid, r.clock.Now())

@@ -17,7 +17,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	applyv1alpha1 "github.com/horizoncd/webhook-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/target"
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
 )
 
 // What the server says of a URL, in the words of the CRD.
@@ -170,11 +170,11 @@ func TestWebhookURL(t *testing.T) {
 			}
 			text = strings.TrimRight(text, "\r\n")
 			_, err = tryCreate(t, webhooks, fields{"spec.url": text})
-			_, _, inSecret := target.Parse([]byte(text))
+			_, _, inSecret := receiverurl.Parse([]byte(text))
 			if (err == nil) != (inSecret == nil) {
 				t.Fatalf("in a Secret: %v, in the spec: %v", inSecret, err)
 			}
-			if err == nil || text == "" || len(text) > target.MaxLen {
+			if err == nil || text == "" || len(text) > receiverurl.MaxLen {
 				return
 			}
 			// In the same words, but for an example and for the character itself.

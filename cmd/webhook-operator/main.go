@@ -29,7 +29,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/controllers"
-	"github.com/horizoncd/webhook-operator/internal/lease"
+	"github.com/horizoncd/webhook-operator/internal/leader"
 	"github.com/horizoncd/webhook-operator/internal/retention"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
@@ -222,7 +222,7 @@ func managerOptions(f flags, drain time.Duration, edits *controllers.Edits) ctrl
 }
 
 // newFence returns the lock that leaders are elected by.
-func newFence(cfg *rest.Config, namespace string) (*lease.Fence, error) {
+func newFence(cfg *rest.Config, namespace string) (*leader.Fence, error) {
 	leases, err := coordinationv1.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -236,5 +236,5 @@ func newFence(cfg *rest.Config, namespace string) (*lease.Fence, error) {
 		Client:     leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}
-	return lease.New(lock, leaseDuration, clock.RealClock{}), nil
+	return leader.New(lock, leaseDuration, clock.RealClock{}), nil
 }

@@ -23,10 +23,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/internal/signing"
-	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // TTL is how long a value is kept: what a rotation takes to be noticed.
@@ -61,7 +61,7 @@ func (e *Error) Error() string { return e.Message }
 // to other objects.
 type Credentials struct {
 	// Target is where requests go.
-	Target target.Target
+	Target receiverurl.Target
 	// Secret is the token, and SigningKey what signs in its place. Each is nil where
 	// the Webhook names none.
 	Secret, SigningKey *signing.Secret
@@ -174,7 +174,7 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 	}
 	refs := referencesOf(w)
 	if refs.none() {
-		return Credentials{Target: target.Plain(w.Spec.URL), InsecureSkipVerify: insecure}, nil
+		return Credentials{Target: receiverurl.Plain(w.Spec.URL), InsecureSkipVerify: insecure}, nil
 	}
 	found, err := r.get(ctx, refs)
 	if err != nil {
@@ -183,7 +183,7 @@ func (r *Reader) Get(ctx context.Context, w *v1alpha1.Webhook) (Credentials, err
 	with := *found
 	with.InsecureSkipVerify = insecure
 	if refs.url == (reference{}) {
-		with.Target = target.Plain(w.Spec.URL)
+		with.Target = receiverurl.Plain(w.Spec.URL)
 	}
 	return with, nil
 }
@@ -270,7 +270,7 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 		if err != nil {
 			return nil, err
 		}
-		to, trimmed, err := target.Parse(value)
+		to, trimmed, err := receiverurl.Parse(value)
 		if err != nil {
 			return nil, unusable(v1alpha1.ReasonURLInvalid, refs.url, err)
 		}

@@ -18,7 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
@@ -339,10 +339,10 @@ func (c *Cache) add(o *v1alpha1.WebhookEvent) *entry {
 func (c *Cache) update(e *entry, o *v1alpha1.WebhookEvent) {
 	e.version = parseVersion(o.ResourceVersion)
 	e.counts = o.Status.Counts
-	if e.dispatched == 0 && dispatch.Dispatched(o) {
+	if e.dispatched == 0 && fanout.Dispatched(o) {
 		e.dispatched = meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionDispatched).LastTransitionTime.Unix()
 	}
-	if dispatch.Finished(o) {
+	if fanout.Finished(o) {
 		c.joinFinished(e)
 		if e.work != nil {
 			e.work.object = nil

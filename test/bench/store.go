@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/lean"
+	"github.com/horizoncd/webhook-operator/internal/apiwriter"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
@@ -42,7 +42,7 @@ type store struct {
 	admin   client.WithWatch   // makes the load
 	crowd   client.Client      // the same, with a connection for each request under way
 	account client.WithWatch   // has the operator's permissions
-	writer  *lean.Writer       // writes as the operator does
+	writer  *apiwriter.Writer  // writes as the operator does
 	rest    rest.Interface     // the administrator's
 	etcd    string             // URL of etcd's metrics
 	pprof   string             // the address of the operator's profiles; empty if none are wanted
@@ -109,7 +109,7 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 	if s.account, err = client.NewWithWatch(account, client.Options{HTTPClient: connections, Scheme: scheme}); err != nil {
 		return nil, err
 	}
-	if s.writer, err = lean.NewWriter(account, connections, scheme); err != nil {
+	if s.writer, err = apiwriter.NewWriter(account, connections, scheme); err != nil {
 		return nil, err
 	}
 	s.options = operator.Options{

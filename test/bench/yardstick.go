@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/dispatch"
-	"github.com/horizoncd/webhook-operator/internal/lean"
+	"github.com/horizoncd/webhook-operator/internal/apiwriter"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/record"
@@ -40,7 +40,7 @@ const (
 // its writer, its objects to the byte and as many writes at once, but without
 // sending anything and without deciding anything.
 type bareClient struct {
-	writer   *lean.Writer
+	writer   *apiwriter.Writer
 	exchange sending.Exchange // what each record tells of
 	scene    *scene
 	jobs     chan job
@@ -138,7 +138,7 @@ func (y *bareClient) finish(ctx context.Context, e *v1alpha1.WebhookEvent) error
 			State: retry.State{Result: v1alpha1.DeliverySucceeded},
 		})
 	}
-	plan := dispatch.Make(dispatch.View{Event: e, Webhooks: webhooks, Entries: entries, MaxAge: time.Hour, Now: time.Now()})
+	plan := fanout.Make(fanout.View{Event: e, Webhooks: webhooks, Entries: entries, MaxAge: time.Hour, Now: time.Now()})
 	base := e.DeepCopy()
 	e.Status = plan.Status
 	if err := y.writer.PatchEventStatus(ctx, base, e); err != nil {

@@ -1,6 +1,6 @@
-// Package target knows the addresses that Webhooks are sent to: which of them
+// Package receiverurl knows the addresses that Webhooks are sent to: which of them
 // are valid, what is shown of them, and what gives one away that is a secret.
-package target
+package receiverurl
 
 import (
 	"bytes"

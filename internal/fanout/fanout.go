@@ -1,7 +1,7 @@
-// Package dispatch decides which webhooks an event still has to be drafted for,
+// Package fanout decides which webhooks an event still has to be drafted for,
 // and what the event's status says. It is pure: objects and a time in, a plan
 // out.
-package dispatch
+package fanout
 
 import (
 	"fmt"

@@ -1,7 +1,7 @@
-// Package lean makes the writes that there are many of, and asks for metadata only
+// Package apiwriter makes the writes that there are many of, and asks for metadata only
 // in the answers: whoever has sent an object knows the rest, and to write and to
 // read it takes an eighth of all CPU time of a delivery.
-package lean
+package apiwriter
 
 import (
 	"context"

@@ -1,5 +1,5 @@
-// Package readiness decides what a Webhook's status says. It is pure.
-package readiness
+// Package webhookstatus decides what a Webhook's status says. It is pure.
+package webhookstatus
 
 import (
 	"cmp"
@@ -15,8 +15,8 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
 	"github.com/horizoncd/webhook-operator/internal/retry"
-	"github.com/horizoncd/webhook-operator/internal/target"
 )
 
 // Report tells of the latest attempt to reach a receiver.
@@ -27,7 +27,7 @@ type Report struct {
 	// Generation of the Webhook that was sent with.
 	Generation int64
 	// Target that was sent to.
-	Target target.Target
+	Target receiverurl.Target
 	// Rest is how long the receiver asked to be left alone.
 	Rest time.Duration
 }

@@ -1,4 +1,4 @@
-package target
+package receiverurl
 
 import (
 	"encoding/json"

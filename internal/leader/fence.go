@@ -1,7 +1,7 @@
-// Package lease fences sends by the leader's lease. A process that was stopped
+// Package leader fences sends by the leader's lease. A process that was stopped
 // and woken up believes in its lease for a while although another one leads
 // already; the fence knows better.
-package lease
+package leader
 
 import (
 	"context"
