@@ -21,9 +21,9 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
+	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/record"
-	"github.com/horizoncd/webhook-operator/internal/writelimit"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -218,7 +218,7 @@ func TestStoredRecordIsKnownBeforeTheWatchShowsIt(t *testing.T) {
 	b.Expect(err).NotTo(HaveOccurred())
 	writer := &recordWriter{shared: &shared{
 		writer: lean, live: b.client, ledger: known, refusals: &refusals{}, meters: meters,
-		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, writes: writelimit.New(),
+		notify: newNotifier(events.NewFakeRecorder(10)), clock: clock.RealClock{}, writes: courtesy.New(clock.RealClock{}),
 	}}
 	_, err = writer.create(b.ctx, d)
 	b.Expect(err).NotTo(HaveOccurred())

@@ -27,12 +27,12 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
+	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/retry"
-	"github.com/horizoncd/webhook-operator/internal/writelimit"
 )
 
 // Options are what the operator's flags say.
@@ -130,7 +130,7 @@ type shared struct {
 	notify      *notifier
 	meters      *meters
 	// writes are limited by the namespace of the event, whoever follows it.
-	writes *writelimit.Limiter
+	writes *courtesy.Gate
 	clock  clock.Clock
 	// systemNamespace is empty where it is not watched.
 	systemNamespace string
@@ -152,7 +152,7 @@ func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
 		credentials: credentials.NewReader(mgr.GetAPIReader(), now),
 		refusals:    &refusals{},
 		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
-		writes:      writelimit.New(),
+		writes:      courtesy.New(now),
 		clock:       now,
 		unready:     &sync.Map{},
 		maxWaiting:  maxWaiting,
