@@ -132,7 +132,7 @@ chaos: build control-plane ## Kill, pause and cut off what runs, and count what 
 
 .PHONY: hostile
 hostile: control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
-	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd/webhook-operator/webhook-operator
+	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd/webhook-operator
 	@go build -o $(BIN)/build/hostile ./test/hostile
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
 
