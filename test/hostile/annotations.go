@@ -108,8 +108,11 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 	if cycles := r.Tally("/w").Requests - before - 1; cycles < least || cycles > most {
 		problems = append(problems, fmt.Sprintf("%d cycles, want %d to %d", cycles, least, most))
 	}
-	if now.Status.Result != v1alpha1.DeliverySucceeded || len([]rune(now.Status.Resend.Value)) > 128 {
-		problems = append(problems, fmt.Sprintf("result %s, resend.value of %d bytes", now.Status.Result, len(now.Status.Resend.Value)))
+	if now.Status.Result != v1alpha1.DeliverySucceeded {
+		problems = append(problems, fmt.Sprintf("result %s", now.Status.Result))
+	}
+	if resend := now.Status.Resend; resend != nil && len([]rune(resend.Value)) > 128 {
+		problems = append(problems, fmt.Sprintf("resend.value of %d bytes", len(resend.Value)))
 	}
 	if code := now.Status.History[0].StatusCode; code != http.StatusOK {
 		problems = append(problems, fmt.Sprintf("status code %d", code))
