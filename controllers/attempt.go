@@ -22,8 +22,8 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
-// attempt sends a delivery and writes the outcome into its log. It makes none where the
-// receiver has come to take nothing since the delivery was handed out.
+// attempt sends a delivery and writes the outcome into its log. It sends nothing, and
+// made is false, where the receiver takes nothing any more.
 func (r *deliveryReconciler) attempt(
 	ctx context.Context, request queue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,

@@ -39,7 +39,7 @@ func newMeters(registry prometheus.Registerer) (*meters, error) {
 	}
 	refused := counter("records_refused_total", "Tries to store a record that the API server refused.")
 	deleted := counter("records_deleted_total", "Records that retention has deleted, and those it has helped the garbage collector with.")
-	wait := histogram("queue_wait_seconds", "Time that a delivery stood in line for a worker and a slot of its webhook.")
+	wait := histogram("queue_wait_seconds", "Time that a new delivery was in the queue before a worker got it.")
 	m := &meters{
 		events:     counter("events_total", "WebhookEvents that were worked on: Dispatched, NothingToDeliver or Expired.", "result"),
 		deliveries: counter("deliveries_total", "WebhookDeliveries that came to an end, by result and reason.", "result", "reason"),
@@ -132,7 +132,7 @@ var (
 	recordsGauge  = gauge("records", "WebhookDeliveries in store, by result.", "result")
 	unstoredGauge = gauge("records_unstored", "Records that a try to store has failed for, and that are only in memory.")
 	draftsGauge   = gauge("drafts", "Deliveries that are known and not stored yet.")
-	readyGauge    = gauge("queue_depth", "Deliveries that stand in line for a worker and a slot of their webhook.")
+	readyGauge    = gauge("queue_depth", "Deliveries in the queue: they wait for a worker, or for their receiver to take requests.")
 	busyGauge     = gauge("workers_busy", "Workers that have a delivery.")
 	inFlightGauge = gauge("in_flight", "Requests that are under way.")
 	circuitsGauge = gauge("open_circuits", "Webhooks whose receiver keeps failing and is only probed.")

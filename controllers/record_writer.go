@@ -198,7 +198,7 @@ func (w *recordWriter) try(ctx context.Context, p *pending) error {
 	return err
 }
 
-// write makes a write when the limiter lets it.
+// write makes a write when it is the turn of the event's namespace, whoever follows it.
 func (w *recordWriter) write(ctx context.Context, base, d *v1alpha1.WebhookDelivery) error {
 	return w.writes.Do(d.Spec.EventRef.Namespace, func() error {
 		if base == nil {

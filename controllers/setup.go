@@ -89,8 +89,8 @@ const (
 	storeMargin = 4 * time.Second
 	// maxWaiting bounds how many deliveries of one webhook may wait in store.
 	maxWaiting = 10000
-	// storeAfter is for how long its Webhook may keep a draft from being sent before it
-	// is stored as waiting.
+	// storeAfter is how long a receiver may keep a draft from being sent before the
+	// draft is stored as waiting.
 	storeAfter = 2 * time.Second
 )
 
@@ -129,7 +129,7 @@ type shared struct {
 	refusals    *refusals
 	notify      *notifier
 	meters      *meters
-	// writes are limited by the namespace of the event, whoever follows it.
+	// writes take turns by the namespace of the event, whoever follows it.
 	writes *courtesy.Gate
 	clock  clock.Clock
 	// systemNamespace is empty where it is not watched.

@@ -36,9 +36,18 @@ const takeoverMargin = 15 * time.Second
 // because its outcome could not be stored.
 const refusedInterval = 5 * time.Second
 
-// closedInterval is when a delivery goes back to the queue whose receiver has come to
-// take nothing since it was handed out.
+// closedInterval is how long a delivery stays out of the queue where its receiver took
+// requests when a worker got the delivery, and no longer did when it was to be sent.
 const closedInterval = time.Second
+
+// notMade is the result where an attempt was not made. With an error, the limiter of
+// the queue says when to try again.
+func notMade(err error) (reconcile.Result, error) {
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: closedInterval}, nil
+}
 
 // Sender sends one request and tells how it went.
 type Sender interface {
@@ -180,7 +189,7 @@ func (r *deliveryReconciler) first(
 		hold = cmp.Or(r.endpoints.of(w).holds(), receiverBusy)
 	default:
 		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
-			return reconcile.Result{RequeueAfter: closedInterval}, err
+			return notMade(err)
 		}
 	}
 	if hold != nil {
@@ -274,7 +283,7 @@ func (r *deliveryReconciler) again(
 		return reconcile.Result{}, nil
 	}
 	if made, err := r.attempt(ctx, request, d, w, with, step.Cause); !made || err != nil {
-		return reconcile.Result{RequeueAfter: closedInterval}, err
+		return notMade(err)
 	}
 	return r.records.update(ctx, base, d)
 }
