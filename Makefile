@@ -28,7 +28,7 @@ KUBECTL ?= $(shell command -v kubectl 2>/dev/null || echo $(ASSETS)/kubectl)
 BUNDLED_KUBECTL := $(filter $(ASSETS)/kubectl,$(KUBECTL))
 DOCKER ?= docker
 
-GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 MODULES = $(patsubst %/go.mod,%,$(shell find . -path ./bin -prune -o -name go.mod -print))
 API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
@@ -61,14 +61,16 @@ clean: ## Remove what was built: bin/ and dist/
 
 ##@ Try it
 
+# It needs no controller manager. The same flags for all that is built let go build use each compiled package again.
 .PHONY: demo
-demo: build control-plane ## Show the whole story on a control plane of its own, then end
-	@go build -o $(BIN)/build/demo ./test/demo
+demo: build ## Show the whole story on a control plane of its own, then end
+	@hack/controlplane/build.sh '$(CONTROL_PLANE)' etcd kube-apiserver $(notdir $(BUNDLED_KUBECTL))
+	@$(GO_BUILD) -o $(BIN)/build/demo ./test/demo
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/demo $(ARGS)
 
 .PHONY: dev
 dev: build control-plane ## Leave control plane and operator running until Ctrl-C (bin/dev/kubeconfig)
-	@go build -o $(BIN)/build/dev ./test/dev
+	@$(GO_BUILD) -o $(BIN)/build/dev ./test/dev
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/dev $(ARGS)
 
 ##@ Develop
@@ -77,7 +79,7 @@ dev: build control-plane ## Leave control plane and operator running until Ctrl-
 # that start the operator stay cached.
 .PHONY: build
 build: ## Build the operator into bin/webhook-operator
-	@CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/build/webhook-operator ./cmd/webhook-operator
+	@$(GO_BUILD) -o $(BIN)/build/webhook-operator ./cmd/webhook-operator
 	@cmp -s $(BIN)/build/webhook-operator $(BIN)/webhook-operator || \
 		{ cp $(BIN)/build/webhook-operator $(BIN)/webhook-operator.new && mv -f $(BIN)/webhook-operator.new $(BIN)/webhook-operator; }
 
@@ -122,18 +124,18 @@ test: build control-plane $(TOOLS)/gotestsum ## Run all tests, those against the
 
 .PHONY: bench
 bench: build control-plane ## Measure throughput, latency, isolation and sizes against yardsticks (SHORT=1: in three minutes)
-	@go build -o $(BIN)/build/bench ./test/bench
+	@$(GO_BUILD) -o $(BIN)/build/bench ./test/bench
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/bench $(if $(SHORT),--short) $(ARGS)
 
 .PHONY: chaos
 chaos: build control-plane ## Kill, pause and cut off what runs, and count what is lost (SHORT=1: in five minutes; SEED=n: once more)
-	@go build -o $(BIN)/build/chaos ./test/chaos
+	@$(GO_BUILD) -o $(BIN)/build/chaos ./test/chaos
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/chaos $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(ARGS)
 
 .PHONY: hostile
 hostile: control-plane ## Play what hostile receivers and careless tenants do, and what is behind denied addresses
-	@CGO_ENABLED=0 $(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd/webhook-operator
-	@go build -o $(BIN)/build/hostile ./test/hostile
+	@$(GO_BUILD) -overlay=test/hostile/testdata/overlay.json -o $(BIN)/build/hostile-operator ./cmd/webhook-operator
+	@$(GO_BUILD) -o $(BIN)/build/hostile ./test/hostile
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/hostile $(ARGS)
 
 # One after the other: go test takes one target at a time. What a fuzzer finds is left in testdata/fuzz of its package.

@@ -24,7 +24,7 @@ import (
 // for it, and nothing is written meanwhile. Once it is back it gets them all.
 func TestCircuit(t *testing.T) {
 	const events = 30
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	var writes atomic.Int32
 	b.start(counting(func(string) { writes.Add(1) }))
@@ -50,15 +50,15 @@ func TestCircuit(t *testing.T) {
 // probe.
 func TestWhatHasWaitedComesOldestFirst(t *testing.T) {
 	const waves, each = 3, 5
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
-	b.tune = func(r *deliveryReconciler) {
-		r.endpoints.clock = clocktesting.NewFakePassiveClock(time.Now()) // no probe is due
+	b.tune = func(op *operator) {
+		op.deliveries.Receivers.Clock = clocktesting.NewFakePassiveClock(time.Now()) // no probe is due
 	}
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
 	b.events("first", 10)
-	b.Eventually(func() bool { return b.engine.endpoints.of(w).health().open }).Should(BeTrue())
+	b.Eventually(func() bool { return b.operator.deliveries.Receivers.Of(w).Health().Open }).Should(BeTrue())
 	for wave := range waves {
 		b.events(fmt.Sprintf("wave-%d-", wave), each, func(e *v1alpha1.WebhookEvent) {
 			e.Spec.Cluster.Name = fmt.Sprintf("wave-%d", wave)
@@ -85,11 +85,11 @@ func TestWhatHasWaitedComesOldestFirst(t *testing.T) {
 
 // Whoever mends a receiver need not wait for the next probe.
 func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
-	b.tune = func(r *deliveryReconciler) {
+	b.tune = func(op *operator) {
 		// A wait that no test has the time for.
-		r.endpoints.clock = clocktesting.NewFakePassiveClock(time.Now())
+		op.deliveries.Receivers.Clock = clocktesting.NewFakePassiveClock(time.Now())
 	}
 	b.start()
 	w := b.webhook("w")
@@ -113,12 +113,12 @@ func TestResendAndEditPassAnOpenCircuit(t *testing.T) {
 
 // A probe that cannot be sent must not be offered again and again.
 func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	reads := &readsOfDeliveries{}
 	now := clocktesting.NewFakePassiveClock(time.Now())
-	b.tune = func(r *deliveryReconciler) {
-		reads.Reader, r.live = r.live, reads
-		r.endpoints.clock = now
+	b.tune = func(op *operator) {
+		reads.Reader, op.deliveries.Live = op.deliveries.Live, reads
+		op.deliveries.Receivers.Clock = now
 	}
 	b.receiver.Script("/w", receiver.MustParseScript("401")...)
 	secret := &corev1.Secret{
@@ -129,9 +129,9 @@ func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "s", Key: "token"} })
 	b.events("e", 10)
 	b.Eventually(func() int { return len(b.deliveries()) }).Should(Equal(10))
-	b.Eventually(func() bool { return b.engine.endpoints.of(w).health().open }).Should(BeTrue())
+	b.Eventually(func() bool { return b.operator.deliveries.Receivers.Of(w).Health().Open }).Should(BeTrue())
 	b.Expect(b.client.Delete(b.ctx, secret)).To(Succeed())
-	b.engine.credentials.Forget(w)
+	b.operator.deliveries.Credentials.Forget(w)
 	now.SetTime(now.Now().Add(time.Hour)) // a probe is due
 	before := reads.n.Load()
 	b.event("another") // somebody looks at the webhook

@@ -13,20 +13,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/queue"
-	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 func TestDelivery(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	w := b.webhook("smoke-tests")
 	e := b.event("horizon-78402")
 
 	d := b.delivery(v1alpha1.DeliverySucceeded)
-	b.Expect(d.Name).To(Equal(record.Name(e, w)))
+	b.Expect(d.Name).To(Equal(delivery.Name(e, w)))
 	b.Expect(d.OwnerReferences).To(HaveLen(1))
 	b.Expect(d.OwnerReferences[0].UID).To(Equal(w.UID))
 	b.Expect(d.OwnerReferences[0].BlockOwnerDeletion).To(BeNil())
@@ -39,7 +39,7 @@ func TestDelivery(t *testing.T) {
 	arrived := b.receiver.Arrivals("/smoke-tests")
 	b.Expect(arrived).To(HaveLen(1))
 	b.Expect(string(arrived[0].Body)).To(Equal(d.Spec.Payload))
-	b.Expect(arrived[0].Header.Get("webhook-id")).To(Equal(record.MessageID(e.UID, w.UID)))
+	b.Expect(arrived[0].Header.Get("webhook-id")).To(Equal(delivery.MessageID(e.UID, w.UID)))
 
 	done := b.settled(e.Name, v1alpha1.EventSucceeded)
 	b.Expect(done.Status.Deliveries).To(Equal([]string{d.Name}))
@@ -58,7 +58,7 @@ func TestDelivery(t *testing.T) {
 }
 
 func TestEventTellsWhatDidNotMatch(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("other-trigger", func(w *v1alpha1.Webhook) { w.Spec.Triggers = []v1alpha1.Trigger{"members_created"} })
 	b.webhook("other-scope", func(w *v1alpha1.Webhook) { w.Spec.Scope = "/music/play" })
@@ -77,7 +77,7 @@ func TestEventTellsWhatDidNotMatch(t *testing.T) {
 }
 
 func TestExpiredEventIsNotSent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	b.event("old", func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(time.Now().Add(-73 * time.Hour)) })
@@ -90,7 +90,7 @@ func TestExpiredEventIsNotSent(t *testing.T) {
 }
 
 func TestSystemWebhookFollowsEveryNamespace(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("everything", func(w *v1alpha1.Webhook) { w.Namespace = systemNamespace })
 	b.event("e")
@@ -105,7 +105,7 @@ func TestSystemWebhookFollowsEveryNamespace(t *testing.T) {
 }
 
 func TestRetryUntilAccepted(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500,500,200")...)
 	b.start()
 	b.webhook("w")
@@ -126,7 +126,7 @@ func TestRetryUntilAccepted(t *testing.T) {
 }
 
 func TestNoRetryAtLimitZero(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
@@ -154,7 +154,7 @@ func TestNoRetryAtLimitZero(t *testing.T) {
 }
 
 func TestFailedResendLeavesDeliveredDelivered(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(1)) })
 	b.event("e")
@@ -172,7 +172,7 @@ func TestFailedResendLeavesDeliveredDelivered(t *testing.T) {
 }
 
 func TestGoneOpensTheCircuitUntilTheWebhookIsEdited(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("410")...)
 	b.start()
 	w := b.webhook("w")
@@ -194,7 +194,7 @@ func TestGoneOpensTheCircuitUntilTheWebhookIsEdited(t *testing.T) {
 }
 
 func TestPausedCollectsAndThenSends(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 	b.event("a")
@@ -221,7 +221,7 @@ func TestPausedCollectsAndThenSends(t *testing.T) {
 
 // A resend that cannot be made is no reason to look again and again.
 func TestResendOfWhatCannotBeSentEnds(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) {
 		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "missing", Key: "value"}
@@ -233,11 +233,11 @@ func TestResendOfWhatCannotBeSentEnds(t *testing.T) {
 		Webhook: types.NamespacedName{Namespace: b.namespace, Name: "w"}, Delivery: d.Name,
 	}
 	b.Eventually(func() bool {
-		known, ok := b.engine.ledger.Get(key.Key())
+		known, ok := b.operator.enqueuer.Ledger.Get(key.Key())
 		return ok && known.State.Resend
 	}).Should(BeTrue())
-	late := *b.engine
-	late.shared = b.later(73 * time.Hour)
+	late := *b.operator.deliveries
+	late.Clock = laterClock{ahead: 73 * time.Hour}
 	for range 2 { // the first gives up, and the second finds nothing to do
 		result, err := late.Reconcile(b.ctx, key)
 		b.Expect(err).NotTo(HaveOccurred())
@@ -249,7 +249,7 @@ func TestResendOfWhatCannotBeSentEnds(t *testing.T) {
 }
 
 func TestMissingSecretHoldsDeliveries(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) {
 		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "value"}
@@ -283,7 +283,7 @@ func TestMissingSecretHoldsDeliveries(t *testing.T) {
 }
 
 func TestRotatedSecretIsReadAfreshWhenItIsRejected(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "token"}, StringData: map[string]string{"value": "before-rotation"},
@@ -306,7 +306,7 @@ func TestRotatedSecretIsReadAfreshWhenItIsRejected(t *testing.T) {
 }
 
 func TestEditedURLTakesEffectAtTheNextAttempt(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3 })
@@ -319,7 +319,7 @@ func TestEditedURLTakesEffectAtTheNextAttempt(t *testing.T) {
 }
 
 func TestDeliveriesOfADeletedWebhookAreNeverSentToItsSuccessor(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	w := b.webhook("w")
@@ -342,20 +342,20 @@ func TestDeliveriesOfADeletedWebhookAreNeverSentToItsSuccessor(t *testing.T) {
 // A resend that nothing can be sent for is answered, once for each value, whatever
 // else happens to the delivery.
 func TestRefusedResendIsTold(t *testing.T) {
-	orphan := func(b *bench, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
+	orphan := func(b *testbed, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
 		b.edit(d, map[string]any{"metadata": map[string]any{"ownerReferences": nil}}) // what orphaning does
 		b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
 	}
 	for name, tc := range map[string]struct {
 		script string
 		result v1alpha1.DeliveryResult
-		spoil  func(b *bench, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery)
+		spoil  func(b *testbed, w *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery)
 		words  string
 		want   v1alpha1.DeliveryResult
 	}{
 		"orphan, delivered": {"200", v1alpha1.DeliverySucceeded, orphan, "orphaned", v1alpha1.DeliverySucceeded},
 		"orphan, waiting":   {"500", v1alpha1.DeliveryWaiting, orphan, "orphaned", v1alpha1.DeliveryFailed},
-		"carried over to another webhook": {"200", v1alpha1.DeliverySucceeded, func(b *bench, _ *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
+		"carried over to another webhook": {"200", v1alpha1.DeliverySucceeded, func(b *testbed, _ *v1alpha1.Webhook, d *v1alpha1.WebhookDelivery) {
 			other := b.webhook("other", func(w *v1alpha1.Webhook) { w.Spec.Scope = "/elsewhere" })
 			d.OwnerReferences[0].Name, d.OwnerReferences[0].UID = other.Name, other.UID
 			d.Labels[v1alpha1.LabelWebhook] = other.Name
@@ -363,7 +363,7 @@ func TestRefusedResendIsTold(t *testing.T) {
 		}, "not made for the webhook", v1alpha1.DeliverySucceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			b.receiver.Script("/w", receiver.MustParseScript(tc.script)...)
 			b.start()
 			w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 600 })
@@ -390,17 +390,17 @@ func TestRefusedResendIsTold(t *testing.T) {
 			b.Consistently(told, "1s").Should(HaveLen(1))
 			b.resend(d, "second")
 			b.Eventually(told).Should(ConsistOf(ContainSubstring(`"first"`), ContainSubstring(`"second"`)))
-			b.Eventually(func() bool { return record.ResendPending(b.delivery(tc.want).Annotations) }).Should(BeFalse())
+			b.Eventually(func() bool { return delivery.ResendPending(b.delivery(tc.want).Annotations) }).Should(BeFalse())
 			b.Expect(b.requests("w")).To(Equal(1))
 			b.Expect(b.requests("other")).To(BeZero())
-			e, ok := b.engine.ledger.Get(client.ObjectKeyFromObject(d))
+			e, ok := b.operator.enqueuer.Ledger.Get(client.ObjectKeyFromObject(d))
 			b.Expect(ok && !e.Finished.IsZero()).To(BeTrue(), "retention knows its age")
 		})
 	}
 }
 
 func TestDeletedWebhookTakesItsDeliveriesAlong(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	w := b.webhook("w")
 	for _, name := range []string{"a", "b", "c"} {
@@ -412,7 +412,7 @@ func TestDeletedWebhookTakesItsDeliveriesAlong(t *testing.T) {
 }
 
 func TestStandingStillWritesNothing(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	b.event("e")

@@ -21,7 +21,7 @@ import (
 const afewBehind = 20
 
 // anotherNamespace makes one more namespace, for another tenant.
-func (b *bench) anotherNamespace() string {
+func (b *testbed) anotherNamespace() string {
 	b.t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	b.Expect(b.client.Create(b.ctx, ns)).To(Succeed())
@@ -36,7 +36,7 @@ func eventIn(namespace, cluster string) func(*v1alpha1.WebhookEvent) {
 }
 
 // placeOf waits for the request about a cluster and returns how many came before it.
-func (b *bench) placeOf(path, cluster string) (place int) {
+func (b *testbed) placeOf(path, cluster string) (place int) {
 	b.t.Helper()
 	b.Eventually(func() bool {
 		for i, a := range b.receiver.Arrivals(path) {
@@ -57,7 +57,7 @@ func systemWebhook(w *v1alpha1.Webhook) { w.Namespace, w.Spec.MaxInFlight = syst
 func TestStormOfOneTenantAtASystemWebhook(t *testing.T) {
 	for name, tenants := range map[string]int{"one quiet tenant": 1, "several": 3} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			b.receiver.Script("/audit", receiver.Answer{Delay: 50 * time.Millisecond})
 			b.start()
 			b.webhook("audit", systemWebhook)
@@ -80,7 +80,7 @@ func TestBacklogOfOneTenantAtASystemWebhook(t *testing.T) {
 	const storm = 60
 	for name, restart := range map[string]bool{"the same process": false, "the next process": true} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			b.receiver.Script("/audit", receiver.Answer{Delay: 50 * time.Millisecond})
 			b.start()
 			w := b.webhook("audit", systemWebhook, func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
@@ -102,7 +102,7 @@ func TestBacklogOfOneTenantAtASystemWebhook(t *testing.T) {
 }
 
 // allStored waits for so many deliveries of Webhooks of the system namespace.
-func (b *bench) allStored(n int) (all []v1alpha1.WebhookDelivery) {
+func (b *testbed) allStored(n int) (all []v1alpha1.WebhookDelivery) {
 	b.t.Helper()
 	b.Eventually(func(g Gomega) {
 		var list v1alpha1.WebhookDeliveryList
@@ -115,7 +115,7 @@ func (b *bench) allStored(n int) (all []v1alpha1.WebhookDelivery) {
 
 // A label says whose event a delivery carries, where that is another namespace's.
 func TestLabelOfAnotherNamespacesEvent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("audit", systemWebhook)
 	b.webhook("w")

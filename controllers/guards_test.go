@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/queue"
-	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -27,7 +21,7 @@ import (
 // However often a delivery and its event are looked at, it is sent once, also
 // while the watch of the deliveries shows nothing of it.
 func TestManyReconcilesSendOnce(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	release := make(chan struct{})
 	b.start(creating(func(_ *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		<-release
@@ -38,10 +32,10 @@ func TestManyReconcilesSendOnce(t *testing.T) {
 	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
 	again := func() {
 		for range 50 {
-			b.engine.router.EventChanged(e.UID)
-			for _, entry := range b.engine.ledger.OfEvent(e.UID) {
-				b.engine.router.DeliveryChanged(entry)
-				_, err := b.engine.Reconcile(b.ctx, queue.Request{
+			b.operator.enqueuer.EventChanged(e.UID)
+			for _, entry := range b.operator.enqueuer.Ledger.OfEvent(e.UID) {
+				b.operator.enqueuer.DeliveryChanged(entry)
+				_, err := b.operator.deliveries.Reconcile(b.ctx, queue.Request{
 					Webhook: client.ObjectKeyFromObject(w), Delivery: "no-such-delivery",
 				})
 				b.Expect(err).NotTo(HaveOccurred())
@@ -60,14 +54,14 @@ func TestManyReconcilesSendOnce(t *testing.T) {
 // A record that another process has stored, and that the watch does not show yet,
 // is found before anything is sent.
 func TestStoredBeforeIsNotSentAgain(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	e := b.event("e")
 	d := b.delivery(v1alpha1.DeliverySucceeded)
 	b.settled("e", v1alpha1.EventSucceeded)
 	// The ledger forgets it, as that of a process that has just begun to lead.
-	b.engine.ledger.Remove(client.ObjectKeyFromObject(d), "")
+	b.operator.enqueuer.Ledger.Remove(client.ObjectKeyFromObject(d), "")
 	b.edit(e, map[string]any{"metadata": map[string]any{"labels": map[string]any{"x": "y"}}})
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
 	e.Status = v1alpha1.WebhookEventStatus{ObservedGeneration: -1, Result: v1alpha1.EventPending}
@@ -79,7 +73,7 @@ func TestStoredBeforeIsNotSentAgain(t *testing.T) {
 // Watches of different kinds are not ordered: an event may be seen, and
 // dispatched, before a Webhook that was created earlier.
 func TestWebhookThatIsSeenLateGetsTheEvent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	e := b.event("e")
 	b.settled("e", v1alpha1.EventUnmatched)
@@ -93,7 +87,7 @@ func TestWebhookThatIsSeenLateGetsTheEvent(t *testing.T) {
 }
 
 func TestRestartSendsNothingTwice(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/failing", receiver.MustParseScript("500")...)
 	b.start()
 	b.webhook("fine")
@@ -118,15 +112,15 @@ func TestRestartSendsNothingTwice(t *testing.T) {
 // A Webhook that enters the cache between two steps of one reconcile is late for
 // the first and must not be overlooked by the second.
 func TestWebhookThatAppearsDuringAReconcileGetsTheEvent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	var armed atomic.Bool
-	b.tune = func(r *deliveryReconciler) {
-		r.client = listing{r.client, func(ctx context.Context) error {
+	b.tune = func(op *operator) {
+		op.events.Client = listing{op.events.Client, func(ctx context.Context) error {
 			if !armed.CompareAndSwap(true, false) {
 				return nil
 			}
 			w := b.webhook("w")
-			for b.engine.client.Get(ctx, client.ObjectKeyFromObject(w), w) != nil { // until the cache has it, and its handler has run
+			for b.operator.deliveries.Client.Get(ctx, client.ObjectKeyFromObject(w), w) != nil { // until the cache has it, and its handler has run
 				select {
 				case <-ctx.Done():
 					return ctx.Err()
@@ -159,7 +153,7 @@ func (l listing) List(ctx context.Context, list client.ObjectList, opts ...clien
 }
 
 func TestInterruptedAttemptDoesNotCount(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.Answer{Hang: true})
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) })
@@ -176,11 +170,11 @@ func TestInterruptedAttemptDoesNotCount(t *testing.T) {
 }
 
 func TestNothingIsSentWithoutTheLease(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	var lost atomic.Bool
 	lost.Store(true)
-	b.tune = func(r *deliveryReconciler) {
-		r.mayLead = func() error {
+	b.tune = func(op *operator) {
+		op.deliveries.MayLead = func() error {
 			if lost.Load() {
 				return errors.New("the lease is lost")
 			}
@@ -193,80 +187,4 @@ func TestNothingIsSentWithoutTheLease(t *testing.T) {
 	b.Consistently(func() int { return b.requests("w") }, "2s").Should(BeZero())
 	lost.Store(false)
 	b.settled("e", v1alpha1.EventSucceeded)
-}
-
-// someWebhooks is a client that has some Webhooks.
-type someWebhooks struct {
-	client.Client
-	webhooks []v1alpha1.Webhook
-}
-
-func (c *someWebhooks) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
-	into.(*v1alpha1.WebhookList).Items = c.webhooks
-	return nil
-}
-
-// While one of two late Webhooks has no room, the other's record may come and go.
-func TestLateWebhookIsDealtWithOnce(t *testing.T) {
-	const capacity = 12
-	e := &v1alpha1.WebhookEvent{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "music", Name: "e", UID: "e", CreationTimestamp: metav1.Now(), ResourceVersion: "1"},
-		Spec:       v1alpha1.WebhookEventSpec{EventType: "clusters_deployed", ResourcePath: "/music/web"},
-		Status: v1alpha1.WebhookEventStatus{
-			Result:     v1alpha1.EventWaiting,
-			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionDispatched, Status: metav1.ConditionTrue, LastTransitionTime: metav1.Now()}},
-		},
-	}
-	c := &someWebhooks{}
-	for _, name := range []string{"w", "full"} {
-		w := v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Triggers: []v1alpha1.Trigger{"clusters_deployed"}}}
-		w.Namespace, w.Name, w.UID, w.CreationTimestamp = "music", name, types.UID(name), metav1.Now()
-		c.webhooks = append(c.webhooks, w)
-	}
-	routes := newRouter()
-	routes.events.Observe(e)
-	s := &shared{
-		client: c, router: routes, clock: clock.RealClock{}, ledger: ledger.New(routes, capacity), events: routes.events,
-		rematches: &rematches{settled: routes.WebhookChanged},
-	}
-	r := &eventReconciler{shared: s, maxAge: time.Hour}
-	full := client.ObjectKeyFromObject(&c.webhooks[1])
-	other := ledger.Draft{Event: types.NamespacedName{Namespace: "music", Name: "other"}, EventUID: "other", Webhook: full, WebhookUID: "full"}
-	for i := 0; r.ledger.Add(types.NamespacedName{Namespace: "music", Name: strconv.Itoa(i)}, other); i++ {
-		if i > capacity {
-			t.Fatal("there is always room")
-		}
-	}
-	for i := range c.webhooks {
-		r.rematches.add("e", &c.webhooks[i])
-	}
-	drafted := func(w *v1alpha1.Webhook) bool {
-		t.Helper()
-		if _, err := r.fanOut(t.Context(), eventRequest{"music", "e"}); err != nil {
-			t.Fatal(err)
-		}
-		_, ok := r.ledger.Get(types.NamespacedName{Namespace: "music", Name: record.Name(e, w)})
-		return ok
-	}
-	if !drafted(&c.webhooks[0]) {
-		t.Fatal("a late Webhook does not get the event")
-	}
-	key := types.NamespacedName{Namespace: "music", Name: record.Name(e, &c.webhooks[0])}
-	r.ledger.Observe(&metav1.ObjectMeta{
-		Namespace: key.Namespace, Name: key.Name, UID: "d", ResourceVersion: "2",
-		Labels: map[string]string{v1alpha1.LabelWebhook: "w", v1alpha1.LabelEventUID: "e", v1alpha1.LabelResult: string(v1alpha1.DeliverySucceeded)},
-	})
-	r.ledger.Remove(key, "") // as retention does
-	if drafted(&c.webhooks[0]) {
-		t.Error("it gets the event once more")
-	}
-	if drafted(&c.webhooks[1]) {
-		t.Fatal("there is room for the full one")
-	}
-	for i := range capacity {
-		r.ledger.Withdraw(types.NamespacedName{Namespace: "music", Name: strconv.Itoa(i)})
-	}
-	if !drafted(&c.webhooks[1]) {
-		t.Error("the full one does not get the event once there is room")
-	}
 }

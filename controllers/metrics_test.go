@@ -9,13 +9,12 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 // metrics returns the operator's metrics by name and labels. A histogram counts as
 // often as something was observed.
-func (b *bench) metrics() map[string]float64 {
+func (b *testbed) metrics() map[string]float64 {
 	b.t.Helper()
 	families, err := b.registry.Gather()
 	b.Expect(err).NotTo(HaveOccurred())
@@ -27,7 +26,7 @@ func (b *bench) metrics() map[string]float64 {
 				labels = append(labels, l.GetName()+"="+l.GetValue())
 			}
 			slices.Sort(labels)
-			name := strings.TrimPrefix(f.GetName(), metricsNamespace+"_")
+			name := strings.TrimPrefix(f.GetName(), metricsPrefix+"_")
 			if len(labels) > 0 {
 				name += "{" + strings.Join(labels, ",") + "}"
 			}
@@ -38,7 +37,7 @@ func (b *bench) metrics() map[string]float64 {
 }
 
 func TestMetrics(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/fails", receiver.MustParseScript("500")...)
 	b.receiver.Script("/hangs", receiver.Answer{Hang: true})
 	b.receiver.Script("/retried", receiver.MustParseScript("404,200")...)
@@ -61,18 +60,18 @@ func TestMetrics(t *testing.T) {
 		"attempt_duration_seconds{cause=Initial,code=5xx}":        1,
 		"attempt_duration_seconds{cause=Initial,code=4xx}":        1,
 		"attempt_duration_seconds{cause=Retry,code=2xx}":          1,
-		"record_write_duration_seconds{operation=create}":         4,
-		"record_write_duration_seconds{operation=update}":         1,
-		"records{result=Succeeded}":                               2,
-		"records{result=Failed}":                                  1,
-		"records{result=Waiting}":                                 1,
-		"drafts":                                                  1,
+		"delivery_write_duration_seconds{operation=create}":       4,
+		"delivery_write_duration_seconds{operation=update}":       1,
+		"stored_deliveries{result=Succeeded}":                     2,
+		"stored_deliveries{result=Failed}":                        1,
+		"stored_deliveries{result=Waiting}":                       1,
+		"pending_deliveries":                                      1,
 		"queue_depth":                                             0,
 		"workers_busy":                                            1,
 		"open_circuits":                                           0,
 		"resting_receivers":                                       0,
-		"records_refused_total":                                   0,
-		"records_deleted_total":                                   0,
+		"delivery_writes_refused_total":                           0,
+		"deliveries_deleted_total":                                0,
 	} {
 		b.Expect(got[name]).To(Equal(want), name)
 	}
@@ -84,7 +83,7 @@ func TestMetrics(t *testing.T) {
 			b.resend(&d, "again")
 		}
 	}
-	b.Eventually(func() float64 { return b.metrics()["record_write_duration_seconds{operation=update}"] }).Should(Equal(2.0))
+	b.Eventually(func() float64 { return b.metrics()["delivery_write_duration_seconds{operation=update}"] }).Should(Equal(2.0))
 	b.Expect(b.metrics()["attempt_duration_seconds{cause=Resend,code=5xx}"]).To(Equal(1.0))
 	b.Expect(b.metrics()["deliveries_total{reason=RetriesExhausted,result=Failed}"]).To(Equal(1.0))
 
@@ -95,17 +94,4 @@ func TestMetrics(t *testing.T) {
 		b.event(fmt.Sprintf("while-down-%d", i))
 	}
 	b.Eventually(func() float64 { return b.metrics()["open_circuits"] }).Should(Equal(4.0), "all but the one that is paused")
-}
-
-// Labels must not take values that a receiver chooses.
-func TestCodeClass(t *testing.T) {
-	for code, want := range map[int]string{100: "1xx", 200: "2xx", 299: "2xx", 302: "3xx", 404: "4xx", 599: "5xx", 600: "other", 999: "other", 0: "other", 99: "other"} {
-		x := sending.Exchange{Response: &sending.Response{StatusCode: code}}
-		if got := codeClass(x); got != want {
-			t.Errorf("codeClass(%d) = %q, want %q", code, got, want)
-		}
-	}
-	if got := codeClass(sending.Exchange{}); got != "none" {
-		t.Errorf("codeClass of no answer = %q, want none", got)
-	}
 }

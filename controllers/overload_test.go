@@ -18,7 +18,7 @@ import (
 // A receiver that does not answer holds up neither other webhooks nor the events:
 // what waits behind it is stored.
 func TestHangingReceiverHoldsUpNobody(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/hangs", receiver.Answer{Hang: true})
 	b.start()
 	b.webhook("hangs", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight, w.Spec.TimeoutSeconds = 2, 120 })
@@ -40,8 +40,8 @@ func TestHangingReceiverHoldsUpNobody(t *testing.T) {
 }
 
 func TestTooManyWaitingOverflow(t *testing.T) {
-	b := newBench(t)
-	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 2 }
+	b := newTestbed(t)
+	b.tune = func(op *operator) { op.setMaxWaiting(2) }
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 	for i := range 2 {
@@ -69,8 +69,8 @@ func TestTooManyWaitingOverflow(t *testing.T) {
 // Deliveries that were attempted and are to be tried again count as much as those
 // that wait for their first attempt.
 func TestTooManyRetriesOverflow(t *testing.T) {
-	b := newBench(t)
-	b.tune = func(r *deliveryReconciler) { r.maxWaiting = 1 }
+	b := newTestbed(t)
+	b.tune = func(op *operator) { op.setMaxWaiting(1) }
 	b.receiver.Script("/w", receiver.MustParseScript("500")...)
 	b.start()
 	b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Retry.MinBackoffSeconds = 3600 })
@@ -96,18 +96,18 @@ func (c lastingRecords) Delete(ctx context.Context, o client.Object, opts ...cli
 // of its own: neither its status nor the bound on what may wait counts the others.
 func TestNewWebhookOfAnOldName(t *testing.T) {
 	const most = 2
-	for name, gone := range map[string]func(b *bench, w *v1alpha1.Webhook){
-		"deleted and created again": func(b *bench, w *v1alpha1.Webhook) {
+	for name, gone := range map[string]func(b *testbed, w *v1alpha1.Webhook){
+		"deleted and created again": func(b *testbed, w *v1alpha1.Webhook) {
 			b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
 			b.Eventually(func() int { // the operator has seen it go
-				_, known := b.engine.endpoints.get(client.ObjectKeyFromObject(w))
+				_, known := b.operator.deliveries.Receivers.Get(client.ObjectKeyFromObject(w))
 				return map[bool]int{true: 1}[known]
 			}).Should(BeZero())
 		},
-		"replaced by force": func(b *bench, w *v1alpha1.Webhook) {
+		"replaced by force": func(b *testbed, w *v1alpha1.Webhook) {
 			b.Expect(b.client.Delete(b.ctx, w, client.GracePeriodSeconds(0))).To(Succeed())
 		},
-		"its deliveries are orphaned": func(b *bench, w *v1alpha1.Webhook) {
+		"its deliveries are orphaned": func(b *testbed, w *v1alpha1.Webhook) {
 			for _, d := range b.deliveries() { // as the garbage collector does
 				b.edit(&d, map[string]any{"metadata": map[string]any{"ownerReferences": nil}})
 			}
@@ -115,8 +115,11 @@ func TestNewWebhookOfAnOldName(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.tune = func(r *deliveryReconciler) { r.maxWaiting, r.client = most, lastingRecords{r.client} }
+			b := newTestbed(t)
+			b.tune = func(op *operator) {
+				op.setMaxWaiting(most)
+				op.retention.Client = lastingRecords{op.retention.Client}
+			}
 			b.start()
 			paused := func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused }
 			old := b.webhook("w", paused)

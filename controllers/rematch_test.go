@@ -16,14 +16,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
-	"github.com/horizoncd/webhook-operator/internal/matching"
-	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -99,7 +95,7 @@ func (b *gatedBody) Read(p []byte) (int, error) {
 }
 
 // observed waits until the operator has observed a Webhook as it is.
-func (b *bench) observed(w *v1alpha1.Webhook) {
+func (b *testbed) observed(w *v1alpha1.Webhook) {
 	b.t.Helper()
 	b.Eventually(func(g Gomega) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
@@ -125,7 +121,7 @@ var widenings = map[string]struct {
 func TestEventAfterAnEditReachesTheWebhook(t *testing.T) {
 	for name, tc := range widenings {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			gate := &watchGate{resource: "webhooks"}
 			b.start(gate.fault)
 			w := b.webhook("w", tc.narrow)
@@ -149,7 +145,7 @@ func TestEventAfterAnEditReachesTheWebhook(t *testing.T) {
 
 // Two edits between two looks: the first one counts.
 func TestEventBetweenTwoEditsReachesTheWebhook(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	gate := &watchGate{resource: "webhooks"}
 	b.start(gate.fault)
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled })
@@ -165,7 +161,7 @@ func TestEventBetweenTwoEditsReachesTheWebhook(t *testing.T) {
 
 // After a relist nobody knows when an edit was made.
 func TestEventAfterAnEditInAGapOfTheWatchReachesTheWebhook(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	gate := &watchGate{resource: "webhooks"}
 	b.start(gate.fault)
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.Triggers = []v1alpha1.Trigger{"clusters_freed"} })
@@ -175,7 +171,7 @@ func TestEventAfterAnEditInAGapOfTheWatchReachesTheWebhook(t *testing.T) {
 	for _, d := range b.deliveries() { // it must not be sent again, nonetheless
 		b.Expect(client.IgnoreNotFound(b.client.Delete(b.ctx, &d))).To(Succeed()) // retention helps
 	}
-	b.Eventually(func() []ledger.Entry { return b.engine.ledger.OfEvent(sent.UID) }).Should(BeEmpty())
+	b.Eventually(func() []ledger.Entry { return b.operator.enqueuer.Ledger.OfEvent(sent.UID) }).Should(BeEmpty())
 	gate.hold()
 	b.edit(w, map[string]any{"spec": map[string]any{"triggers": []string{"*"}}})
 	b.edit(w, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}) // so that its version is another one
@@ -190,7 +186,7 @@ func TestEventAfterAnEditInAGapOfTheWatchReachesTheWebhook(t *testing.T) {
 
 // Deleted and created again in a gap of the watch, a Webhook arrives as an update.
 func TestWebhookThatWasReplacedInAGapOfTheWatchGetsTheEvent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	gate := &watchGate{resource: "webhooks"}
 	b.start(gate.fault)
 	disabled := func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }
@@ -208,7 +204,7 @@ func TestWebhookThatWasReplacedInAGapOfTheWatchGetsTheEvent(t *testing.T) {
 
 // A process that ends before it has seen an edit leaves it to the next one.
 func TestEventAfterAnEditReachesTheWebhookAfterARestart(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	gate := &watchGate{resource: "webhooks"}
 	b.start(gate.fault)
 	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled })
@@ -227,7 +223,7 @@ func TestEventAfterAnEditReachesTheWebhookAfterARestart(t *testing.T) {
 // Until what an edit brings is stored, nothing says that the edit was observed: a
 // process that takes over looks again then.
 func TestEditIsObservedOnceItsEventsAreStored(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	gate := &watchGate{resource: "webhooks"}
 	release := make(chan struct{})
 	var once sync.Once
@@ -245,7 +241,7 @@ func TestEditIsObservedOnceItsEventsAreStored(t *testing.T) {
 	b.settled("e", v1alpha1.EventUnmatched)
 	gate.open(false)
 	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
-	b.engine.router.WebhookChanged(client.ObjectKeyFromObject(w))
+	b.operator.enqueuer.WebhookChanged(client.ObjectKeyFromObject(w))
 	b.Consistently(func(g Gomega) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation - 1))
@@ -254,50 +250,9 @@ func TestEditIsObservedOnceItsEventsAreStored(t *testing.T) {
 	b.observed(w)
 }
 
-// An event that was dispatched long ago may have had a delivery, which retention has
-// taken; one whose delivery is stored is not missed.
-func TestMissed(t *testing.T) {
-	b := newBench(t)
-	b.start()
-	now := time.Now()
-	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Triggers: []v1alpha1.Trigger{"clusters_deployed"}}}
-	w.Namespace, w.Name, w.UID, w.CreationTimestamp = b.namespace, "w", "w", metav1.NewTime(now.Add(-time.Hour))
-	recent := func(uid types.UID, change ...func(*eventcache.Recent)) eventcache.Recent {
-		e := eventcache.Recent{UID: uid, Subject: matching.Subject{EventType: "clusters_deployed", Created: now.Truncate(time.Second)}, Dispatched: now}
-		for _, f := range change {
-			f(&e)
-		}
-		return e
-	}
-	name := func(uid types.UID) types.NamespacedName {
-		e := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: uid, CreationTimestamp: metav1.NewTime(now.Truncate(time.Second))}}
-		return types.NamespacedName{Namespace: b.namespace, Name: record.Name(e, w)}
-	}
-	b.engine.ledger.Observe(&metav1.ObjectMeta{
-		Namespace: b.namespace, Name: name("stored").Name, UID: "d", ResourceVersion: "1",
-		Labels: map[string]string{v1alpha1.LabelWebhook: "w", v1alpha1.LabelEventUID: "stored", v1alpha1.LabelResult: "Succeeded"},
-	})
-	r := &webhookReconciler{shared: b.engine.shared}
-	for what, tc := range map[string]struct {
-		event eventcache.Recent
-		want  bool
-	}{
-		"dispatched just now":     {recent("e"), true},
-		"not dispatched":          {recent("e", func(e *eventcache.Recent) { e.Dispatched = time.Time{} }), true},
-		"dispatched long ago":     {recent("e", func(e *eventcache.Recent) { e.Dispatched = now.Add(-eventcache.Window - time.Minute) }), false},
-		"its delivery is stored":  {recent("stored"), false},
-		"it does not match":       {recent("e", func(e *eventcache.Recent) { e.Subject.EventType = "clusters_freed" }), false},
-		"created before the hook": {recent("e", func(e *eventcache.Recent) { e.Subject.Created = now.Add(-2 * time.Hour) }), false},
-	} {
-		if got := r.missed(w, tc.event); got != tc.want {
-			t.Errorf("%s: %t, want %t", what, got, tc.want)
-		}
-	}
-}
-
 // An event that was caught up counts as of when it happened.
 func TestLateEventPassesByWebhooksThatCameAfterIt(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	happened := func(ago time.Duration) func(*v1alpha1.WebhookEvent) {
@@ -316,34 +271,34 @@ func TestLateEventPassesByWebhooksThatCameAfterIt(t *testing.T) {
 
 // Nothing that was not delivered is ever Delivered, however it went.
 func TestWhatGoesWhileItWaitsHasFailed(t *testing.T) {
-	deleteRecords := func(b *bench, _ *v1alpha1.Webhook) {
+	deleteRecords := func(b *testbed, _ *v1alpha1.Webhook) {
 		for _, d := range b.deliveries() {
 			b.Expect(client.IgnoreNotFound(b.client.Delete(b.ctx, &d))).To(Succeed()) // retention helps
 		}
 	}
-	deleteAll := func(b *bench, w *v1alpha1.Webhook) {
+	deleteAll := func(b *testbed, w *v1alpha1.Webhook) {
 		b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
 		deleteRecords(b, w) // as the garbage collector does
 	}
 	for name, tc := range map[string]struct {
-		do      func(b *bench, w *v1alpha1.Webhook)
+		do      func(b *testbed, w *v1alpha1.Webhook)
 		restart bool
 	}{
 		"a record by hand":                  {do: deleteRecords},
 		"a record by hand, between leaders": {do: deleteRecords, restart: true},
 		"a webhook":                         {do: deleteAll},
 		"a webhook, between leaders":        {do: deleteAll, restart: true},
-		"a webhook that is replaced": {do: func(b *bench, w *v1alpha1.Webhook) {
+		"a webhook that is replaced": {do: func(b *testbed, w *v1alpha1.Webhook) {
 			deleteAll(b, w)
 			b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }) // or it would get the event, too
 		}},
-		"a webhook that is replaced, between leaders": {restart: true, do: func(b *bench, w *v1alpha1.Webhook) {
+		"a webhook that is replaced, between leaders": {restart: true, do: func(b *testbed, w *v1alpha1.Webhook) {
 			deleteAll(b, w)
 			b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookDisabled }) // or it would get the event, too
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			b.start()
 			w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.State = v1alpha1.WebhookPaused })
 			b.webhook("fine")
@@ -370,28 +325,9 @@ func TestWhatGoesWhileItWaitsHasFailed(t *testing.T) {
 	}
 }
 
-// A record stays until its event's counts tell of it, and the event until it is
-// dispatched. An event is known by its UID: another one may have its name.
-func TestRecordIsNeededUntilItIsCounted(t *testing.T) {
-	b := newBench(t)
-	b.start()
-	b.webhook("w")
-	e := b.event("e")
-	b.settled("e", v1alpha1.EventSucceeded)
-	r := &retentionReconciler{shared: b.engine.shared}
-	of := func(event types.UID) ledger.Entry { return ledger.Entry{EventUID: event} }
-	b.Eventually(func() bool { return r.needless(of(e.UID)) }).Should(BeTrue())
-	b.Expect(r.needless(of("gone"))).To(BeTrue())
-	b.engine.ledger.Observe(&metav1.ObjectMeta{ // a late one, which is not counted yet
-		Namespace: b.namespace, Name: "late", UID: "late", ResourceVersion: "1",
-		Labels: map[string]string{v1alpha1.LabelWebhook: "late", v1alpha1.LabelEventUID: string(e.UID), v1alpha1.LabelResult: "Succeeded"},
-	})
-	b.Expect(r.needless(of(e.UID))).To(BeFalse())
-}
-
 // What a backup brings back was sent before.
 func TestRestoredEventIsNotSentAgain(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	written := func(ago time.Duration) func(*v1alpha1.WebhookEvent) {
@@ -419,7 +355,7 @@ func TestRestoredEventIsNotSentAgain(t *testing.T) {
 // What an edit does not count for is not sent by the next leader either, nor where
 // reading a Secret fails just after the edit.
 func TestEventFromBeforeAnEditIsNotSentLater(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	var failing atomic.Bool
 	b.start(on(http.MethodGet, "secrets", func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
 		if failing.CompareAndSwap(true, false) {
@@ -454,7 +390,7 @@ func TestEventFromBeforeAnEditIsNotSentLater(t *testing.T) {
 
 // A record that is refused, and whose Webhook is deleted then, was not delivered.
 func TestRefusedRecordOfADeletedWebhookHasFailed(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start(creating(func(r *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
 		return answer(r, apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(), "d", errors.New("no room")))
 	}))

@@ -19,7 +19,7 @@ import (
 )
 
 // healthy returns the condition Healthy of a Webhook.
-func (b *bench) healthy(w *v1alpha1.Webhook) metav1.Condition {
+func (b *testbed) healthy(w *v1alpha1.Webhook) metav1.Condition {
 	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 	if c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy); c != nil {
 		return *c
@@ -28,7 +28,7 @@ func (b *bench) healthy(w *v1alpha1.Webhook) metav1.Condition {
 }
 
 // becomes waits for the condition Healthy of a Webhook to have a reason.
-func (b *bench) becomes(w *v1alpha1.Webhook, reason string) metav1.Condition {
+func (b *testbed) becomes(w *v1alpha1.Webhook, reason string) metav1.Condition {
 	b.t.Helper()
 	b.Eventually(func() string { return b.healthy(w).Reason }).Should(Equal(reason))
 	return b.healthy(w)
@@ -37,7 +37,7 @@ func (b *bench) becomes(w *v1alpha1.Webhook, reason string) metav1.Condition {
 // Answers that come at the same moment as a 410 do not undo it.
 func TestGoneStandsBesideAcceptances(t *testing.T) {
 	const webhooks, requests = 30, 6
-	b := newBench(t)
+	b := newTestbed(t)
 	release := make(chan struct{})
 	b.flags = func(o *Options) { o.Workers = 10 * webhooks * requests }
 	b.start()
@@ -81,7 +81,7 @@ func TestGoneStandsWhateverEndsAfterIt(t *testing.T) {
 		"accepted on demand": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			release := make(chan struct{})
 			beside.Until = release
 			b.receiver.Script("/w", beside, receiver.Answer{Status: 410}, receiver.Answer{})
@@ -135,7 +135,7 @@ func TestReceiverRests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			const events = 12
-			b := newBench(t)
+			b := newTestbed(t)
 			release := make(chan struct{})
 			b.start()
 			w := b.webhook("w", func(w *v1alpha1.Webhook) {
@@ -167,7 +167,7 @@ func TestReceiverRests(t *testing.T) {
 // A rest of an hour: what may pass it, what may not, what is told and written.
 func TestRestHoldsUntilItsEnd(t *testing.T) {
 	const events = 6
-	b := newBench(t)
+	b := newTestbed(t)
 	release := make(chan struct{})
 	b.receiver.Script("/w", receiver.Answer{Until: release}, retryAfter(429, "3600"), retryAfter(429, "60"))
 	var writes atomic.Int32
@@ -235,7 +235,7 @@ func TestRestHoldsUntilItsEnd(t *testing.T) {
 func TestAnotherURLEndsARest(t *testing.T) {
 	for name, secret := range map[string]bool{"in the spec": false, "in a Secret": true} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTestbed(t)
 			b.receiver.Script("/old", retryAfter(503, "3600"))
 			address := &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "room"},
@@ -256,7 +256,7 @@ func TestAnotherURLEndsARest(t *testing.T) {
 			if secret {
 				address.StringData = map[string]string{"url": b.receiver.URL("/new")}
 				b.Expect(b.client.Update(b.ctx, address)).To(Succeed())
-				b.engine.credentials.Forget(w) // as time would do within 30 s
+				b.operator.deliveries.Credentials.Forget(w) // as time would do within 30 s
 				b.event("second")
 				b.settled("second", v1alpha1.EventSucceeded)
 			} else {
@@ -272,7 +272,7 @@ func TestAnotherURLEndsARest(t *testing.T) {
 
 // Where a redirect points is told without what changes from one to the next.
 func TestHealthyTellsWhereARedirectPoints(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	redirect := func(session string) receiver.Answer {
 		return receiver.Answer{Status: 302, Header: http.Header{
 			"Location": {"https://login.example.com/sso;jsessionid=" + session + "?session=" + session + "#" + session},

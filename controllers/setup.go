@@ -1,10 +1,11 @@
-// Package controllers connects the decisions of the internal packages to the API
-// server: they read, decide, act, and write once.
+// Package controllers wires the controllers to a manager. Each has a package of its own;
+// they share two caches, the queue of deliveries and what is known of receivers.
 //
-//	WebhookEvent ──▶ eventcache ──▶ eventReconciler ──draft──▶ ledger ──▶ fairqueue
-//	                                                          │
-//	WebhookDelivery ◀── recordWriter ◀── deliveryReconciler ◀─┘ ──▶ receiver
-//	       └── deliveryWatch ──▶ ledger ──▶ webhookReconciler, retentionReconciler
+//	WebhookEvent ──▶ eventcache ──▶ webhookevent ──pending──▶ ledger ──▶ queue
+//	                                                           ▲          │
+//	WebhookDelivery ────────────watch of metadata──────────────┘          ▼
+//	       ▲                                                        webhookdelivery ──▶ receiver
+//	       └──────────────────────stored with its outcome─────────────────┘
 package controllers
 
 import (
@@ -12,13 +13,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -26,12 +24,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/controllers/retention"
+	"github.com/horizoncd/webhook-operator/controllers/webhook"
+	"github.com/horizoncd/webhook-operator/controllers/webhookdelivery"
+	"github.com/horizoncd/webhook-operator/controllers/webhookevent"
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
 	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
-	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/enqueue"
+	"github.com/horizoncd/webhook-operator/internal/generation"
 	"github.com/horizoncd/webhook-operator/internal/queue"
+	"github.com/horizoncd/webhook-operator/internal/receiver"
+	"github.com/horizoncd/webhook-operator/internal/rematch"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 )
 
@@ -57,7 +61,7 @@ type Options struct {
 	// certificates.
 	RequireSSLVerify bool
 	// Sender sends the requests.
-	Sender Sender
+	Sender webhookdelivery.Sender
 	// MayLead returns an error when this process may no longer be the leader.
 	MayLead func() error
 	// LeaseRenewed returns when the lease was last renewed, which tells that the API
@@ -66,8 +70,8 @@ type Options struct {
 	// StoreFull tells, each time anew, that nothing can be written any more
 	// for want of space, the lease included. Nil is never.
 	StoreFull <-chan struct{}
-	// Edits are those that the cache of the manager tells of.
-	Edits *Edits
+	// Generations are those that the cache of the manager tells of.
+	Generations *generation.Tracker
 	// Registry takes the operator's own metrics.
 	Registry prometheus.Registerer
 }
@@ -82,119 +86,114 @@ func (o Options) watchedSystemNamespace() string {
 }
 
 const (
-	// draftCapacity bounds how many deliveries are known that are not stored.
-	draftCapacity = 20000
-	// storeMargin is what records get, after the last request has ended, to be
-	// stored when the operator stops.
-	storeMargin = 4 * time.Second
+	// maxPending bounds how many deliveries are known that are not stored.
+	maxPending = 20000
 	// maxWaiting bounds how many deliveries of one webhook may wait in store.
 	maxWaiting = 10000
-	// storeAfter is how long a receiver may keep a draft from being sent before the
-	// draft is stored as waiting.
+	// storeAfter is how long a receiver may keep a pending delivery from being sent
+	// before that is stored as waiting.
 	storeAfter = 2 * time.Second
+	// refuseAfter is for how long a delivery is tried to be stored, while the API server
+	// stores other things, before it counts as refused.
+	refuseAfter = time.Minute
 )
 
-// failureBackoff spaces the tries of what failed. The longest wait is what the
-// operator may take to go on after an outage.
-func failureBackoff[T comparable]() workqueue.TypedRateLimiter[T] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[T](50*time.Millisecond, 30*time.Second)
+// operator is what Setup adds to a manager.
+type operator struct {
+	webhooks   *webhook.Reconciler
+	events     *webhookevent.Reconciler
+	deliveries *webhookdelivery.Reconciler
+	retention  *retention.Deliveries
+	expiry     *retention.Events
+
+	enqueuer *enqueue.Enqueuer
+	limiter  *courtesy.Gate
+	queue    *queue.Queue
 }
 
-// queueOn puts the delaying and rate-limiting layers of client-go on a queue that
-// has an order of its own.
-func queueOn[T comparable](
-	name string, base workqueue.TypedInterface[T], limiter workqueue.TypedRateLimiter[T],
-) workqueue.TypedRateLimitingInterface[T] {
-	return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[T]{
-		Name:          name,
-		DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[T]{Name: name, Queue: base}),
-	})
-}
-
-// shared is what the controllers have in common.
-type shared struct {
-	client client.Client
-	// live reads from the API server itself.
-	live        client.Reader
-	writer      *apiwriter.Writer
-	ledger      *ledger.Ledger
-	events      *eventcache.Cache
-	edits       *Edits
-	rematches   *rematches
-	router      *router
-	queue       *queue.Queue
-	endpoints   *endpoints
-	credentials *credentials.Reader
-	rechecks    *credentials.RecheckQueue
-	refusals    *refusals
-	notify      *notifier
-	meters      *meters
-	// writes take turns by the namespace of the event, whoever follows it.
-	writes *courtesy.Gate
-	clock  clock.Clock
-	// systemNamespace is empty where it is not watched.
-	systemNamespace string
-
-	// unready has the UIDs of Webhooks that a delivery could not be sent to,
-	// until the webhook controller finds them usable.
-	unready *sync.Map
-	// maxWaiting bounds what one Webhook may keep waiting.
-	maxWaiting int
-}
-
-func newShared(mgr ctrl.Manager, o Options) (*shared, error) {
-	now := clock.RealClock{}
-	s := &shared{
-		client:      mgr.GetClient(),
-		live:        mgr.GetAPIReader(),
-		router:      newRouter(o.Namespaces...),
-		endpoints:   newEndpoints(mgr.GetCache(), now),
-		credentials: credentials.NewReader(mgr.GetAPIReader(), now),
-		refusals:    &refusals{},
-		notify:      newNotifier(mgr.GetEventRecorder("webhook-operator")),
-		writes:      courtesy.New(now),
-		clock:       now,
-		unready:     &sync.Map{},
-		maxWaiting:  maxWaiting,
-
-		edits: o.Edits, systemNamespace: o.watchedSystemNamespace(),
+// Setup adds the controllers to a manager.
+func Setup(mgr ctrl.Manager, o Options) error {
+	op, err := newOperator(mgr, o)
+	if err != nil {
+		return err
 	}
-	s.credentials.RequireSSLVerify = o.RequireSSLVerify
-	limit := credentials.NewRecheckLimit()
-	s.credentials.Rechecks, s.rechecks = limit, credentials.NewRecheckQueue(limit)
-	s.ledger = ledger.New(s.router, draftCapacity, o.Namespaces...)
-	s.events = s.router.events
-	s.rematches = &rematches{settled: s.router.WebhookChanged}
-	var err error
-	if s.writer, err = apiwriter.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme()); err != nil {
+	return op.addTo(mgr, o)
+}
+
+func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
+	counts, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	deliveryMetrics, err := webhookdelivery.NewMetrics(o.Registry, metricsPrefix, durations)
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	writer, err := apiwriter.NewWriter(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme())
+	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	if s.meters, err = newMeters(o.Registry); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
-	s.queue = queue.New(queue.Options{
-		Admit:      s.endpoints.admit,
-		Describe:   s.describe,
+	var (
+		now             = clock.RealClock{}
+		enqueuer        = enqueue.New(now, maxPending, o.Namespaces...)
+		receivers       = receiver.NewRegistry(mgr.GetCache(), now)
+		rematches       = rematch.New(enqueuer.WebhookChanged)
+		limiter         = courtesy.New(now)
+		recorder        = newLimitedRecorder(mgr.GetEventRecorder("webhook-operator"))
+		recheckLimit    = credentials.NewRecheckLimit()
+		secrets         = credentials.NewReader(mgr.GetAPIReader(), now)
+		systemNamespace = o.watchedSystemNamespace()
+	)
+	secrets.RequireSSLVerify, secrets.Rechecks = o.RequireSSLVerify, recheckLimit
+	op := &operator{enqueuer: enqueuer, limiter: limiter}
+	op.queue = queue.New(queue.Options{
+		Admit:      receivers.Admit,
+		Describe:   op.describe,
 		Workers:    o.Workers,
 		StoreAfter: storeAfter,
-		Waited:     func(d time.Duration) { s.meters.queueWait.Observe(d.Seconds()) },
+		Waited:     func(d time.Duration) { counts.queueWait.Observe(d.Seconds()) },
 	})
-	if err := o.Registry.Register(gauges{ledger: s.ledger, queue: s.queue, endpoints: s.endpoints, refusals: s.refusals}); err != nil {
+	op.webhooks = &webhook.Reconciler{
+		Client: mgr.GetClient(), Clock: now, Recorder: recorder, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
+		Enqueuer: enqueuer, Queue: op.queue, Receivers: receivers, Credentials: secrets,
+		Rechecks: credentials.NewRecheckQueue(recheckLimit), Generations: o.Generations, Rematches: rematches,
+		SystemNamespace: systemNamespace, MaxWaiting: maxWaiting,
+	}
+	op.events = &webhookevent.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Writer: writer, Limiter: limiter,
+		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, Handled: counts.events,
+		SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
+	}
+	op.deliveries = &webhookdelivery.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,
+		Sender: o.Sender, Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Queue: op.queue,
+		Receivers: receivers, Credentials: secrets, Metrics: deliveryMetrics,
+		MaxWaiting: maxWaiting, MayLead: o.MayLead, LeaseRenewed: o.LeaseRenewed, Drain: o.Drain, RefuseAfter: refuseAfter,
+	}
+	op.retention = &retention.Deliveries{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
+		Enqueuer: enqueuer, Deleted: counts.deleted, StoreFull: o.StoreFull,
+	}
+	op.expiry = &retention.Events{Client: mgr.GetClient(), Clock: now, Events: enqueuer.Events, TTL: o.EventTTL}
+	err = o.Registry.Register(gauges{
+		ledger: enqueuer.Ledger, queue: op.queue, receivers: receivers, unstored: op.deliveries.Unstored,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	return s, nil
+	return op, nil
 }
 
 // describe tells the queue what the order of a delivery depends on. One that waits in
 // store has been due since its event, as before it was stored.
-func (r *shared) describe(request queue.Request) queue.Delivery {
-	e, _ := r.ledger.Get(request.Key())
+func (op *operator) describe(request queue.Request) queue.Delivery {
+	e, _ := op.enqueuer.Ledger.Get(request.Key())
 	d := queue.Delivery{
-		EventNamespace: e.EventNamespace, Pending: e.Draft != nil, Resend: e.State.Resend, Due: e.State.NextAttempt,
+		EventNamespace: e.EventNamespace, Pending: e.Pending != nil, Resend: e.State.Resend, Due: e.State.NextAttempt,
 	}
 	if d.Due.IsZero() {
 		d.Due = e.State.Since
-		if event, ok := r.events.Get(e.EventUID); ok {
+		if event, ok := op.enqueuer.Events.Get(e.EventUID); ok {
 			d.Due = event.Created
 		}
 	}
@@ -202,64 +201,45 @@ func (r *shared) describe(request queue.Request) queue.Delivery {
 		return d
 	}
 	w := &v1alpha1.Webhook{}
-	if err := r.client.Get(context.Background(), e.Webhook, w, client.UnsafeDisableDeepCopy); err == nil {
+	if err := op.webhooks.Client.Get(context.Background(), e.Webhook, w, client.UnsafeDisableDeepCopy); err == nil {
 		d.Expires = retry.Deadline(e.State, w)
 	}
 	return d
 }
 
-// Setup adds the controllers to a manager.
-func Setup(mgr ctrl.Manager, o Options) error {
-	_, err := setup(mgr, o)
-	return err
-}
-
-// setup is Setup, and returns what tests look into.
-func setup(mgr ctrl.Manager, o Options) (*deliveryReconciler, error) {
-	s, err := newShared(mgr, o)
-	if err != nil {
-		return nil, err
+func (op *operator) addTo(mgr ctrl.Manager, o Options) error {
+	if err := op.watch(mgr, o.Namespaces); err != nil {
+		return err
 	}
-	if err := watchAll(mgr, s, o.Namespaces); err != nil {
-		return nil, err
+	if err := op.deliveries.Setup(mgr, o.Workers); err != nil {
+		return fmt.Errorf("setting up the delivery controller: %w", err)
 	}
-	records := &recordWriter{shared: s, drain: o.Drain + storeMargin, refuseAfter: refuseAfter, leaseRenewed: o.LeaseRenewed}
-	if err := records.followWebhooks(mgr.GetCache()); err != nil {
-		return nil, fmt.Errorf("watching webhooks: %w", err)
+	if err := op.events.Setup(mgr); err != nil {
+		return fmt.Errorf("setting up the event controller: %w", err)
 	}
-	deliveries := &deliveryReconciler{shared: s, records: records, sender: o.Sender, mayLead: o.MayLead, drain: o.Drain}
-	if err := deliveries.setup(mgr, o.Workers); err != nil {
-		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
+	if err := op.webhooks.Setup(mgr); err != nil {
+		return fmt.Errorf("setting up the webhook controller: %w", err)
 	}
-	events := &eventReconciler{shared: s, maxAge: o.MaxEventAge}
-	if err := events.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the event controller: %w", err)
+	if err := op.retention.Setup(mgr); err != nil {
+		return fmt.Errorf("setting up the retention controller: %w", err)
 	}
-	if err := mgr.Add(newEventExpiry(s, o.EventTTL)); err != nil {
-		return nil, fmt.Errorf("setting up the expiry of events: %w", err)
-	}
-	webhooks := &webhookReconciler{shared: s, known: map[types.NamespacedName]acted{}}
-	if err := webhooks.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the webhook controller: %w", err)
-	}
-	keeper := &retentionReconciler{shared: s, storeFull: o.StoreFull}
-	if err := keeper.setup(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the retention controller: %w", err)
+	if err := mgr.Add(op.expiry); err != nil {
+		return fmt.Errorf("setting up the expiry of events: %w", err)
 	}
 	stopped := manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
-		s.writes.Open()
+		op.limiter.Open()
 		return nil
 	})
 	if err := mgr.Add(stopped); err != nil {
-		return nil, fmt.Errorf("waiting for the end: %w", err)
+		return fmt.Errorf("waiting for the end: %w", err)
 	}
-	return deliveries, nil
+	return nil
 }
 
-// watchAll begins to watch what the controllers work on, on standbys too, so that a
-// takeover does not have to wait.
-func watchAll(mgr ctrl.Manager, s *shared, namespaces []string) error {
+// watch begins to watch what the controllers work on, on standbys too, so that a takeover
+// does not have to wait.
+func (op *operator) watch(mgr ctrl.Manager, namespaces []string) error {
 	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.Webhook{}, cache.BlockUntilSynced(false)); err != nil {
 		return fmt.Errorf("watching webhooks: %w", err)
 	}
@@ -269,23 +249,31 @@ func watchAll(mgr ctrl.Manager, s *shared, namespaces []string) error {
 	if err != nil {
 		return fmt.Errorf("making the client of events: %w", err)
 	}
-	if err := mgr.Add(&namespaceWatches{namespaces, (&eventWatch{client: eventClient, events: s.events}).watch}); err != nil {
-		return err
-	}
 	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return fmt.Errorf("making the metadata client: %w", err)
 	}
-	if err := mgr.Add(&namespaceWatches{namespaces, (&deliveryWatch{client: metadataClient, ledger: s.ledger}).watch}); err != nil {
-		return err
-	}
-	for name, synced := range map[string]<-chan struct{}{"deliveries": s.ledger.Synced(), "events": s.events.Synced()} {
-		err = mgr.AddReadyzCheck(name, func(*http.Request) error {
+	for _, w := range []struct {
+		kind   string
+		synced <-chan struct{}
+		watch  func(ctx context.Context, namespace string)
+	}{
+		{"events", op.enqueuer.Events.Synced(), func(ctx context.Context, namespace string) {
+			op.enqueuer.Events.Watch(ctx, eventClient, namespace)
+		}},
+		{"deliveries", op.enqueuer.Ledger.Synced(), func(ctx context.Context, namespace string) {
+			op.enqueuer.Ledger.Watch(ctx, metadataClient, namespace)
+		}},
+	} {
+		if err := mgr.Add(&namespaceWatches{namespaces, w.watch}); err != nil {
+			return fmt.Errorf("watching %s: %w", w.kind, err)
+		}
+		err := mgr.AddReadyzCheck(w.kind, func(*http.Request) error {
 			select {
-			case <-synced:
+			case <-w.synced:
 				return nil
 			default:
-				return fmt.Errorf("the %s in store are not known yet", name)
+				return fmt.Errorf("the %s in store are not known yet", w.kind)
 			}
 		})
 		if err != nil {

@@ -27,7 +27,7 @@ func signature(key []byte, a receiver.Arrival) string {
 }
 
 // verifies tells whether the standard's own library accepts a request.
-func (b *bench) verifies(secret string, a receiver.Arrival) bool {
+func (b *testbed) verifies(secret string, a receiver.Arrival) bool {
 	b.t.Helper()
 	v, err := standardwebhooks.NewWebhookRaw([]byte(secret))
 	if strings.HasPrefix(secret, "whsec_") {
@@ -44,7 +44,7 @@ func TestSigningKeyApartFromTheToken(t *testing.T) {
 	const token, text = "t0ken-of-the-receiver", "a-s1gning-k3y"
 	raw := []byte("another-s1gning-k3y-as-bytes")
 	whsec := "whsec_" + base64.StdEncoding.EncodeToString(raw)
-	b := newBench(t)
+	b := newTestbed(t)
 	b.receiver.Script("/w", receiver.Answer{
 		Status: http.StatusOK, Header: http.Header{"X-Echo": {text}},
 		Body: fmt.Sprintf("%s %x %s", text, text, base64.StdEncoding.EncodeToString([]byte("key="+text))),

@@ -24,14 +24,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/generation"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 const (
-	// patience is far more than anything takes, also on a busy machine.
-	patienceOfTests = 60 * time.Second
+	// eventually is far more than anything takes, also on a busy machine.
+	eventually      = 60 * time.Second
 	systemNamespace = "horizon-system"
 )
 
@@ -77,15 +78,15 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// bench is one test's operator, with a namespace and a receiver of its own.
-type bench struct {
+// testbed is one test's operator, with a namespace and a receiver of its own.
+type testbed struct {
 	*WithT
 	t         *testing.T
 	ctx       context.Context
 	client    client.Client
 	namespace string
 	receiver  *receiver.Receiver
-	engine    *deliveryReconciler
+	operator  *operator
 	registry  *prometheus.Registry
 	// namespaces are those that the operator is bound to; none means all.
 	namespaces []string
@@ -93,21 +94,21 @@ type bench struct {
 	config *rest.Config
 	// log is what the operator has logged.
 	log *logBuffer
-	// tune changes the engine before it starts.
-	tune func(*deliveryReconciler)
+	// tune changes the operator before it starts.
+	tune func(*operator)
 	// flags changes what the command line would say.
 	flags func(*Options)
 	stop  func()
 }
 
-// newBench makes a namespace and a receiver; start starts the operator.
-func newBench(t *testing.T) *bench {
+// newTestbed makes a namespace and a receiver; start starts the operator.
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	b := &bench{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*deliveryReconciler) {}, flags: func(*Options) {}}
+	b := &testbed{WithT: NewWithT(t), t: t, ctx: ctx, stop: func() {}, tune: func(*operator) {}, flags: func(*Options) {}}
 	b.config, b.log = restConfig, &logBuffer{}
-	b.SetDefaultEventuallyTimeout(patienceOfTests)
+	b.SetDefaultEventuallyTimeout(eventually)
 	b.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	var err error
 	b.client, err = client.New(restConfig, client.Options{Scheme: scheme, FieldOwner: "test"})
@@ -132,14 +133,14 @@ func newBench(t *testing.T) *bench {
 
 // start starts an operator in this process. faults stand between it and the API
 // server, the first one next to the operator.
-func (b *bench) start(faults ...fault) {
+func (b *testbed) start(faults ...fault) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
-	edits := &Edits{}
+	generations := &generation.Tracker{}
 	options := ctrl.Options{
 		Scheme:                  scheme,
 		Metrics:                 server.Options{BindAddress: "0"},
-		Cache:                   edits.CacheOptions(b.namespaces...),
+		Cache:                   generations.CacheOptions(b.namespaces...),
 		Controller:              config.Controller{SkipNameValidation: new(true)},
 		GracefulShutdownTimeout: new(10 * time.Second),
 		Logger:                  zap.New(zap.UseDevMode(true), zap.WriteTo(io.MultiWriter(os.Stderr, b.log))),
@@ -155,12 +156,13 @@ func (b *bench) start(faults ...fault) {
 	o := Options{
 		SystemNamespace: systemNamespace, Namespaces: b.namespaces, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
 		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
-		Edits: edits, Registry: b.registry,
+		Generations: generations, Registry: b.registry,
 	}
 	b.flags(&o)
-	b.engine, err = setup(mgr, o)
+	b.operator, err = newOperator(mgr, o)
 	b.Expect(err).NotTo(HaveOccurred())
-	b.tune(b.engine)
+	b.tune(b.operator)
+	b.Expect(b.operator.addTo(mgr, o)).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	b.stop = func() {
@@ -172,7 +174,7 @@ func (b *bench) start(faults ...fault) {
 }
 
 // webhook creates a Webhook that follows everything at a path of the receiver.
-func (b *bench) webhook(name string, change ...func(*v1alpha1.Webhook)) *v1alpha1.Webhook {
+func (b *testbed) webhook(name string, change ...func(*v1alpha1.Webhook)) *v1alpha1.Webhook {
 	b.t.Helper()
 	w := &v1alpha1.Webhook{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name},
@@ -187,7 +189,7 @@ func (b *bench) webhook(name string, change ...func(*v1alpha1.Webhook)) *v1alpha
 }
 
 // event creates an event of a cluster.
-func (b *bench) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1alpha1.WebhookEvent {
+func (b *testbed) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1alpha1.WebhookEvent {
 	b.t.Helper()
 	e := &v1alpha1.WebhookEvent{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name},
@@ -204,7 +206,7 @@ func (b *bench) event(name string, change ...func(*v1alpha1.WebhookEvent)) *v1al
 }
 
 // events creates so many events, which are numbered.
-func (b *bench) events(prefix string, n int, change ...func(*v1alpha1.WebhookEvent)) {
+func (b *testbed) events(prefix string, n int, change ...func(*v1alpha1.WebhookEvent)) {
 	b.t.Helper()
 	for i := range n {
 		b.event(fmt.Sprintf("%s%d", prefix, i), change...)
@@ -212,14 +214,14 @@ func (b *bench) events(prefix string, n int, change ...func(*v1alpha1.WebhookEve
 }
 
 // deliveries returns what is stored in the namespace.
-func (b *bench) deliveries() []v1alpha1.WebhookDelivery {
+func (b *testbed) deliveries() []v1alpha1.WebhookDelivery {
 	var list v1alpha1.WebhookDeliveryList
 	b.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
 	return list.Items
 }
 
 // delivery waits for the only delivery of the namespace to have a result.
-func (b *bench) delivery(result v1alpha1.DeliveryResult) *v1alpha1.WebhookDelivery {
+func (b *testbed) delivery(result v1alpha1.DeliveryResult) *v1alpha1.WebhookDelivery {
 	b.t.Helper()
 	var d v1alpha1.WebhookDelivery
 	b.Eventually(func(g Gomega) {
@@ -232,7 +234,7 @@ func (b *bench) delivery(result v1alpha1.DeliveryResult) *v1alpha1.WebhookDelive
 }
 
 // settled waits for an event to have a result.
-func (b *bench) settled(name string, result v1alpha1.EventResult) *v1alpha1.WebhookEvent {
+func (b *testbed) settled(name string, result v1alpha1.EventResult) *v1alpha1.WebhookEvent {
 	b.t.Helper()
 	e := &v1alpha1.WebhookEvent{}
 	b.Eventually(func(g Gomega) {
@@ -243,7 +245,7 @@ func (b *bench) settled(name string, result v1alpha1.EventResult) *v1alpha1.Webh
 }
 
 // allSettled waits for so many events, which are numbered, to have a result.
-func (b *bench) allSettled(prefix string, n int, result v1alpha1.EventResult) {
+func (b *testbed) allSettled(prefix string, n int, result v1alpha1.EventResult) {
 	b.t.Helper()
 	for i := range n {
 		b.settled(fmt.Sprintf("%s%d", prefix, i), result)
@@ -251,7 +253,7 @@ func (b *bench) allSettled(prefix string, n int, result v1alpha1.EventResult) {
 }
 
 // edit changes an object by merge patch.
-func (b *bench) edit(object client.Object, patch map[string]any) {
+func (b *testbed) edit(object client.Object, patch map[string]any) {
 	b.t.Helper()
 	data, err := json.Marshal(patch)
 	b.Expect(err).NotTo(HaveOccurred())
@@ -259,22 +261,15 @@ func (b *bench) edit(object client.Object, patch map[string]any) {
 }
 
 // resend annotates a delivery.
-func (b *bench) resend(d *v1alpha1.WebhookDelivery, value string) {
+func (b *testbed) resend(d *v1alpha1.WebhookDelivery, value string) {
 	b.t.Helper()
 	b.edit(d, map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationResend: value}}})
 }
 
 // requests is how many requests a path got.
-func (b *bench) requests(webhook string) int { return len(b.receiver.Arrivals("/" + webhook)) }
+func (b *testbed) requests(webhook string) int { return len(b.receiver.Arrivals("/" + webhook)) }
 
-// later returns what the controllers share, with a clock that is ahead by a while,
-// and a client that does not lag behind.
-func (b *bench) later(while time.Duration) *shared {
-	ahead := *b.engine.shared
-	ahead.client = b.client
-	ahead.clock = laterClock{ahead: while}
-	return &ahead
-}
+func (op *operator) setMaxWaiting(n int) { op.deliveries.MaxWaiting, op.webhooks.MaxWaiting = n, n }
 
 // laterClock is a clock that is ahead by a while.
 type laterClock struct {

@@ -20,14 +20,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/test/hostile/fields"
 )
 
 // An operator that is bound to namespaces sees nothing of the others. Webhooks of
 // the system namespace follow the events of those that it sees.
 func TestOperatorOfSomeNamespaces(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	other := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	b.Expect(b.client.Create(b.ctx, other)).To(Succeed())
 	t.Cleanup(func() {
@@ -65,7 +65,7 @@ func TestOperatorOfSomeNamespaces(t *testing.T) {
 // Whoever may write records anyhow could make one up, or carry one over to another
 // Webhook. Neither is sent, be it due or asked for.
 func TestForgedRecordsAreNotSent(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	// One at a time: what is sent later shows what was not sent before.
 	alone := func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 }
@@ -78,10 +78,10 @@ func TestForgedRecordsAreNotSent(t *testing.T) {
 	}
 
 	forge := func(name string, change func(d *v1alpha1.WebhookDelivery)) {
-		d := record.New(e, victim, []byte(`{"forged":true}`))
+		d := delivery.New(e, victim, []byte(`{"forged":true}`))
 		d.Name = name
 		change(d)
-		record.Hold(d, v1alpha1.ReasonQueued, "due at once", time.Now())
+		delivery.Wait(d, delivery.WaitReason{Reason: v1alpha1.ReasonQueued, Message: "due at once"}, time.Now())
 		b.Expect(b.client.Create(b.ctx, d)).To(Succeed())
 	}
 	unknown := e.DeepCopy()
@@ -90,8 +90,8 @@ func TestForgedRecordsAreNotSent(t *testing.T) {
 	forge("victim-resent", func(d *v1alpha1.WebhookDelivery) {
 		d.Annotations = map[string]string{v1alpha1.AnnotationResend: "please"}
 	})
-	forge(record.Name(unknown, victim), func(*v1alpha1.WebhookDelivery) {}) // which is not what it says it is of
-	forge(record.Name(unknown, other), func(d *v1alpha1.WebhookDelivery) {
+	forge(delivery.Name(unknown, victim), func(*v1alpha1.WebhookDelivery) {}) // which is not what it says it is of
+	forge(delivery.Name(unknown, other), func(d *v1alpha1.WebhookDelivery) {
 		d.Spec.EventRef.UID = unknown.UID
 	})
 
@@ -116,7 +116,7 @@ func TestForgedRecordsAreNotSent(t *testing.T) {
 // Whatever the value of the annotation, and however often it changes, there is at
 // most one cycle for each.
 func TestResendValues(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.webhook("w")
 	b.event("e")
@@ -125,7 +125,7 @@ func TestResendValues(t *testing.T) {
 		t.Helper()
 		b.Eventually(func(g Gomega) {
 			g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(d), d)).To(Succeed())
-			g.Expect(d.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationResent, record.ResendHash(value)))
+			g.Expect(d.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationResent, delivery.ResendHash(value)))
 		}).Should(Succeed())
 	}
 
@@ -161,7 +161,7 @@ func TestResendValues(t *testing.T) {
 // Every field of a Webhook gets values that make no sense, is emptied, doubled and
 // put back. The Webhook works as before.
 func TestOddEditsOfAWebhook(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	w := b.webhook("w", func(w *v1alpha1.Webhook) {
 		w.Spec.Description, w.Spec.Scope, w.Spec.WebhookID = "Start the smoke tests", "/music/player", 7
@@ -202,7 +202,7 @@ func TestOddEditsOfAWebhook(t *testing.T) {
 }
 
 // tryEdit tells whether the API server takes a value.
-func tryEdit(b *bench, w *v1alpha1.Webhook, field string, value any) bool {
+func tryEdit(b *testbed, w *v1alpha1.Webhook, field string, value any) bool {
 	b.t.Helper()
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
@@ -217,7 +217,7 @@ func tryEdit(b *bench, w *v1alpha1.Webhook, field string, value any) bool {
 	return err == nil
 }
 
-func putBack(b *bench, w *v1alpha1.Webhook, spec map[string]any) {
+func putBack(b *testbed, w *v1alpha1.Webhook, spec map[string]any) {
 	b.t.Helper()
 	b.Eventually(func() error {
 		u := &unstructured.Unstructured{}

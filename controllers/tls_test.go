@@ -28,7 +28,7 @@ import (
 )
 
 // ready waits for the Ready condition of a Webhook, and returns its message.
-func (b *bench) ready(w *v1alpha1.Webhook, status metav1.ConditionStatus, reason string) string {
+func (b *testbed) ready(w *v1alpha1.Webhook, status metav1.ConditionStatus, reason string) string {
 	b.t.Helper()
 	message := ""
 	b.Eventually(func(g Gomega) {
@@ -42,7 +42,7 @@ func (b *bench) ready(w *v1alpha1.Webhook, status metav1.ConditionStatus, reason
 	return message
 }
 
-func (b *bench) secret(name string, data map[string]string) *corev1.Secret {
+func (b *testbed) secret(name string, data map[string]string) *corev1.Secret {
 	b.t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name}, StringData: data}
 	b.Expect(b.client.Create(b.ctx, s)).To(Succeed())
@@ -50,7 +50,7 @@ func (b *bench) secret(name string, data map[string]string) *corev1.Secret {
 }
 
 // written is all that is stored in the namespace and that the operator may write.
-func (b *bench) written() string {
+func (b *testbed) written() string {
 	b.t.Helper()
 	var all strings.Builder
 	for _, list := range []client.ObjectList{&v1alpha1.WebhookList{}, &v1alpha1.WebhookEventList{}, &v1alpha1.WebhookDeliveryList{}} {
@@ -61,7 +61,7 @@ func (b *bench) written() string {
 	return all.String()
 }
 
-func (b *bench) kubernetesEvents() []eventsv1.Event {
+func (b *testbed) kubernetesEvents() []eventsv1.Event {
 	b.t.Helper()
 	c, err := kubernetes.NewForConfig(restConfig)
 	b.Expect(err).NotTo(HaveOccurred())
@@ -73,7 +73,7 @@ func (b *bench) kubernetesEvents() []eventsv1.Event {
 // An address that is a secret is used, and told to nobody, also where the receiver
 // repeats it in every way; and a change of it is noticed.
 func TestURLOfASecret(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	const path, query = "/hooks/B0123456/s3cr3t-p4th%2Fx", "key=qu3ry-s3cr3t"
 	secrets := []string{"s3cr3t-p4th", "qu3ry-s3cr3t", "B0123456", "n3xt-s3cr3t"}
@@ -131,7 +131,7 @@ func TestURLOfASecret(t *testing.T) {
 }
 
 func TestInvalidURLOfASecretIsNotTold(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	b.start()
 	b.secret("chat", map[string]string{"url": "ftp://chat.example.com/s3cr3t-p4th"})
 	w := b.webhook("w", func(w *v1alpha1.Webhook) {
@@ -147,7 +147,7 @@ func TestInvalidURLOfASecretIsNotTold(t *testing.T) {
 // A private authority and a client certificate: what is missing holds deliveries,
 // what is there is used, and what was changed is used from the next attempt on.
 func TestMutualTLS(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	ours, err := receiver.NewAuthority("ours")
 	b.Expect(err).NotTo(HaveOccurred())
 	seen := &atomic.Value{}
@@ -205,7 +205,7 @@ func TestMutualTLS(t *testing.T) {
 // An administrator who asks for certificates to be checked is obeyed, and the owner
 // of the Webhook is told.
 func TestSSLVerifyCanBeRequired(t *testing.T) {
-	b := newBench(t)
+	b := newTestbed(t)
 	secure, err := receiver.Start(receiver.Options{TLS: true})
 	b.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { _ = secure.Close() })

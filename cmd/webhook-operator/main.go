@@ -29,6 +29,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/controllers"
+	"github.com/horizoncd/webhook-operator/internal/generation"
 	"github.com/horizoncd/webhook-operator/internal/leader"
 	"github.com/horizoncd/webhook-operator/internal/retention"
 	"github.com/horizoncd/webhook-operator/internal/sending"
@@ -140,8 +141,8 @@ func run(ctx context.Context) error {
 	cfg.UserAgent = "horizon-webhook-operator/" + version
 	cfg.DisableCompression = true // within a cluster, CPU is dearer than bytes
 	drain := time.Duration(f.drain) * time.Second
-	edits := &controllers.Edits{}
-	options := managerOptions(f, drain, edits)
+	generations := &generation.Tracker{}
+	options := managerOptions(f, drain, generations)
 	mayLead := func() error { return nil }
 	var leaseRenewed func() time.Time
 	var storeFull <-chan struct{}
@@ -175,7 +176,7 @@ func run(ctx context.Context) error {
 		MayLead:          mayLead,
 		LeaseRenewed:     leaseRenewed,
 		StoreFull:        storeFull,
-		Edits:            edits,
+		Generations:      generations,
 		Registry:         metrics.Registry,
 	})
 	if err != nil {
@@ -184,7 +185,7 @@ func run(ctx context.Context) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
 	}
-	log.Info("starting", "version", version, "systemNamespace", f.systemNamespace, "namespaces", f.namespaces)
+	log.Info("Starting", "version", version, "systemNamespace", f.systemNamespace, "namespaces", f.namespaces)
 	return mgr.Start(ctx)
 }
 
@@ -201,7 +202,7 @@ func addNamespaces(namespaces []string, list string) ([]string, error) {
 	return slices.Compact(namespaces), nil
 }
 
-func managerOptions(f flags, drain time.Duration, edits *controllers.Edits) ctrl.Options {
+func managerOptions(f flags, drain time.Duration, generations *generation.Tracker) ctrl.Options {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -210,7 +211,7 @@ func managerOptions(f flags, drain time.Duration, edits *controllers.Edits) ctrl
 	}
 	return ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         edits.CacheOptions(f.namespaces...),
+		Cache:                         generations.CacheOptions(f.namespaces...),
 		Metrics:                       server.Options{BindAddress: f.metricsAddress},
 		HealthProbeBindAddress:        f.probeAddress,
 		PprofBindAddress:              f.pprofAddress,

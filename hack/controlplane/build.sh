@@ -1,22 +1,23 @@
 #!/bin/sh
 # Builds the embedded control plane from the Go modules that go.mod beside this
 # file pins: etcd, kube-apiserver and kube-controller-manager, and kubectl if
-# there is none on PATH.
+# there is none on PATH; or only those that are named.
 #
-#   hack/controlplane/build.sh DIRECTORY
+#   hack/controlplane/build.sh DIRECTORY [BINARY...]
 #
 # A binary that is up to date is left alone, silently. Whoever sets
 # KUBEBUILDER_ASSETS brings binaries of their own: then nothing is built.
 set -eu
 
-if [ $# -ne 1 ]; then
-	echo "usage: $0 DIRECTORY" >&2
+if [ $# -eq 0 ]; then
+	echo "usage: $0 DIRECTORY [BINARY...]" >&2
 	exit 2
 fi
 [ -z "${KUBEBUILDER_ASSETS:-}" ] || exit 0
 
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
+shift
 cd "$(dirname "$0")"
 
 # The binaries run here, whatever the caller builds for, and are what go.mod
@@ -24,8 +25,11 @@ cd "$(dirname "$0")"
 unset GOOS GOARCH GOBIN
 export CGO_ENABLED=0 GOWORK=off
 
-binaries="etcd kube-apiserver kube-controller-manager"
-command -v kubectl >/dev/null || binaries="$binaries kubectl"
+binaries=$*
+if [ -z "$binaries" ]; then
+	binaries="etcd kube-apiserver kube-controller-manager"
+	command -v kubectl >/dev/null || binaries="$binaries kubectl"
+fi
 
 # All that decides what a binary will be, in one number.
 key=$({

@@ -16,9 +16,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
@@ -41,9 +43,32 @@ type Event struct {
 	Finished bool
 	// Object is not a copy: it is only to be read.
 	Object *v1alpha1.WebhookEvent
-	// Removed are the results of its deliveries whose records were removed since
-	// Counts were written, by the names of the records.
+	// Removed are the results of its deliveries that were removed since Counts were
+	// written, by name.
 	Removed map[string]v1alpha1.DeliveryResult
+}
+
+// Whole returns all of an event, which is only to be read, or nil if it is gone. from
+// reads from the API server itself.
+func (e Event) Whole(ctx context.Context, from client.Reader) (*v1alpha1.WebhookEvent, error) {
+	if e.Object != nil {
+		return e.Object, nil
+	}
+	whole := &v1alpha1.WebhookEvent{}
+	if err := from.Get(ctx, e.Key, whole); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if whole.UID != e.UID {
+		return nil, nil
+	}
+	return whole, nil
+}
+
+// CountsDiffer tells whether the counts of an event are not those of its deliveries any
+// more, such as after a resend.
+func (e Event) CountsDiffer(deliveries []ledger.Entry) bool {
+	counts, _ := fanout.Count(e.Counts, nil, e.Key.Namespace, deliveries, e.Removed)
+	return counts != e.Counts
 }
 
 // Recent is an event of the last minutes, finished or not.
@@ -230,7 +255,7 @@ func (c *Cache) Observe(o *v1alpha1.WebhookEvent) {
 }
 
 // Assume takes in the answer to a write of the operator's own, ahead of the watch.
-// counted are the removed records that it has taken into its counts.
+// counted are the removed deliveries that it has taken into its counts.
 func (c *Cache) Assume(o *v1alpha1.WebhookEvent, counted map[string]v1alpha1.DeliveryResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,21 +278,21 @@ func (c *Cache) Assume(o *v1alpha1.WebhookEvent, counted map[string]v1alpha1.Del
 	}
 }
 
-// RecordRemoved takes in that the record of a delivery of an event was removed,
-// until the event's counts tell of it. Those of a finished event do already, unless
-// the record waited: then it came after they were written.
-func (c *Cache) RecordRemoved(event types.UID, record types.NamespacedName, result v1alpha1.DeliveryResult) {
+// DeliveryRemoved takes in that a stored delivery of an event was removed, until the
+// event's counts tell of it. Those of a finished event do already, unless the delivery
+// waited: then it came after they were written.
+func (c *Cache) DeliveryRemoved(event types.UID, delivery types.NamespacedName, result v1alpha1.DeliveryResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known, ok := c.events[event]
 	ended := result == v1alpha1.DeliverySucceeded || result == v1alpha1.DeliveryFailed
-	if !ok || known.namespace != record.Namespace || known.finished() && ended {
+	if !ok || known.namespace != delivery.Namespace || known.finished() && ended {
 		return
 	}
 	if known.work == nil {
 		known.work = &work{}
 	}
-	removed := map[string]v1alpha1.DeliveryResult{record.Name: result}
+	removed := map[string]v1alpha1.DeliveryResult{delivery.Name: result}
 	maps.Copy(removed, known.work.removed) // a copy: the one before was handed out
 	known.work.removed = removed
 }

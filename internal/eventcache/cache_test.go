@@ -183,11 +183,11 @@ func TestRemovedRecordsAreToldUntilTheyAreCounted(t *testing.T) {
 	record := func(namespace, name string) types.NamespacedName {
 		return types.NamespacedName{Namespace: namespace, Name: name}
 	}
-	c.RecordRemoved("uid-e", record("music", "d1"), v1alpha1.DeliveryWaiting)
+	c.DeliveryRemoved("uid-e", record("music", "d1"), v1alpha1.DeliveryWaiting)
 	first, _ := c.Get("uid-e")
-	c.RecordRemoved("uid-e", record("music", "d2"), v1alpha1.DeliverySucceeded)
-	c.RecordRemoved("uid-e", record("horizon-system", "d3"), v1alpha1.DeliveryWaiting) // does not count for the event
-	c.RecordRemoved("nobody", record("music", "d4"), v1alpha1.DeliveryWaiting)
+	c.DeliveryRemoved("uid-e", record("music", "d2"), v1alpha1.DeliverySucceeded)
+	c.DeliveryRemoved("uid-e", record("horizon-system", "d3"), v1alpha1.DeliveryWaiting) // does not count for the event
+	c.DeliveryRemoved("nobody", record("music", "d4"), v1alpha1.DeliveryWaiting)
 	second, _ := c.Get("uid-e")
 	want := map[string]v1alpha1.DeliveryResult{"d1": v1alpha1.DeliveryWaiting, "d2": v1alpha1.DeliverySucceeded}
 	if diff := cmp.Diff(want, second.Removed); diff != "" {
@@ -199,11 +199,11 @@ func TestRemovedRecordsAreToldUntilTheyAreCounted(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	c.Assume(event("e", 3, succeeded), third.Removed)
-	c.RecordRemoved("uid-e", record("music", "d1"), v1alpha1.DeliverySucceeded) // finished: its counts tell of that
+	c.DeliveryRemoved("uid-e", record("music", "d1"), v1alpha1.DeliverySucceeded) // finished: its counts tell of that
 	if last, _ := c.Get("uid-e"); last.Removed != nil || c.events["uid-e"].work != nil {
 		t.Errorf("%+v", last)
 	}
-	c.RecordRemoved("uid-e", record("music", "late"), v1alpha1.DeliveryWaiting) // and not of what came later
+	c.DeliveryRemoved("uid-e", record("music", "late"), v1alpha1.DeliveryWaiting) // and not of what came later
 	last, _ := c.Get("uid-e")
 	if diff := cmp.Diff(map[string]v1alpha1.DeliveryResult{"late": v1alpha1.DeliveryWaiting}, last.Removed); diff != "" || !last.Finished {
 		t.Errorf("(-want +got):\n%s", diff)

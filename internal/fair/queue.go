@@ -30,8 +30,7 @@ func (f *FIFO[T]) Pop() T {
 	return v
 }
 
-// Queue is a queue in which keys take turns (round robin). Among the items of a key,
-// who comes first is first. The zero value is empty.
+// Queue is round robin by key. Among the items of a key, it is first in, first out. The zero value is empty.
 type Queue[K comparable, T any] struct {
 	keys  Ring[K, *FIFO[T]]
 	total int

@@ -1,8 +1,8 @@
-// Package fair has the orders in which those who share something take turns.
+// Package fair shares something among keys: their items round robin (Ring, Queue,
+// WorkQueue), or a capacity by dynamic thresholds (Shares).
 package fair
 
-// Ring is a map whose members take turns. Who comes first is first, and who has
-// had a turn goes to the end. Every operation takes constant time. The zero value
+// Ring is a map that is visited round robin: a member that was visited goes to the end. Every operation takes constant time. The zero value
 // is an empty ring.
 type Ring[K comparable, V any] struct {
 	members map[K]*member[K, V]

@@ -1,4 +1,4 @@
-// Package fanout decides which webhooks an event still has to be drafted for,
+// Package fanout decides which webhooks an event still needs a delivery for,
 // and what the event's status says. It is pure: objects and a time in, a plan
 // out.
 package fanout
@@ -16,9 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/matching"
-	"github.com/horizoncd/webhook-operator/internal/record"
 )
 
 // maxNames is how many deliveries and how many unmatched webhooks a status names.
@@ -34,8 +34,8 @@ type View struct {
 	Late map[types.UID]bool
 	// Entries are the known deliveries of the event.
 	Entries []ledger.Entry
-	// Removed are the results of deliveries of the event's namespace whose records
-	// were removed since the status was written, by the names of the records.
+	// Removed are the results of deliveries of the event's namespace that were removed
+	// since the status was written, by name.
 	Removed map[string]v1alpha1.DeliveryResult
 	// MaxAge is the age beyond which an event that nobody worked on expires.
 	MaxAge time.Duration
@@ -44,7 +44,7 @@ type View struct {
 
 // Plan is what to do for an event.
 type Plan struct {
-	// Missing are the webhooks that match and have neither delivery nor draft.
+	// Missing are the webhooks that match and have no delivery, stored or pending.
 	Missing []*v1alpha1.Webhook
 	// Status is what the event's status should say.
 	Status v1alpha1.WebhookEventStatus
@@ -57,7 +57,7 @@ func Dispatched(e *v1alpha1.WebhookEvent) bool {
 	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonExpired)
 }
 
-// Refused tells whether a record of an event could not be stored.
+// Refused tells whether a delivery of an event could not be stored.
 func Refused(e *v1alpha1.WebhookEvent) bool {
 	c := meta.FindStatusCondition(e.Status.Conditions, v1alpha1.ConditionDispatched)
 	return c != nil && c.Reason == v1alpha1.ReasonRecordRefused
@@ -87,11 +87,11 @@ func Make(v View) Plan {
 	if expired(v) && len(known) == 0 && !dispatched {
 		return Plan{Status: expiredStatus(v)}
 	}
-	// A record that somebody has deleted is not made again.
+	// A delivery that somebody has deleted is not made again.
 	for name := range v.Removed {
 		known[types.NamespacedName{Namespace: v.Event.Namespace, Name: name}] = true
 	}
-	if dispatched { // nor is one whose record retention has taken
+	if dispatched { // nor is one that retention has taken
 		for _, name := range v.Event.Status.Deliveries {
 			known[types.NamespacedName{Namespace: v.Event.Namespace, Name: name}] = true
 		}
@@ -105,7 +105,7 @@ func Make(v View) Plan {
 		if dispatched && !v.Late[w.UID] {
 			continue
 		}
-		key := types.NamespacedName{Namespace: w.Namespace, Name: record.Name(v.Event, w)}
+		key := types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(v.Event, w)}
 		if known[key] {
 			continue
 		}
@@ -136,12 +136,12 @@ func status(
 		s.Unmatched = nameUnmatched(unmatched)
 	}
 
-	drafts, refused := 0, ""
+	pending, refused := 0, ""
 	for _, entry := range v.Entries {
-		if entry.Draft == nil {
+		if entry.Pending == nil {
 			continue
 		}
-		drafts++
+		pending++
 		if why := refusal(v, entry); why != "" && (refused == "" || why < refused) {
 			refused = why // the same one each time, whatever the order
 		}
@@ -156,7 +156,7 @@ func status(
 	case refused != "":
 		set(v1alpha1.ConditionDispatched, metav1.ConditionFalse, v1alpha1.ReasonRecordRefused,
 			"a delivery cannot be stored, and nothing is sent without a record: "+refused)
-	case missing || drafts > 0:
+	case missing || pending > 0:
 		set(v1alpha1.ConditionDispatched, metav1.ConditionFalse, v1alpha1.ReasonDispatching,
 			"deliveries are being made")
 	default:
@@ -169,7 +169,7 @@ func status(
 }
 
 // Count returns the counts of an event's deliveries: of those that are present, of
-// those whose records were seen to be removed, and of those that stored, the counts
+// those that were seen to be removed, and of those that stored, the counts
 // before, tells of and that are gone. named are the deliveries that stored counts, as
 // far as their names are known: what is new takes nobody's place. What was removed
 // while it waited has failed; lost is how many of these stored does not tell of yet.
@@ -189,7 +189,7 @@ func Count(
 		if entry.Key.Namespace != namespace {
 			continue
 		}
-		if entry.Draft == nil {
+		if entry.Pending == nil {
 			present[entry.Key.Name] = true
 			of(entry.Key.Name).add(entry.State.Result, true)
 		}
@@ -236,7 +236,7 @@ func (t *tally) add(result v1alpha1.DeliveryResult, present bool) {
 func names(v View) []string {
 	all := slices.Clone(v.Event.Status.Deliveries)
 	for _, entry := range v.Entries {
-		if entry.Draft == nil && entry.Key.Namespace == v.Event.Namespace {
+		if entry.Pending == nil && entry.Key.Namespace == v.Event.Namespace {
 			all = append(all, entry.Key.Name)
 		}
 	}
@@ -255,8 +255,8 @@ func withoutLate(v View, unmatched []v1alpha1.Unmatched) []v1alpha1.Unmatched {
 		if !v.Late[w.UID] || w.Namespace != v.Event.Namespace {
 			continue
 		}
-		name := record.Name(v.Event, w)
-		matched[w.Name] = slices.ContainsFunc(v.Entries, func(e ledger.Entry) bool { return e.Key.Name == name && e.Draft == nil })
+		name := delivery.Name(v.Event, w)
+		matched[w.Name] = slices.ContainsFunc(v.Entries, func(e ledger.Entry) bool { return e.Key.Name == name && e.Pending == nil })
 	}
 	var rest []v1alpha1.Unmatched
 	for _, u := range unmatched {
@@ -278,13 +278,13 @@ func toldLost(e *v1alpha1.WebhookEvent) bool {
 	return c != nil && strings.HasSuffix(c.Message, lostNote)
 }
 
-// refusal is why a draft cannot be stored, without naming what is in another
+// refusal is why a pending delivery cannot be stored, without naming what is in another
 // namespace.
 func refusal(v View, entry ledger.Entry) string {
-	if entry.Draft.Refused != "" && entry.Key.Namespace != v.Event.Namespace {
+	if entry.Pending.Refused != "" && entry.Key.Namespace != v.Event.Namespace {
 		return "the record of a webhook of another namespace was refused"
 	}
-	return entry.Draft.Refused
+	return entry.Pending.Refused
 }
 
 // deliver derives result and Delivered from the counts.

@@ -12,8 +12,8 @@ import (
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
-	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/test/object"
 )
@@ -53,16 +53,16 @@ func createdLater(w *v1alpha1.Webhook) { w.CreationTimestamp = metav1.NewTime(no
 func ofSystem(w *v1alpha1.Webhook)     { w.Namespace = "horizon-system" }
 
 // entry is the stored delivery of an event to a webhook, or, with a result of
-// "draft", one that is not stored.
+// "pending", one that is not stored.
 func entry(e *v1alpha1.WebhookEvent, w v1alpha1.Webhook, result v1alpha1.DeliveryResult) ledger.Entry {
 	known := ledger.Entry{
-		Key:     types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, &w)},
+		Key:     types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(e, &w)},
 		Webhook: types.NamespacedName{Namespace: w.Namespace, Name: w.Name}, EventUID: e.UID,
 		State: retry.State{Result: result},
 	}
-	if result == "draft" {
+	if result == "pending" {
 		known.State.Result = ""
-		known.Draft = &ledger.Draft{EventUID: e.UID}
+		known.Pending = &ledger.Pending{EventUID: e.UID}
 	}
 	return known
 }
@@ -149,10 +149,10 @@ func TestMake(t *testing.T) {
 				Kstatus: kstatus.CurrentStatus, Change: Major,
 			},
 		},
-		"two to be drafted": {webhooks: webhooks{"a": plain, "b": plain, "c": {otherScope}}, want: with(pending, "a", "b")},
-		"both are drafts":   {webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": "draft", "b": "draft"}, want: pending},
+		"two are missing":  {webhooks: webhooks{"a": plain, "b": plain, "c": {otherScope}}, want: with(pending, "a", "b")},
+		"both are pending": {webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": "pending", "b": "pending"}, want: pending},
 		"one is stored": {
-			webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": succeeded, "b": "draft"},
+			webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": succeeded, "b": "pending"},
 			want: func() summary { s := pending; s.Counts = counts(0, 1, 0); return s }(),
 		},
 		"one is stored, one missing": {
@@ -188,10 +188,10 @@ func TestMake(t *testing.T) {
 			},
 		},
 		"but waited for": {
-			webhooks: webhooks{"a": plain, "s": {ofSystem}}, deliveries: deliveries{"a": succeeded, "s": "draft"},
+			webhooks: webhooks{"a": plain, "s": {ofSystem}}, deliveries: deliveries{"a": succeeded, "s": "pending"},
 			want: func() summary { s := pending; s.Counts = counts(0, 1, 0); return s }(),
 		},
-		"and drafted": {webhooks: webhooks{"s": {ofSystem}}, want: with(pending, "s")},
+		"and is missing": {webhooks: webhooks{"s": {ofSystem}}, want: with(pending, "s")},
 		"only a webhook of the system": {
 			webhooks: webhooks{"s": {ofSystem}}, deliveries: deliveries{"s": succeeded},
 			want: summary{
@@ -217,7 +217,7 @@ func TestMake(t *testing.T) {
 		"old, but worked on": {event: []func(e *v1alpha1.WebhookEvent){old, worked}, webhooks: webhooks{"a": plain}, want: with(pending, "a")},
 		"old, but a delivery is known": {
 			event:    []func(e *v1alpha1.WebhookEvent){old},
-			webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": "draft"}, want: with(pending, "b"),
+			webhooks: webhooks{"a": plain, "b": plain}, deliveries: deliveries{"a": "pending"}, want: with(pending, "b"),
 		},
 		"happens in the future": {
 			event:    []func(e *v1alpha1.WebhookEvent){func(e *v1alpha1.WebhookEvent) { e.Spec.Time = metav1.NewTime(now.Add(1000 * time.Hour)) }},
@@ -251,8 +251,8 @@ func TestMake(t *testing.T) {
 }
 
 func refused(e *v1alpha1.WebhookEvent, w v1alpha1.Webhook, why string) ledger.Entry {
-	known := entry(e, w, "draft")
-	known.Draft.Refused = why
+	known := entry(e, w, "pending")
+	known.Pending.Refused = why
 	return known
 }
 
@@ -261,7 +261,7 @@ func TestRefused(t *testing.T) {
 	e := event()
 	v := View{
 		Event: e, Webhooks: []v1alpha1.Webhook{a, b},
-		Entries: []ledger.Entry{refused(e, a, "exceeded quota"), entry(e, b, "draft")}, MaxAge: maxAge, Now: now,
+		Entries: []ledger.Entry{refused(e, a, "exceeded quota"), entry(e, b, "pending")}, MaxAge: maxAge, Now: now,
 	}
 	got := Make(v)
 	want := summary{
@@ -281,7 +281,7 @@ func TestRefused(t *testing.T) {
 	if !Refused(stuck) || Dispatched(stuck) || Finished(stuck) {
 		t.Errorf("refused: %t, dispatched: %t, finished: %t", Refused(stuck), Dispatched(stuck), Finished(stuck))
 	}
-	v.Event, v.Entries = stuck, []ledger.Entry{entry(e, a, "draft"), entry(e, b, "draft")}
+	v.Event, v.Entries = stuck, []ledger.Entry{entry(e, a, "pending"), entry(e, b, "pending")}
 	if got := Compare(stuck, Make(v).Status); got != Major {
 		t.Errorf("change %d when it is no longer refused", got)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func withRefusal(e ledger.Entry) ledger.Entry {
-	e.Draft.Refused = "the quota is used up"
+	e.Pending.Refused = "the quota is used up"
 	return e
 }
 
@@ -35,9 +35,9 @@ func TestLateWebhooks(t *testing.T) {
 			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
 			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)}, wantMissing: []string{"b"},
 		},
-		"late, and drafted": {
+		"late, and pending": {
 			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
-			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, "draft")},
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, "pending")},
 		},
 		"late, and waiting": {
 			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
@@ -55,7 +55,7 @@ func TestLateWebhooks(t *testing.T) {
 		},
 		"late, and refused": {
 			event: e, webhooks: []v1alpha1.Webhook{a, b}, late: late,
-			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), withRefusal(entry(e, b, "draft"))},
+			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), withRefusal(entry(e, b, "pending"))},
 			wantChange: Major,
 		},
 		"late, but deleted by hand": {

@@ -75,7 +75,7 @@ func TestOneWriteForAnEventThatSucceeds(t *testing.T) {
 	}
 	look()
 	for i := range n {
-		v.Entries = append(v.Entries, entry(e, v.Webhooks[i], "draft"))
+		v.Entries = append(v.Entries, entry(e, v.Webhooks[i], "pending"))
 		look()
 	}
 	for _, i := range []int{3, 0, 4, 1, 2} {

@@ -10,7 +10,7 @@ import (
 // more, so that the cost does not grow with their number.
 const askedAtOnce = 4
 
-// budget shares the room for drafts: among namespaces, in each of them among its
+// budget shares the room for pending deliveries: among namespaces, in each of them among its
 // webhooks, and for each of those among the namespaces of the events.
 type budget struct {
 	shares fair.Shares[source]
@@ -43,16 +43,16 @@ func newBudget(capacity int) *budget {
 	return &budget{shares: fair.Shares[source]{Capacity: max(capacity, 1)}}
 }
 
-// drafts is how many there are.
-func (b *budget) drafts() int { return b.shares.Capacity - b.shares.Free() }
+// pending is how many there are.
+func (b *budget) pending() int { return b.shares.Capacity - b.shares.Free() }
 
-// room is how many more drafts of a source there may be.
+// room is how many more pending deliveries of a source there may be.
 func (b *budget) room(s source) int {
 	path := s.path()
 	return b.shares.Room(path[:]...)
 }
 
-// take takes room for one draft.
+// take takes room for one pending delivery.
 func (b *budget) take(s source) {
 	path := s.path()
 	b.shares.Take(path[:]...)
@@ -108,13 +108,13 @@ func (b *budget) forget(s source, event types.UID) {
 
 // wake returns events that may go on, and forgets them. It is called whenever there
 // may be more room, and asks a few sources in their turns, until as many events are
-// called as there are places. Nobody is forgotten: as long as there is a draft, it
+// called as there are places. Nobody is forgotten: as long as there is a pending delivery, it
 // will be stored, withdrawn or refused, each of which calls again, and when there is
 // none left, everybody is called.
 func (b *budget) wake() []types.UID {
 	c := called{}
 	for asked := 0; b.short.Len() > 0; asked++ {
-		if b.drafts() > 0 && (asked == askedAtOnce || len(c.events) >= b.shares.Free()) {
+		if b.pending() > 0 && (asked == askedAtOnce || len(c.events) >= b.shares.Free()) {
 			break
 		}
 		b.ask(&c)

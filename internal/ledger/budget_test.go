@@ -49,8 +49,8 @@ func TestBudgetLeavesRoomForWhoeverComesLast(t *testing.T) {
 		}
 		before = got
 	}
-	if b.drafts() > capacity {
-		t.Errorf("%d of %d are taken", b.drafts(), capacity)
+	if b.pending() > capacity {
+		t.Errorf("%d of %d are taken", b.pending(), capacity)
 	}
 }
 
@@ -75,8 +75,8 @@ func TestBudgetIsSharedWithinAWebhook(t *testing.T) {
 // taken all it may.
 func TestRoomBesideAStorm(t *testing.T) {
 	l := New(&told{}, 100)
-	of := func(tenant string) Draft {
-		d := draft("e")
+	of := func(tenant string) Pending {
+		d := pendingOf("e")
 		d.Webhook, d.Event.Namespace = types.NamespacedName{Namespace: "system", Name: "audit"}, tenant
 		return d
 	}
@@ -139,7 +139,7 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	if len(called) != 20 {
 		t.Errorf("%d were called although all room is free, want 20", len(called))
 	}
-	if b.short.Len()+b.drafts() != 0 {
+	if b.short.Len()+b.pending() != 0 {
 		t.Errorf("left: %+v", b)
 	}
 }
@@ -155,17 +155,17 @@ func TestRoom(t *testing.T) {
 			listener := &told{}
 			l := New(listener, 32) // a quarter for one webhook alone
 			for n := range 8 {
-				if !l.Add(key(fmt.Sprint("d", n)), draft("e")) {
+				if !l.Add(key(fmt.Sprint("d", n)), pendingOf("e")) {
 					t.Fatalf("no room for %d", n)
 				}
 			}
-			if l.Add(key("x"), draft("short")) || l.Add(key("y"), draft("shorter")) {
+			if l.Add(key("x"), pendingOf("short")) || l.Add(key("y"), pendingOf("shorter")) {
 				t.Fatal("there is more room than there should be")
 			}
 			if _, ok := l.Get(key("x")); ok {
 				t.Error("it is known though there was no room")
 			}
-			if !l.Add(key("d0"), draft("e")) {
+			if !l.Add(key("d0"), pendingOf("e")) {
 				t.Error("what is known needs no room")
 			}
 			listener.since()
@@ -184,7 +184,7 @@ func TestRoom(t *testing.T) {
 			if calls := listener.since(); slices.Contains(calls, "room for short") {
 				t.Errorf("told twice: %v", calls)
 			}
-			if !l.Add(key("x"), draft("short")) {
+			if !l.Add(key("x"), pendingOf("short")) {
 				t.Error("there is no room after all")
 			}
 		})
@@ -192,8 +192,8 @@ func TestRoom(t *testing.T) {
 	t.Run("for one", func(t *testing.T) {
 		listener := &told{}
 		l := New(listener, 1)
-		l.Add(key("d"), draft("e"))
-		l.Add(key("x"), draft("short"))
+		l.Add(key("d"), pendingOf("e"))
+		l.Add(key("x"), pendingOf("short"))
 		listener.since()
 		l.Observe(object("d", 1, waiting))
 		if calls := listener.since(); !slices.Contains(calls, "room for short") {

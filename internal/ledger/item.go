@@ -11,7 +11,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
 
-// item is an Entry as it is kept. There is one for every record in store, nearly
+// item is an Entry as it is kept. There is one for every delivery in store, nearly
 // all of them finished, so what several share is kept once and times are numbers.
 type item struct {
 	name  string
@@ -19,9 +19,9 @@ type item struct {
 	owner *owner
 	event *event
 	// namespace is the event's. It is not kept with the event: what says so is a
-	// label, and that of a record in one namespace must not count in another.
+	// label, and that of a delivery in one namespace must not count in another.
 	namespace unique.Handle[string]
-	draft     *Draft
+	pending   *Pending
 	version   uint64
 	// Nanoseconds since 1970; 0 is none.
 	nextAttempt, since, finished int64
@@ -35,7 +35,7 @@ type item struct {
 type event struct {
 	uid   types.UID
 	items []*item
-	// underway is how many of them are drafts that were not refused.
+	// underway is how many of them are pending that were not refused.
 	underway int32
 }
 
@@ -73,7 +73,7 @@ func (i *item) entry() Entry {
 		WebhookUID: i.owner.uid,
 		EventUID:   i.event.uid,
 		Finished:   toTime(i.finished),
-		Draft:      i.draft,
+		Pending:    i.pending,
 
 		EventNamespace: i.namespace.Value(),
 	}
@@ -95,7 +95,7 @@ func (l *Ledger) insert(e Entry, version uint64) *item {
 		name:        strings.Clone(e.Key.Name),
 		uid:         e.UID,
 		namespace:   unique.Make(e.EventNamespace),
-		draft:       e.Draft,
+		pending:     e.Pending,
 		version:     version,
 		nextAttempt: fromTime(e.State.NextAttempt),
 		since:       fromTime(e.State.Since),
@@ -183,14 +183,14 @@ func (w *webhook) known(uid types.UID) *owner {
 }
 
 func (l *Ledger) count(i *item, n int) {
-	if i.draft != nil {
-		if i.draft.Refused == "" {
+	if i.pending != nil {
+		if i.pending.Refused == "" {
 			i.event.underway += int32(n) //nolint:gosec // 1 or -1
 		}
 		if n > 0 {
-			l.budget.take(i.draft.source())
+			l.budget.take(i.pending.source())
 		} else {
-			l.budget.release(i.draft.source())
+			l.budget.release(i.pending.source())
 		}
 		return
 	}

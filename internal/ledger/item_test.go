@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 )
 
@@ -42,7 +42,7 @@ func TestEntryOf(t *testing.T) {
 		},
 		"was resent": {
 			object: object("d", 1, succeeded, annotated(v1alpha1.AnnotationResend, "1"),
-				annotated(v1alpha1.AnnotationResent, record.ResendHash("1")), annotated(v1alpha1.AnnotationFinished, done)),
+				annotated(v1alpha1.AnnotationResent, delivery.ResendHash("1")), annotated(v1alpha1.AnnotationFinished, done)),
 			want: want(func(e *Entry) { e.State.Result, e.Finished = succeeded, now.Add(2*time.Hour) }),
 		},
 		"being resent": {

@@ -1,7 +1,7 @@
-// Package ledger knows every delivery: those that are stored, as far as the
-// watch of their metadata tells, overlaid with the operator's own writes, and
-// those that are drafts and not stored yet. Whether something is sent is decided
-// on the ledger, so a watch that lags behind never sends anything again.
+// Package ledger knows every delivery: those in store, from the watch of their metadata
+// and, before that shows them, from the operator's own writes (an assume cache), and
+// those that are pending, which are not stored yet. Whether something is sent is decided
+// on the ledger, so a watch that lags behind never makes anything be sent again.
 package ledger
 
 import (
@@ -16,29 +16,29 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 )
 
-// Draft is a delivery that is not stored yet. The event it carries is its
+// Pending is a delivery that is not stored yet. The event it carries is its
 // durable form.
-type Draft struct {
+type Pending struct {
 	Event      types.NamespacedName
 	EventUID   types.UID
 	Webhook    types.NamespacedName
 	WebhookUID types.UID
-	// Refused says why the API server refuses to store the record.
+	// Refused says why the API server refuses to store the delivery.
 	Refused string
 }
 
-func (d *Draft) source() source { return source{d.Webhook, d.Event.Namespace} }
+func (d *Pending) source() source { return source{d.Webhook, d.Event.Namespace} }
 
 // Entry is what the ledger knows of one delivery.
 type Entry struct {
 	Key types.NamespacedName
-	// UID is empty as long as the delivery is a draft.
+	// UID is empty as long as the delivery is pending.
 	UID types.UID
-	// Version is the resource version that this is known from, 0 of a draft.
+	// Version is the resource version that this is known from; 0 while the delivery is pending.
 	Version uint64
 	// Webhook and WebhookUID name the owner; the UID is empty where the
 	// delivery was orphaned.
@@ -51,8 +51,8 @@ type Entry struct {
 	State          retry.State
 	// Finished is when a delivery got its final result.
 	Finished time.Time
-	// Draft is set as long as the delivery is not stored.
-	Draft *Draft
+	// Pending is set as long as the delivery is not stored.
+	Pending *Pending
 }
 
 // Counts are numbers of stored deliveries.
@@ -66,11 +66,11 @@ type Listener interface {
 	DeliveryChanged(e Entry)
 	// EventChanged is called when a delivery of the event was stored, finished,
 	// removed or refused, unless more is to come: what is said of an event does
-	// not change before the last of its drafts is stored or refused.
+	// not change before the last of its pending deliveries is stored or refused.
 	EventChanged(event types.UID)
-	// RecordRemoved is called when the record of a delivery was removed, under the
+	// DeliveryRemoved is called when a stored delivery was removed, under the
 	// ledger's lock: whoever does not find it any more finds what this leaves.
-	RecordRemoved(e Entry)
+	DeliveryRemoved(e Entry)
 	// RoomFor is called when an event that found no room may go on.
 	RoomFor(event types.UID)
 	// WebhookChanged is called when the counts of the webhook changed, or when one of
@@ -94,7 +94,7 @@ type Ledger struct {
 	once     sync.Once
 }
 
-// New returns an empty ledger with room for so many drafts. Its deliveries are
+// New returns an empty ledger with room for so many pending deliveries. Its deliveries are
 // listed namespace by namespace, or, where none is named, all in one list.
 func New(listener Listener, capacity int, namespaces ...string) *Ledger {
 	if len(namespaces) == 0 {
@@ -188,11 +188,11 @@ func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 	return Counts{}
 }
 
-// Totals returns how many deliveries are in store, and how many drafts there are.
-func (l *Ledger) Totals() (stored Counts, drafts int) {
+// Totals returns how many deliveries are in store, and how many pending deliveries there are.
+func (l *Ledger) Totals() (stored Counts, pending int) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.total, l.budget.drafts()
+	return l.total, l.budget.pending()
 }
 
 // Webhooks returns the names of all webhooks that deliveries are known of.
@@ -206,9 +206,9 @@ func (l *Ledger) Webhooks() []types.NamespacedName {
 	return all
 }
 
-// Add takes in a draft. It returns false when there is no room for one more of
+// Add takes in a pending delivery. It returns false when there is no room for one more of
 // the webhook; the event is told when there is some. A delivery that is known already is left alone.
-func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
+func (l *Ledger) Add(key types.NamespacedName, d Pending) bool {
 	l.mu.Lock()
 	if _, ok := l.entries[key]; ok {
 		l.budget.forget(d.source(), d.EventUID)
@@ -221,7 +221,7 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 		return false
 	}
 	snapshot := Entry{
-		Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, EventNamespace: d.Event.Namespace, Draft: &d,
+		Key: key, Webhook: d.Webhook, WebhookUID: d.WebhookUID, EventUID: d.EventUID, EventNamespace: d.Event.Namespace, Pending: &d,
 	}
 	l.budget.forget(d.source(), d.EventUID)
 	l.insert(snapshot, 0)
@@ -230,11 +230,11 @@ func (l *Ledger) Add(key types.NamespacedName, d Draft) bool {
 	return true
 }
 
-// Withdraw forgets a draft whose delivery is not to be made.
+// Withdraw forgets a pending delivery whose delivery is not to be made.
 func (l *Ledger) Withdraw(key types.NamespacedName) {
 	l.mu.Lock()
 	i, ok := l.entries[key]
-	if !ok || i.draft == nil {
+	if !ok || i.pending == nil {
 		l.mu.Unlock()
 		return
 	}
@@ -247,21 +247,21 @@ func (l *Ledger) Withdraw(key types.NamespacedName) {
 	l.tellRoom(room)
 }
 
-// Amend replaces what is known of a draft.
-func (l *Ledger) Amend(key types.NamespacedName, change func(*Draft)) {
+// Amend replaces what is known of a pending delivery.
+func (l *Ledger) Amend(key types.NamespacedName, change func(*Pending)) {
 	l.mu.Lock()
 	i, ok := l.entries[key]
-	if !ok || i.draft == nil {
+	if !ok || i.pending == nil {
 		l.mu.Unlock()
 		return
 	}
-	draft := *i.draft // the one before was handed out
-	change(&draft)
-	told := draft.Refused != i.draft.Refused
+	pending := *i.pending // the one before was handed out
+	change(&pending)
+	told := pending.Refused != i.pending.Refused
 	l.count(i, -1)
-	i.draft = &draft
+	i.pending = &pending
 	l.count(i, 1)
-	// A draft that cannot be stored is tried again and again. That is all that happens
+	// A pending delivery that cannot be stored is tried again and again. That is all that happens
 	// where none can be, and who waits for room must be asked meanwhile.
 	room := l.budget.wake()
 	l.mu.Unlock()
@@ -309,7 +309,7 @@ func (l *Ledger) observe(m metav1.Object) (c change, changed bool) {
 	key := keyOf(m)
 	version := parseVersion(m.GetResourceVersion())
 	old, known := l.entries[key]
-	if known && old.draft == nil && old.version >= version {
+	if known && old.pending == nil && old.version >= version {
 		return change{}, false
 	}
 	if known {
@@ -327,11 +327,11 @@ func (l *Ledger) observe(m metav1.Object) (c change, changed bool) {
 func (l *Ledger) Remove(key types.NamespacedName, resourceVersion string) {
 	l.mu.Lock()
 	i, ok := l.entries[key]
-	if !ok || i.draft != nil || (resourceVersion != "" && parseVersion(resourceVersion) < i.version) {
+	if !ok || i.pending != nil || (resourceVersion != "" && parseVersion(resourceVersion) < i.version) {
 		l.mu.Unlock()
 		return
 	}
-	l.listener.RecordRemoved(i.entry())
+	l.listener.DeliveryRemoved(i.entry())
 	l.remove(i)
 	settled := i.event.settled()
 	l.mu.Unlock()
@@ -375,7 +375,7 @@ func (l *Ledger) tell(c change) {
 	if c.now.NeedsAttention() {
 		l.listener.DeliveryChanged(c.now)
 	}
-	if c.now.State.Result == c.was.State.Result && c.was.Draft == nil {
+	if c.now.State.Result == c.was.State.Result && c.was.Pending == nil {
 		if c.ended() { // a resend, with the result of before; the counts are the same
 			l.listener.WebhookChanged(c.now.Webhook)
 		}
@@ -389,7 +389,7 @@ func (l *Ledger) tell(c change) {
 
 // NeedsAttention is false for what is finished: the great majority.
 func (e Entry) NeedsAttention() bool {
-	return e.Draft != nil || e.State.Result == v1alpha1.DeliveryWaiting || e.State.Resend || !e.State.NextAttempt.IsZero()
+	return e.Pending != nil || e.State.Result == v1alpha1.DeliveryWaiting || e.State.Resend || !e.State.NextAttempt.IsZero()
 }
 
 func (l *Ledger) tellRoom(events []types.UID) {
@@ -417,7 +417,7 @@ func entryOf(key types.NamespacedName, m metav1.Object) Entry {
 			Result:      v1alpha1.DeliveryResult(labels[v1alpha1.LabelResult]),
 			NextAttempt: parseTime(annotations[v1alpha1.AnnotationNextAttempt]),
 			Since:       m.GetCreationTimestamp().Time,
-			Resend:      record.ResendPending(annotations),
+			Resend:      delivery.ResendPending(annotations),
 		},
 	}
 	for _, owner := range m.GetOwnerReferences() {

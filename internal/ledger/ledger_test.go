@@ -67,8 +67,8 @@ func labelled(key, value string) func(m *metav1.ObjectMeta) {
 	return func(m *metav1.ObjectMeta) { m.Labels[key] = value }
 }
 
-func draft(event string) Draft {
-	return Draft{
+func pendingOf(event string) Pending {
+	return Pending{
 		Event: key(event), EventUID: types.UID(event), Webhook: key("w"), WebhookUID: "uid of w",
 	}
 }
@@ -81,14 +81,14 @@ func objects(all ...*metav1.ObjectMeta) []metav1.Object {
 	return list
 }
 
-// results are what a ledger knows: name → result, or "draft".
+// results are what a ledger knows: name → result, or "pending".
 func results(l *Ledger) map[string]string {
 	all := map[string]string{}
 	for _, w := range l.Webhooks() {
 		for _, e := range l.OfWebhook(w) {
 			all[e.Key.Name] = string(e.State.Result)
-			if e.Draft != nil {
-				all[e.Key.Name] = "draft"
+			if e.Pending != nil {
+				all[e.Key.Name] = "pending"
 			}
 		}
 	}
@@ -158,28 +158,28 @@ func TestWhatIsOlderChangesNothing(t *testing.T) {
 			do: func(l *Ledger) { l.Observe(object("d", 5, succeeded)); l.Remove(key("d"), "") }, want: gone,
 		},
 		"a delete of what is not known": {do: func(l *Ledger) { l.Remove(key("d"), "6") }, want: gone},
-		"a draft, then what is stored": {
-			do:   func(l *Ledger) { l.Add(key("d"), draft("e")); l.Observe(object("d", 1, waiting)) },
+		"a pending delivery, then what is stored": {
+			do:   func(l *Ledger) { l.Add(key("d"), pendingOf("e")); l.Observe(object("d", 1, waiting)) },
 			want: map[string]string{"d": "Waiting"},
 		},
-		"what is stored, then a draft": {
+		"what is stored, then a pending delivery": {
 			do: func(l *Ledger) {
 				l.Observe(object("d", 1, waiting))
-				if !l.Add(key("d"), draft("e")) {
+				if !l.Add(key("d"), pendingOf("e")) {
 					panic("no room")
 				}
 			},
 			want: map[string]string{"d": "Waiting"},
 		},
-		"a draft, then a list that lacks it": {
-			do:   func(l *Ledger) { l.Add(key("d"), draft("e")); l.Replace(metav1.NamespaceAll, nil, "9") },
-			want: map[string]string{"d": "draft"},
+		"a pending delivery, then a list that lacks it": {
+			do:   func(l *Ledger) { l.Add(key("d"), pendingOf("e")); l.Replace(metav1.NamespaceAll, nil, "9") },
+			want: map[string]string{"d": "pending"},
 		},
-		"a draft, then a delete of an earlier one": {
-			do:   func(l *Ledger) { l.Add(key("d"), draft("e")); l.Remove(key("d"), "9") },
-			want: map[string]string{"d": "draft"},
+		"a pending delivery, then a delete of an earlier one": {
+			do:   func(l *Ledger) { l.Add(key("d"), pendingOf("e")); l.Remove(key("d"), "9") },
+			want: map[string]string{"d": "pending"},
 		},
-		"a draft is withdrawn":               {do: func(l *Ledger) { l.Add(key("d"), draft("e")); l.Withdraw(key("d")) }, want: gone},
+		"a pending delivery is withdrawn":    {do: func(l *Ledger) { l.Add(key("d"), pendingOf("e")); l.Withdraw(key("d")) }, want: gone},
 		"what is stored cannot be withdrawn": {do: func(l *Ledger) { l.Observe(object("d", 1, waiting)); l.Withdraw(key("d")) }, want: map[string]string{"d": "Waiting"}},
 		"what is not known can":              {do: func(l *Ledger) { l.Withdraw(key("d")) }, want: gone},
 	} {
@@ -233,12 +233,12 @@ func TestListsOfNamespaces(t *testing.T) {
 
 func TestAmendLeavesWhatWasHandedOutAlone(t *testing.T) {
 	l := New(&told{}, 10)
-	l.Add(key("d"), draft("e"))
+	l.Add(key("d"), pendingOf("e"))
 	before, _ := l.Get(key("d"))
-	l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" })
+	l.Amend(key("d"), func(d *Pending) { d.Refused = "quota" })
 	after, _ := l.Get(key("d"))
-	if before.Draft.Refused != "" || after.Draft.Refused != "quota" {
-		t.Errorf("before: %q, after: %q", before.Draft.Refused, after.Draft.Refused)
+	if before.Pending.Refused != "" || after.Pending.Refused != "quota" {
+		t.Errorf("before: %q, after: %q", before.Pending.Refused, after.Pending.Refused)
 	}
 }
 
@@ -297,8 +297,8 @@ func TestCountsAreThoseOfTheOwner(t *testing.T) {
 
 func TestNothingIsLeftBehind(t *testing.T) {
 	l := New(&told{}, 10)
-	l.Add(key("a"), draft("e"))
-	l.Add(key("b"), draft("f"))
+	l.Add(key("a"), pendingOf("e"))
+	l.Add(key("b"), pendingOf("f"))
 	l.Observe(object("a", 1, waiting))
 	l.Observe(object("a", 2, succeeded))
 	l.Observe(object("c", 3, failed, of("v", "g")))
@@ -309,8 +309,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	l.Withdraw(key("b"))
 	l.Remove(key("a"), "5")
 	l.Remove(key("c"), "")
-	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.short.Len()+l.budget.drafts() != 0 {
-		t.Errorf("entries %v, events %v, webhooks %v, short %d, drafts %d", l.entries, l.events, l.webhooks, l.budget.short.Len(), l.budget.drafts())
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.short.Len()+l.budget.pending() != 0 {
+		t.Errorf("entries %v, events %v, webhooks %v, short %d, pending %d", l.entries, l.events, l.webhooks, l.budget.short.Len(), l.budget.pending())
 	}
 	if len(l.OfEvent("e")) != 0 || len(l.OfWebhook(key("w"))) != 0 || l.CountsOf(key("w"), "uid of w") != (Counts{}) {
 		t.Error("something is known of what is gone")

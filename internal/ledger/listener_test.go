@@ -27,7 +27,7 @@ func (l *told) add(format string, args ...any) {
 
 func (l *told) DeliveryChanged(e Entry)                     { l.add("delivery %s", e.Key.Name) }
 func (l *told) EventChanged(event types.UID)                { l.add("event %s", event) }
-func (l *told) RecordRemoved(e Entry)                       { l.add("removed %s", e.Key.Name) }
+func (l *told) DeliveryRemoved(e Entry)                     { l.add("removed %s", e.Key.Name) }
 func (l *told) RoomFor(event types.UID)                     { l.add("room for %s", event) }
 func (l *told) WebhookChanged(webhook types.NamespacedName) { l.add("webhook %s", webhook.Name) }
 
@@ -47,23 +47,23 @@ func TestWhatIsTold(t *testing.T) {
 		before, do func(l *Ledger)
 		want       []string
 	}{
-		"a draft":                         {do: func(l *Ledger) { l.Add(key("d"), draft("e")) }, want: []string{delivery}},
-		"a draft once more":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Add(key("d"), draft("e")) }},
-		"a draft is stored":               {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
-		"a draft is stored, of no result": {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, "")) }, want: []string{event, webhook}},
-		"a draft is to wait":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
-		"a draft is withdrawn":            {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
-		"a draft is refused":              {before: func(l *Ledger) { l.Add(key("d"), draft("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }, want: []string{event}},
-		"the same refusal again":          {before: func(l *Ledger) { d := draft("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) }},
-		"one of two drafts is stored": {
-			before: func(l *Ledger) { l.Add(key("d"), draft("e")); l.Add(key("x"), draft("e")) },
+		"a pending delivery":                         {do: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, want: []string{delivery}},
+		"a pending delivery once more":               {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }},
+		"a pending delivery is stored":               {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
+		"a pending delivery is stored, of no result": {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, "")) }, want: []string{event, webhook}},
+		"a pending delivery is to wait":              {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
+		"a pending delivery is withdrawn":            {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Withdraw(key("d")) }, want: []string{event}},
+		"a pending delivery is refused":              {before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Pending) { d.Refused = "quota" }) }, want: []string{event}},
+		"the same refusal again":                     {before: func(l *Ledger) { d := pendingOf("e"); d.Refused = "quota"; l.Add(key("d"), d) }, do: func(l *Ledger) { l.Amend(key("d"), func(d *Pending) { d.Refused = "quota" }) }},
+		"one of two pending deliveries is stored": {
+			before: func(l *Ledger) { l.Add(key("d"), pendingOf("e")); l.Add(key("x"), pendingOf("e")) },
 			do:     func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
 			want:   []string{webhook},
 		},
 		"the other one is withdrawn": {
 			before: func(l *Ledger) {
-				l.Add(key("d"), draft("e"))
-				l.Add(key("x"), draft("e"))
+				l.Add(key("d"), pendingOf("e"))
+				l.Add(key("x"), pendingOf("e"))
 				l.Observe(object("x", 1, succeeded))
 			},
 			do:   func(l *Ledger) { l.Withdraw(key("d")) },
@@ -71,25 +71,25 @@ func TestWhatIsTold(t *testing.T) {
 		},
 		"one is stored beside one that is refused": {
 			before: func(l *Ledger) {
-				l.Add(key("d"), draft("e"))
-				l.Add(key("x"), draft("e"))
-				l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" })
+				l.Add(key("d"), pendingOf("e"))
+				l.Add(key("x"), pendingOf("e"))
+				l.Amend(key("d"), func(d *Pending) { d.Refused = "quota" })
 			},
 			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
 			want: []string{event, webhook},
 		},
-		"a refused one is stored beside a draft": {
+		"a refused one is stored beside a pending delivery": {
 			before: func(l *Ledger) {
-				l.Add(key("d"), draft("e"))
-				l.Add(key("x"), draft("e"))
-				l.Amend(key("x"), func(d *Draft) { d.Refused = "quota" })
+				l.Add(key("d"), pendingOf("e"))
+				l.Add(key("x"), pendingOf("e"))
+				l.Amend(key("x"), func(d *Pending) { d.Refused = "quota" })
 			},
 			do:   func(l *Ledger) { l.Observe(object("x", 1, succeeded)) },
 			want: []string{webhook},
 		},
 		"what is stored cannot be amended": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, waiting)) },
-			do:     func(l *Ledger) { l.Amend(key("d"), func(d *Draft) { d.Refused = "quota" }) },
+			do:     func(l *Ledger) { l.Amend(key("d"), func(d *Pending) { d.Refused = "quota" }) },
 		},
 		"a finished one appears": {do: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, want: []string{event, webhook}},
 		"a waiting one appears":  {do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }, want: []string{delivery, event, webhook}},
@@ -113,7 +113,7 @@ func TestWhatIsTold(t *testing.T) {
 		},
 		"what is old":     {before: func(l *Ledger) { l.Observe(object("d", 2, succeeded)) }, do: func(l *Ledger) { l.Observe(object("d", 1, waiting)) }},
 		"one is removed":  {before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) }, do: func(l *Ledger) { l.Remove(key("d"), "2") }, want: []string{event, "removed d", webhook}},
-		"nobody is there": {do: func(l *Ledger) { l.Remove(key("d"), "2"); l.Amend(key("d"), func(*Draft) {}) }},
+		"nobody is there": {do: func(l *Ledger) { l.Remove(key("d"), "2"); l.Amend(key("d"), func(*Pending) {}) }},
 		"a list": {
 			before: func(l *Ledger) { l.Observe(object("d", 1, succeeded)) },
 			do:     func(l *Ledger) { l.Replace(metav1.NamespaceAll, objects(object("x", 2, waiting)), "2") },

@@ -21,7 +21,7 @@ import (
 type model struct {
 	capacity int
 	stored   map[string]modelled
-	drafts   map[string]string // name → event
+	pending  map[string]string // name → event
 }
 
 type modelled struct {
@@ -35,8 +35,8 @@ func (m *model) results() map[string]string {
 	for name, d := range m.stored {
 		all[name] = string(d.result)
 	}
-	for name := range m.drafts {
-		all[name] = "draft"
+	for name := range m.pending {
+		all[name] = "pending"
 	}
 	return all
 }
@@ -62,7 +62,7 @@ func (m *model) ofEvent(event string) (names []string) {
 			names = append(names, name)
 		}
 	}
-	for name, e := range m.drafts {
+	for name, e := range m.pending {
 		if e == event {
 			names = append(names, name)
 		}
@@ -75,7 +75,7 @@ func (m *model) observe(name string, d modelled) {
 	if old, ok := m.stored[name]; ok && old.version >= d.version {
 		return
 	}
-	delete(m.drafts, name)
+	delete(m.pending, name)
 	m.stored[name] = d
 }
 
@@ -90,7 +90,7 @@ func TestLikeTheModel(t *testing.T) {
 	pick := func(of ...string) string { return of[chance.IntN(len(of))] }
 	for range 100 {
 		l := New(&told{}, 16) // a quarter for one webhook alone
-		m := &model{capacity: 4, stored: map[string]modelled{}, drafts: map[string]string{}}
+		m := &model{capacity: 4, stored: map[string]modelled{}, pending: map[string]string{}}
 		for step := range 200 {
 			name, version := fmt.Sprint("d", chance.IntN(10)), chance.IntN(step+1)+1
 			result := []v1alpha1.DeliveryResult{waiting, succeeded, failed, ""}[chance.IntN(4)]
@@ -98,12 +98,12 @@ func TestLikeTheModel(t *testing.T) {
 			switch chance.IntN(6) {
 			case 0:
 				_, stored := m.stored[name]
-				_, drafted := m.drafts[name]
-				room := len(m.drafts) < m.capacity
-				if !stored && !drafted && room {
-					m.drafts[name] = event
+				_, known := m.pending[name]
+				room := len(m.pending) < m.capacity
+				if !stored && !known && room {
+					m.pending[name] = event
 				}
-				if got, want := l.Add(key(name), draft(event)), stored || drafted || room; got != want {
+				if got, want := l.Add(key(name), pendingOf(event)), stored || known || room; got != want {
 					t.Fatalf("Add = %t, want %t", got, want)
 				}
 			case 1, 2:
@@ -113,7 +113,7 @@ func TestLikeTheModel(t *testing.T) {
 				m.remove(name, version)
 				l.Remove(key(name), strconv.Itoa(version))
 			case 4:
-				delete(m.drafts, name)
+				delete(m.pending, name)
 				l.Withdraw(key(name))
 			case 5:
 				listed := map[string]modelled{}
@@ -146,8 +146,8 @@ func compare(t *testing.T, l *Ledger, m *model) {
 	if diff := cmp.Diff(m.results(), results(l)); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if l.budget.drafts() != len(m.drafts) {
-		t.Fatalf("%d drafts, want %d", l.budget.drafts(), len(m.drafts))
+	if l.budget.pending() != len(m.pending) {
+		t.Fatalf("%d pending deliveries, want %d", l.budget.pending(), len(m.pending))
 	}
 	for _, w := range []string{"w", "v"} {
 		for _, owner := range []string{"uid of w", "before", ""} {
@@ -183,7 +183,7 @@ func TestConcurrently(t *testing.T) {
 				result := []v1alpha1.DeliveryResult{waiting, succeeded, failed}[version%3]
 				switch chance.IntN(8) {
 				case 0, 1:
-					l.Add(key(name), draft("e"))
+					l.Add(key(name), pendingOf("e"))
 				case 2, 3:
 					l.Observe(object(name, version, result))
 				case 4:
@@ -191,21 +191,21 @@ func TestConcurrently(t *testing.T) {
 				case 5:
 					l.Withdraw(key(name))
 				case 6:
-					l.Amend(key(name), func(d *Draft) { d.Refused = name })
+					l.Amend(key(name), func(d *Pending) { d.Refused = name })
 				case 7:
 					l.Replace(metav1.NamespaceAll, objects(object(name, version, result)), strconv.Itoa(version))
 				}
 				if c := l.CountsOf(key("w"), "uid of w"); c.Waiting < 0 || c.Succeeded < 0 || c.Failed < 0 || c.Waiting+c.Succeeded+c.Failed > 12 {
 					t.Errorf("counts %+v", c)
 				}
-				drafts := 0
+				pending := 0
 				for _, e := range l.OfEvent("e") {
-					if e.Draft != nil {
-						drafts++
+					if e.Pending != nil {
+						pending++
 					}
 				}
-				if drafts > capacity {
-					t.Errorf("%d drafts", drafts)
+				if pending > capacity {
+					t.Errorf("%d pending deliveries", pending)
 				}
 				l.Get(key(name))
 				l.Webhooks()
@@ -217,7 +217,7 @@ func TestConcurrently(t *testing.T) {
 	counts := Counts{}
 	for _, e := range l.OfWebhook(key("w")) {
 		switch {
-		case e.Draft != nil:
+		case e.Pending != nil:
 		case e.State.Result == succeeded:
 			counts.Succeeded++
 		case e.State.Result == failed:
@@ -233,7 +233,7 @@ func TestConcurrently(t *testing.T) {
 		l.Withdraw(key(fmt.Sprint("d", n)))
 		l.Remove(key(fmt.Sprint("d", n)), "")
 	}
-	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.drafts() != 0 {
-		t.Errorf("left: entries %v, events %v, webhooks %v, drafts %d", l.entries, l.events, l.webhooks, l.budget.drafts())
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.pending() != 0 {
+		t.Errorf("left: entries %v, events %v, webhooks %v, pending %d", l.entries, l.events, l.webhooks, l.budget.pending())
 	}
 }

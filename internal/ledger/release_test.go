@@ -61,7 +61,7 @@ func (s *simulation) source() source {
 	return sourceIn(fmt.Sprint("n", namespace), webhook)
 }
 
-// add does what the ledger does with a draft.
+// add does what the ledger does with a pending delivery.
 func (s *simulation) add(from source, event types.UID) {
 	if s.room(from) < 1 {
 		s.enqueue(from, event)
@@ -74,7 +74,7 @@ func (s *simulation) add(from source, event types.UID) {
 	s.taken = append(s.taken, from)
 }
 
-// release gives one draft's room back, and lets those try again that are called.
+// release gives one pending delivery's room back, and lets those try again that are called.
 func (s *simulation) release(tryAgain bool) {
 	at := s.chance.IntN(len(s.taken))
 	s.budget.release(s.taken[at])
@@ -84,7 +84,7 @@ func (s *simulation) release(tryAgain bool) {
 
 func (s *simulation) calls(tryAgain bool) {
 	called := s.wake()
-	if s.drafts() > 0 && len(called) > max(s.shares.Free(), 0)+s.shares.Capacity {
+	if s.pending() > 0 && len(called) > max(s.shares.Free(), 0)+s.shares.Capacity {
 		s.t.Fatalf("%d called at once", len(called))
 	}
 	for _, event := range called {
@@ -133,10 +133,10 @@ func (s *simulation) check() {
 			}
 		}
 	}
-	if s.drafts() != len(s.taken) || s.drafts() > s.shares.Capacity {
-		s.t.Fatalf("%d drafts, want %d of at most %d", s.drafts(), len(s.taken), s.shares.Capacity)
+	if s.pending() != len(s.taken) || s.pending() > s.shares.Capacity {
+		s.t.Fatalf("%d pending deliveries, want %d of at most %d", s.pending(), len(s.taken), s.shares.Capacity)
 	}
-	if s.drafts() == 0 && len(s.lacks) > 0 {
+	if s.pending() == 0 && len(s.lacks) > 0 {
 		s.t.Fatalf("all room is free, and there are events that lack some: %v", s.lacks)
 	}
 }
@@ -184,7 +184,7 @@ func TestWhoLacksRoomIsCalled(t *testing.T) {
 	}
 }
 
-// Drafts that cannot be stored keep their room. Each try asks, so that those who may
+// Pending deliveries that cannot be stored keep their room. Each try asks, so that those who may
 // go on are called after as many tries as it takes to ask all in their turns.
 func TestWhoLacksRoomIsCalledWhileNothingIsStored(t *testing.T) {
 	for seed := range uint64(100) {
@@ -256,13 +256,13 @@ func TestWhatFoundRoomIsNotCalled(t *testing.T) {
 	listener := &told{}
 	l := New(listener, 32) // a quarter for one webhook alone
 	for n := range 8 {
-		l.Add(key(fmt.Sprint("d", n)), draft("e"))
+		l.Add(key(fmt.Sprint("d", n)), pendingOf("e"))
 	}
-	if l.Add(key("x"), draft("short")) {
+	if l.Add(key("x"), pendingOf("short")) {
 		t.Fatal("there is room")
 	}
 	l.Withdraw(key("d0")) // too little to call anybody
-	if !l.Add(key("x"), draft("short")) {
+	if !l.Add(key("x"), pendingOf("short")) {
 		t.Fatal("there is no room")
 	}
 	for n := range 8 {
@@ -278,18 +278,18 @@ func TestWhatFoundRoomIsNotCalled(t *testing.T) {
 }
 
 // What is tried again and again, since it cannot be stored, lets others go on.
-func TestRefusedDraftsCall(t *testing.T) {
+func TestRefusedPendingDeliveriesCall(t *testing.T) {
 	listener := &told{}
 	l := New(listener, 32)
 	for n := range 8 {
-		l.Add(key(fmt.Sprint("d", n)), draft("e"))
+		l.Add(key(fmt.Sprint("d", n)), pendingOf("e"))
 	}
-	l.Add(key("x"), draft("short"))
+	l.Add(key("x"), pendingOf("short"))
 	for range 4 { // there is room, and nothing more is stored
 		l.budget.release(source{key("w"), "music"})
 	}
 	listener.since()
-	l.Amend(key("d7"), func(d *Draft) { d.Refused = "quota" })
+	l.Amend(key("d7"), func(d *Pending) { d.Refused = "quota" })
 	if calls := listener.since(); !slices.Contains(calls, "room for short") {
 		t.Errorf("told %v", calls)
 	}

@@ -1,11 +1,15 @@
-// Package payload writes the body of a request, byte for byte as Horizon does.
+// Package payload is the wire format of a body: it renders one byte for byte as Horizon
+// does, and parses one back.
 package payload
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -37,6 +41,49 @@ func Render(e *v1alpha1.WebhookEvent, webhookID int64) ([]byte, error) {
 		return nil, fmt.Errorf("rendering payload: %w", err)
 	}
 	return data, nil
+}
+
+// Payload is what a body tells.
+type Payload struct {
+	// LogID is the number of Horizon's log of the delivery, 0 in the operator's bodies.
+	LogID int64
+	// WebhookID is the number of the Webhook.
+	WebhookID int64
+	// Event is the event, with its number. A body tells neither its path nor its time.
+	Event v1alpha1.WebhookEventSpec
+}
+
+// Parse reads a body: one of Horizon's, or one that Render has made. Keys that it does
+// not know are left out; it fails where the body is not one JSON object or a key has a
+// value of another type.
+func Parse(data []byte) (Payload, error) {
+	var b struct {
+		ID int64 `json:"id"`
+		body
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return Payload{}, errors.New("parsing payload: it is no JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(&b); err != nil {
+		return Payload{}, fmt.Errorf("parsing payload: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Payload{}, errors.New("parsing payload: something follows the JSON object")
+	}
+	return Payload{
+		LogID: b.ID, WebhookID: b.WebhookID,
+		Event: v1alpha1.WebhookEventSpec{
+			EventID:     b.EventID,
+			EventType:   b.EventType,
+			Application: (*v1alpha1.ApplicationInfo)(b.Application),
+			Cluster:     (*v1alpha1.ClusterInfo)(b.Cluster),
+			Pipelinerun: (*v1alpha1.PipelinerunInfo)(b.Pipelinerun),
+			Member:      (*v1alpha1.MemberInfo)(b.Member),
+			User:        (*v1alpha1.UserInfo)(b.User),
+			Extra:       b.Extra,
+		},
+	}, nil
 }
 
 // EventID is the number that is sent as eventID: Horizon's own where the event

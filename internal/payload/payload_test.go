@@ -3,6 +3,7 @@ package payload
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -147,6 +148,89 @@ func TestRenderAsHorizonDoes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What Horizon has sent parses, and renders the same but for its log's number and an
+// empty extra.
+func TestParseWhatHorizonSent(t *testing.T) {
+	files, err := filepath.Glob("testdata/horizon/*.json")
+	if err != nil || len(files) != 21 {
+		t.Fatalf("%d bodies (%v), want one of each type", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := strings.TrimSpace(string(data))
+			p, err := Parse(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := strings.TrimSuffix(filepath.Base(file), ".json"); p.Event.EventType != want {
+				t.Errorf("type %q, want %q", p.Event.EventType, want)
+			}
+			if !strings.HasPrefix(body, fmt.Sprintf(`{"id":%d,`, p.LogID)) {
+				t.Errorf("log %d of %s", p.LogID, body)
+			}
+			got, err := Render(&v1alpha1.WebhookEvent{Spec: p.Event}, p.WebhookID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.Replace(body, fmt.Sprintf(`"id":%d,`, p.LogID), "", 1)
+			want = strings.Replace(want, `,"extra":""}`, "}", 1)
+			if diff := cmp.Diff(want, string(got)); diff != "" {
+				t.Errorf("body (-Horizon +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing":      "",
+		"no JSON":      "eventID=1",
+		"null":         "null",
+		"a list":       "[]",
+		"a text":       `"{}"`,
+		"cut off":      `{"eventID":1`,
+		"two objects":  `{"eventID":1}{"eventID":2}`,
+		"text after":   `{"eventID":1} and more`,
+		"a text as id": `{"eventID":"1"}`,
+		"a fraction":   `{"eventID":1.5}`,
+		"too large":    `{"eventID":9223372036854775808}`,
+		"user's name":  `{"user":"Anna"}`,
+	} {
+		if p, err := Parse([]byte(body)); err == nil {
+			t.Errorf("%s: parsed as %+v", name, p)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(documented))
+	f.Add([]byte(`{"id":1,"extra":"\u2028","user":{"id":null},"unknown":[1]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := Parse(body)
+		if err != nil {
+			return
+		}
+		rendered, err := Render(&v1alpha1.WebhookEvent{Spec: p.Event}, p.WebhookID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(rendered)
+		if err != nil {
+			t.Fatalf("%v of %s", err, rendered)
+		}
+		if p.LogID = 0; p.Event.EventID == 0 {
+			p.Event.EventID = again.Event.EventID // derived from the uid
+		}
+		if diff := cmp.Diff(p, again); diff != "" {
+			t.Errorf("(-parsed +parsed again):\n%s", diff)
+		}
+	})
 }
 
 func TestIDs(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // MinAge is the age below which no delivery is deleted. It must be longer than
-// the ten minutes for which webhooks are held against past events again after a
+// the ten minutes for which webhooks are matched with past events again after a
 // start: a delivery that is gone would be made again.
 const MinAge = 15 * time.Minute
 

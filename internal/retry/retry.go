@@ -1,5 +1,6 @@
-// Package retry decides what an exchange with a receiver means, and what comes
-// next. Its functions are pure: they know neither a client nor a clock.
+// Package retry decides what an exchange with a receiver means, and what comes next:
+// another attempt, and when, or the end. Its functions are pure: they know neither a client
+// nor a clock.
 package retry
 
 import (
@@ -13,12 +14,12 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
 
-// Verdict is what an exchange means for a delivery.
-type Verdict int
+// Outcome is what an exchange means for a delivery.
+type Outcome int
 
 const (
 	// Accepted: the receiver answered 2xx.
-	Accepted Verdict = iota
+	Accepted Outcome = iota
 	// Failed: no answer, or another one. Worth another try.
 	Failed
 	// Gone: the receiver answered 410 Gone. It wants no more.
@@ -31,8 +32,8 @@ const (
 	Denied
 )
 
-// Judge returns the verdict on an exchange.
-func Judge(x sending.Exchange) Verdict {
+// OutcomeOf returns what an exchange means.
+func OutcomeOf(x sending.Exchange) Outcome {
 	switch {
 	case x.Response != nil && x.Response.StatusCode >= 200 && x.Response.StatusCode < 300:
 		return Accepted
@@ -135,7 +136,7 @@ func (p Policy) Backoff(failed int32, chance float64) time.Duration {
 // Rest returns how long the receiver of a failed attempt asked to be left alone, up
 // to the longest backoff; 0 where it did not ask.
 func (p Policy) Rest(x sending.Exchange) time.Duration {
-	if Judge(x) != Failed || x.Response == nil {
+	if OutcomeOf(x) != Failed || x.Response == nil {
 		return 0
 	}
 	asked, _ := ParseRetryAfter(x.Response.RetryAfter, x.Start.Add(x.Duration))
@@ -162,25 +163,25 @@ func CycleOf(d *v1alpha1.WebhookDelivery) Cycle {
 	return Cycle{Since: since, Attempts: d.Status.Attempts}
 }
 
-// Sequel is what follows a failed attempt: another one at a time, or, where
-// that is zero, the end for a reason.
-type Sequel struct {
+// NextAttempt tells when the attempt after a failed one is due. Where At is zero there
+// is none, for Reason.
+type NextAttempt struct {
 	At     time.Time
 	Reason string
 }
 
 // After returns what follows a failed attempt. cycle includes the attempt;
 // retryAfter is the receiver's Retry-After header, if it sent one.
-func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, chance float64) Sequel {
+func After(o Outcome, p Policy, cycle Cycle, retryAfter string, now time.Time, chance float64) NextAttempt {
 	switch {
-	case v == Gone:
-		return Sequel{Reason: v1alpha1.ReasonGone}
-	case v == Denied:
-		return Sequel{Reason: v1alpha1.ReasonEgressDenied}
-	case v == Interrupted:
-		return Sequel{At: now, Reason: v1alpha1.ReasonRetrying}
+	case o == Gone:
+		return NextAttempt{Reason: v1alpha1.ReasonGone}
+	case o == Denied:
+		return NextAttempt{Reason: v1alpha1.ReasonEgressDenied}
+	case o == Interrupted:
+		return NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}
 	case cycle.Attempts > p.Limit:
-		return Sequel{Reason: v1alpha1.ReasonRetriesExhausted}
+		return NextAttempt{Reason: v1alpha1.ReasonRetriesExhausted}
 	}
 	wait := p.Backoff(cycle.Attempts, chance)
 	if asked, ok := ParseRetryAfter(retryAfter, now); ok {
@@ -190,9 +191,9 @@ func After(v Verdict, p Policy, cycle Cycle, retryAfter string, now time.Time, c
 	}
 	at := now.Add(wait)
 	if at.Sub(cycle.Since) > p.GiveUpAfter {
-		return Sequel{Reason: v1alpha1.ReasonWaitedTooLong}
+		return NextAttempt{Reason: v1alpha1.ReasonWaitedTooLong}
 	}
-	return Sequel{At: at, Reason: v1alpha1.ReasonRetrying}
+	return NextAttempt{At: at, Reason: v1alpha1.ReasonRetrying}
 }
 
 // ParseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): whole
@@ -212,27 +213,28 @@ func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	return min(max(at.Sub(now), 0), century), true
 }
 
-// Deed is what a stored delivery needs now.
-type Deed int
+// Action is what to do with a stored delivery now.
+type Action int
 
 const (
-	// Rest: nothing is to be done before Step.At, or, where that is zero, ever.
-	Rest Deed = iota
+	// Wait: nothing is to be done before Decision.At, or, where that is zero, ever.
+	Wait Action = iota
 	// Send: an attempt is due.
 	Send
-	// GiveUp: the delivery has failed, for Step.Reason.
+	// GiveUp: the delivery has failed, for Decision.Reason.
 	GiveUp
 )
 
-// Step is the next thing to do for a delivery.
-type Step struct {
-	Deed   Deed
+// Decision is what to do with a stored delivery: Cause is set where it is to be sent,
+// Reason where it is given up.
+type Decision struct {
+	Action Action
 	At     time.Time
 	Cause  v1alpha1.AttemptCause
 	Reason string
 }
 
-// State is what a step depends on. Metadata alone tells it, so that most
+// State is what a decision depends on. Metadata alone tells it, so that most
 // requests are answered without reading a record.
 type State struct {
 	Result      v1alpha1.DeliveryResult
@@ -256,32 +258,32 @@ func Deadline(s State, w *v1alpha1.Webhook) time.Time {
 	return s.Since.Add(PolicyOf(w).GiveUpAfter)
 }
 
-// Next returns what a delivery needs. w is nil when its Webhook is gone; held is
-// true while the Webhook must not be sent to.
-func Next(s State, w *v1alpha1.Webhook, held bool, now time.Time) Step {
+// Decide returns what to do with a stored delivery. w is nil when its Webhook is gone;
+// blocked is true while the Webhook must not be sent to.
+func Decide(s State, w *v1alpha1.Webhook, blocked bool, now time.Time) Decision {
 	if w == nil {
 		if s.waiting() {
-			return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
+			return Decision{Action: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
 		}
-		return Step{}
+		return Decision{}
 	}
 	if s.Resend {
-		return Step{Deed: Send, Cause: v1alpha1.CauseResend}
+		return Decision{Action: Send, Cause: v1alpha1.CauseResend}
 	}
 	if !s.waiting() {
-		return Step{}
+		return Decision{}
 	}
 	deadline := Deadline(s, w)
 	switch {
 	case !now.Before(deadline):
-		return Step{Deed: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
-	case held:
-		return Step{At: deadline}
+		return Decision{Action: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
+	case blocked:
+		return Decision{At: deadline}
 	case now.Before(s.NextAttempt):
-		return Step{At: s.NextAttempt}
+		return Decision{At: s.NextAttempt}
 	case s.Attempted:
-		return Step{Deed: Send, Cause: v1alpha1.CauseRetry}
+		return Decision{Action: Send, Cause: v1alpha1.CauseRetry}
 	default:
-		return Step{Deed: Send, Cause: v1alpha1.CauseInitial}
+		return Decision{Action: Send, Cause: v1alpha1.CauseInitial}
 	}
 }

@@ -32,7 +32,7 @@ func TestJudge(t *testing.T) {
 
 	for name, tc := range map[string]struct {
 		exchange sending.Exchange
-		want     Verdict
+		want     Outcome
 	}{
 		"199":                             {exchange: answer(199), want: Failed},
 		"200":                             {exchange: answer(200), want: Accepted},
@@ -68,8 +68,8 @@ func TestJudge(t *testing.T) {
 		"a failure with a success's body": {exchange: sending.Exchange{Response: &sending.Response{StatusCode: 500, Body: "200 OK"}}, want: Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Judge(tc.exchange); got != tc.want {
-				t.Errorf("Judge = %d, want %d", got, tc.want)
+			if got := OutcomeOf(tc.exchange); got != tc.want {
+				t.Errorf("OutcomeOf = %d, want %d", got, tc.want)
 			}
 		})
 	}
@@ -284,42 +284,42 @@ func TestCycleOf(t *testing.T) {
 func TestAfter(t *testing.T) {
 	policy := Policy{Limit: 2, MinBackoff: 10 * time.Second, MaxBackoff: time.Minute, GiveUpAfter: time.Hour}
 	for name, tc := range map[string]struct {
-		verdict    Verdict
+		outcome    Outcome
 		policy     Policy
 		attempts   int32
 		age        time.Duration
 		retryAfter string
-		want       Sequel
+		want       NextAttempt
 	}{
-		"first failure":                      {verdict: Failed, policy: policy, attempts: 1, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"second failure":                     {verdict: Failed, policy: policy, attempts: 2, want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"the last retry failed":              {verdict: Failed, policy: policy, attempts: 3, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
-		"limit 0":                            {verdict: Failed, policy: Policy{GiveUpAfter: time.Hour}, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
-		"gone at once":                       {verdict: Gone, policy: policy, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonGone}},
-		"gone at last":                       {verdict: Gone, policy: policy, attempts: 3, want: Sequel{Reason: v1alpha1.ReasonGone}},
-		"gone, and asks to wait":             {verdict: Gone, policy: policy, attempts: 1, retryAfter: "20", want: Sequel{Reason: v1alpha1.ReasonGone}},
-		"denied":                             {verdict: Denied, policy: policy, attempts: 1, want: Sequel{Reason: v1alpha1.ReasonEgressDenied}},
-		"interrupted":                        {verdict: Interrupted, policy: policy, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
-		"interrupted in the last retry":      {verdict: Interrupted, policy: policy, attempts: 2, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
-		"interrupted, limit 0":               {verdict: Interrupted, policy: Policy{}, attempts: 0, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait":                       {verdict: Failed, policy: policy, attempts: 1, retryAfter: "30", want: Sequel{At: now.Add(33 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait less than the minimum": {verdict: Failed, policy: policy, attempts: 2, retryAfter: "0", want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait more than the maximum": {verdict: Failed, policy: policy, attempts: 1, retryAfter: "86400", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until a date":          {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Mon, 23 Nov 2026 09:00:45 GMT", want: Sequel{At: now.Add(49*time.Second + 500*time.Millisecond), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until yesterday":       {verdict: Failed, policy: policy, attempts: 2, retryAfter: "Sun, 22 Nov 2026 09:00:00 GMT", want: Sequel{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until the year 9999":   {verdict: Failed, policy: policy, attempts: 1, retryAfter: "Fri, 31 Dec 9999 23:59:59 GMT", want: Sequel{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait, retries exhausted":    {verdict: Failed, policy: policy, attempts: 3, retryAfter: "30", want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
-		"asks nonsense":                      {verdict: Failed, policy: policy, attempts: 1, retryAfter: "NaN", want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"the next would be too late":         {verdict: Failed, policy: policy, attempts: 1, age: time.Hour, want: Sequel{Reason: v1alpha1.ReasonWaitedTooLong}},
-		"the next would just be in time":     {verdict: Failed, policy: policy, attempts: 1, age: time.Hour - 10*time.Second, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"asks to wait until it is too late":  {verdict: Failed, policy: policy, attempts: 1, age: time.Hour - 20*time.Second, retryAfter: "30", want: Sequel{Reason: v1alpha1.ReasonWaitedTooLong}},
-		"exhausted is told before too late":  {verdict: Failed, policy: policy, attempts: 3, age: 2 * time.Hour, want: Sequel{Reason: v1alpha1.ReasonRetriesExhausted}},
-		"a cycle that begins in the future":  {verdict: Failed, policy: policy, attempts: 1, age: -time.Hour, want: Sequel{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
-		"interrupted when its time was over": {verdict: Interrupted, policy: policy, attempts: 1, age: 2 * time.Hour, want: Sequel{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"first failure":                      {outcome: Failed, policy: policy, attempts: 1, want: NextAttempt{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"second failure":                     {outcome: Failed, policy: policy, attempts: 2, want: NextAttempt{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"the last retry failed":              {outcome: Failed, policy: policy, attempts: 3, want: NextAttempt{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"limit 0":                            {outcome: Failed, policy: Policy{GiveUpAfter: time.Hour}, attempts: 1, want: NextAttempt{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"gone at once":                       {outcome: Gone, policy: policy, attempts: 1, want: NextAttempt{Reason: v1alpha1.ReasonGone}},
+		"gone at last":                       {outcome: Gone, policy: policy, attempts: 3, want: NextAttempt{Reason: v1alpha1.ReasonGone}},
+		"gone, and asks to wait":             {outcome: Gone, policy: policy, attempts: 1, retryAfter: "20", want: NextAttempt{Reason: v1alpha1.ReasonGone}},
+		"denied":                             {outcome: Denied, policy: policy, attempts: 1, want: NextAttempt{Reason: v1alpha1.ReasonEgressDenied}},
+		"interrupted":                        {outcome: Interrupted, policy: policy, attempts: 0, want: NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"interrupted in the last retry":      {outcome: Interrupted, policy: policy, attempts: 2, want: NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"interrupted, limit 0":               {outcome: Interrupted, policy: Policy{}, attempts: 0, want: NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait":                       {outcome: Failed, policy: policy, attempts: 1, retryAfter: "30", want: NextAttempt{At: now.Add(33 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait less than the minimum": {outcome: Failed, policy: policy, attempts: 2, retryAfter: "0", want: NextAttempt{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait more than the maximum": {outcome: Failed, policy: policy, attempts: 1, retryAfter: "86400", want: NextAttempt{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until a date":          {outcome: Failed, policy: policy, attempts: 1, retryAfter: "Mon, 23 Nov 2026 09:00:45 GMT", want: NextAttempt{At: now.Add(49*time.Second + 500*time.Millisecond), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until yesterday":       {outcome: Failed, policy: policy, attempts: 2, retryAfter: "Sun, 22 Nov 2026 09:00:00 GMT", want: NextAttempt{At: now.Add(20 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until the year 9999":   {outcome: Failed, policy: policy, attempts: 1, retryAfter: "Fri, 31 Dec 9999 23:59:59 GMT", want: NextAttempt{At: now.Add(time.Minute), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait, retries exhausted":    {outcome: Failed, policy: policy, attempts: 3, retryAfter: "30", want: NextAttempt{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"asks nonsense":                      {outcome: Failed, policy: policy, attempts: 1, retryAfter: "NaN", want: NextAttempt{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"the next would be too late":         {outcome: Failed, policy: policy, attempts: 1, age: time.Hour, want: NextAttempt{Reason: v1alpha1.ReasonWaitedTooLong}},
+		"the next would just be in time":     {outcome: Failed, policy: policy, attempts: 1, age: time.Hour - 10*time.Second, want: NextAttempt{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"asks to wait until it is too late":  {outcome: Failed, policy: policy, attempts: 1, age: time.Hour - 20*time.Second, retryAfter: "30", want: NextAttempt{Reason: v1alpha1.ReasonWaitedTooLong}},
+		"exhausted is told before too late":  {outcome: Failed, policy: policy, attempts: 3, age: 2 * time.Hour, want: NextAttempt{Reason: v1alpha1.ReasonRetriesExhausted}},
+		"a cycle that begins in the future":  {outcome: Failed, policy: policy, attempts: 1, age: -time.Hour, want: NextAttempt{At: now.Add(10 * time.Second), Reason: v1alpha1.ReasonRetrying}},
+		"interrupted when its time was over": {outcome: Interrupted, policy: policy, attempts: 1, age: 2 * time.Hour, want: NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cycle := Cycle{Since: now.Add(-tc.age), Attempts: tc.attempts}
-			got := After(tc.verdict, tc.policy, cycle, tc.retryAfter, now, 0.5)
+			got := After(tc.outcome, tc.policy, cycle, tc.retryAfter, now, 0.5)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("After (-want +got):\n%s", diff)
 			}
@@ -452,68 +452,68 @@ func TestNext(t *testing.T) {
 	due, later := now.Add(-time.Second), now.Add(time.Minute)
 	old := now.Add(-time.Hour)
 
-	resend := Step{Deed: Send, Cause: v1alpha1.CauseResend}
-	goneForGood := Step{Deed: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
-	tooLong := Step{Deed: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
+	resend := Decision{Action: Send, Cause: v1alpha1.CauseResend}
+	goneForGood := Decision{Action: GiveUp, Reason: v1alpha1.ReasonWebhookGone}
+	tooLong := Decision{Action: GiveUp, Reason: v1alpha1.ReasonWaitedTooLong}
 
 	for name, tc := range map[string]struct {
 		state       State
 		webhookGone bool
-		held        bool
-		want        Step
+		blocked     bool
+		want        Decision
 	}{
-		"waiting for its first attempt":      {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
-		"a retry is due":                     {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
-		"a retry is due now":                 {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: now, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
-		"a retry is due later":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, want: Step{At: later}},
-		"an interrupted first attempt":       {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+		"waiting for its first attempt":      {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, want: Decision{Action: Send, Cause: v1alpha1.CauseInitial}},
+		"a retry is due":                     {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, want: Decision{Action: Send, Cause: v1alpha1.CauseRetry}},
+		"a retry is due now":                 {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: now, Attempted: true}, want: Decision{Action: Send, Cause: v1alpha1.CauseRetry}},
+		"a retry is due later":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, want: Decision{At: later}},
+		"an interrupted first attempt":       {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due}, want: Decision{Action: Send, Cause: v1alpha1.CauseInitial}},
 		"waited too long":                    {state: State{Result: v1alpha1.DeliveryWaiting, Since: old}, want: tooLong},
 		"waited too long, retry due":         {state: State{Result: v1alpha1.DeliveryWaiting, Since: old, NextAttempt: due, Attempted: true}, want: tooLong},
-		"waited too long while held":         {state: State{Result: v1alpha1.DeliveryWaiting, Since: old}, held: true, want: tooLong},
-		"held":                               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, held: true, want: Step{At: deadline}},
-		"held, retry due":                    {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, held: true, want: Step{At: deadline}},
-		"held, retry later":                  {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, held: true, want: Step{At: deadline}},
+		"waited too long while blocked":      {state: State{Result: v1alpha1.DeliveryWaiting, Since: old}, blocked: true, want: tooLong},
+		"blocked":                            {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, blocked: true, want: Decision{At: deadline}},
+		"blocked, retry due":                 {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: due, Attempted: true}, blocked: true, want: Decision{At: deadline}},
+		"blocked, retry later":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Attempted: true}, blocked: true, want: Decision{At: deadline}},
 		"webhook gone":                       {state: State{Result: v1alpha1.DeliveryWaiting, Since: since}, webhookGone: true, want: goneForGood},
 		"webhook gone, retry later":          {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later}, webhookGone: true, want: goneForGood},
 		"webhook gone, resend asked for":     {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, webhookGone: true, want: goneForGood},
-		"succeeded":                          {state: State{Result: v1alpha1.DeliverySucceeded, Since: since}, want: Step{}},
-		"succeeded long ago":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, want: Step{}},
-		"succeeded, held":                    {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, held: true, want: Step{}},
-		"succeeded, webhook gone":            {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, webhookGone: true, want: Step{}},
-		"failed":                             {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, want: Step{}},
-		"failed, webhook gone":               {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, webhookGone: true, want: Step{}},
+		"succeeded":                          {state: State{Result: v1alpha1.DeliverySucceeded, Since: since}, want: Decision{}},
+		"succeeded long ago":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, want: Decision{}},
+		"succeeded, blocked":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, blocked: true, want: Decision{}},
+		"succeeded, webhook gone":            {state: State{Result: v1alpha1.DeliverySucceeded, Since: old}, webhookGone: true, want: Decision{}},
+		"failed":                             {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, want: Decision{}},
+		"failed, webhook gone":               {state: State{Result: v1alpha1.DeliveryFailed, Since: since}, webhookGone: true, want: Decision{}},
 		"resend of a succeeded one":          {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, Resend: true}, want: resend},
 		"resend of a failed one":             {state: State{Result: v1alpha1.DeliveryFailed, Since: old, Resend: true}, want: resend},
 		"resend of a waiting one":            {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, want: resend},
 		"resend does not wait for a retry":   {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, NextAttempt: later, Resend: true, Attempted: true}, want: resend},
 		"resend though its time is over":     {state: State{Result: v1alpha1.DeliveryWaiting, Since: old, Resend: true}, want: resend},
-		"resend to a held webhook":           {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, Resend: true}, held: true, want: resend},
-		"resend of a held one":               {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, held: true, want: resend},
-		"resend, webhook gone, succeeded":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, Resend: true}, webhookGone: true, want: Step{}},
-		"resend, webhook gone, failed":       {state: State{Result: v1alpha1.DeliveryFailed, Since: since, Resend: true}, webhookGone: true, want: Step{}},
-		"resend cycle of a delivered one":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, want: Step{Deed: Send, Cause: v1alpha1.CauseRetry}},
-		"resend cycle, later":                {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: later, Attempted: true}, want: Step{At: later}},
+		"resend to a blocked webhook":        {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, Resend: true}, blocked: true, want: resend},
+		"resend of a blocked one":            {state: State{Result: v1alpha1.DeliveryWaiting, Since: since, Resend: true}, blocked: true, want: resend},
+		"resend, webhook gone, succeeded":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, Resend: true}, webhookGone: true, want: Decision{}},
+		"resend, webhook gone, failed":       {state: State{Result: v1alpha1.DeliveryFailed, Since: since, Resend: true}, webhookGone: true, want: Decision{}},
+		"resend cycle of a delivered one":    {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, want: Decision{Action: Send, Cause: v1alpha1.CauseRetry}},
+		"resend cycle, later":                {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: later, Attempted: true}, want: Decision{At: later}},
 		"resend cycle, too long":             {state: State{Result: v1alpha1.DeliverySucceeded, Since: old, NextAttempt: later, Attempted: true}, want: tooLong},
-		"resend cycle, held":                 {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, held: true, want: Step{At: deadline}},
+		"resend cycle, blocked":              {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: due, Attempted: true}, blocked: true, want: Decision{At: deadline}},
 		"resend cycle, webhook gone":         {state: State{Result: v1alpha1.DeliverySucceeded, Since: since, NextAttempt: later, Attempted: true}, webhookGone: true, want: goneForGood},
-		"a record that says nothing":         {state: State{Since: since}, want: Step{}},
-		"a record that says nothing, gone":   {state: State{Since: since}, webhookGone: true, want: Step{}},
-		"created in the future":              {state: State{Result: v1alpha1.DeliveryWaiting, Since: now.Add(time.Hour)}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
-		"one moment before its time is over": {state: State{Result: v1alpha1.DeliveryWaiting, Since: old.Add(time.Nanosecond)}, want: Step{Deed: Send, Cause: v1alpha1.CauseInitial}},
+		"a record that says nothing":         {state: State{Since: since}, want: Decision{}},
+		"a record that says nothing, gone":   {state: State{Since: since}, webhookGone: true, want: Decision{}},
+		"created in the future":              {state: State{Result: v1alpha1.DeliveryWaiting, Since: now.Add(time.Hour)}, want: Decision{Action: Send, Cause: v1alpha1.CauseInitial}},
+		"one moment before its time is over": {state: State{Result: v1alpha1.DeliveryWaiting, Since: old.Add(time.Nanosecond)}, want: Decision{Action: Send, Cause: v1alpha1.CauseInitial}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			webhook := w
 			if tc.webhookGone {
 				webhook = nil
 			}
-			if diff := cmp.Diff(tc.want, Next(tc.state, webhook, tc.held, now)); diff != "" {
+			if diff := cmp.Diff(tc.want, Decide(tc.state, webhook, tc.blocked, now)); diff != "" {
 				t.Errorf("Next (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// Whoever acts on a Rest comes back at a time when there is something to do, and
+// Whoever acts on a Wait comes back at a time when there is something to do, and
 // never has to come back at once.
 func TestNextMakesProgress(t *testing.T) {
 	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Retry: v1alpha1.RetryPolicy{GiveUpAfterSeconds: 3600}}}
@@ -523,19 +523,19 @@ func TestNextMakesProgress(t *testing.T) {
 			for _, since := range times[1:] {
 				for bits := range 16 {
 					s := State{Result: result, NextAttempt: next, Since: since, Resend: bits&1 != 0, Attempted: bits&2 != 0}
-					webhook, held := w, bits&4 != 0
+					webhook, blocked := w, bits&4 != 0
 					if bits&8 != 0 {
 						webhook = nil
 					}
-					step := Next(s, webhook, held, now)
-					if step.Deed != Rest || step.At.IsZero() {
+					step := Decide(s, webhook, blocked, now)
+					if step.Action != Wait || step.At.IsZero() {
 						continue
 					}
 					if !step.At.After(now) {
-						t.Errorf("%+v: rests until %s, which has passed", s, step.At)
+						t.Errorf("%+v: waits until %s, which has passed", s, step.At)
 					}
-					if then := Next(s, webhook, held, step.At); then.Deed == Rest {
-						t.Errorf("%+v: rests until %s, and then there is nothing to do", s, step.At)
+					if then := Decide(s, webhook, blocked, step.At); then.Action == Wait {
+						t.Errorf("%+v: waits until %s, and then there is nothing to do", s, step.At)
 					}
 				}
 			}

@@ -11,26 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/circuit"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
-	"github.com/horizoncd/webhook-operator/internal/receiverurl"
+	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 )
-
-// Report tells of the latest attempt to reach a receiver.
-type Report struct {
-	Delivery    v1alpha1.LastDelivery
-	Verdict     retry.Verdict
-	Explanation string
-	// Generation of the Webhook that was sent with.
-	Generation int64
-	// Target that was sent to.
-	Target receiverurl.Target
-	// Rest is how long the receiver asked to be left alone.
-	Rest time.Duration
-}
 
 // View is what the status depends on.
 type View struct {
@@ -39,15 +25,7 @@ type View struct {
 	Problem *credentials.Error
 	Note    string
 	Counts  ledger.Counts
-	// Last is nil as long as this process has sent nothing.
-	Last *Report
-	// Open tells that the circuit of the receiver is open, and Gone that it
-	// answered 410.
-	Open, Gone bool
-	// RestUntil is the end of the rest that the receiver asked for; RestReason is
-	// how it did. An end that has passed is of a rest after which nothing was sent.
-	RestUntil  time.Time
-	RestReason string
+	receiver.Health
 	// MaxWaiting is how many deliveries may wait; 0 is no bound.
 	MaxWaiting int
 	Now        time.Time
@@ -160,20 +138,20 @@ func health(v View, was *metav1.Condition) (status metav1.ConditionStatus, reaso
 	case v.resting():
 		return metav1.ConditionFalse, v1alpha1.ReasonReceiverResting, fmt.Sprintf(
 			"the receiver asked for rest: it %s; deliveries wait until status.restUntil, then one is tried first", cmp.Or(v.RestReason, "did so earlier"))
-	case v.Last != nil && v.Last.Verdict == retry.Denied:
+	case v.Last != nil && v.Last.Outcome == retry.Denied:
 		return metav1.ConditionFalse, v1alpha1.ReasonEgressDenied, "nothing was sent: " + v.Last.Explanation
 	case !v.RestUntil.IsZero():
 		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen,
 			"the rest that the receiver asked for is over; one delivery is tried, and the others wait until the receiver accepts it"
 	case v.Last == nil:
 		return "", "", ""
-	case v.Last.Verdict == retry.Accepted:
+	case v.Last.Outcome == retry.Accepted:
 		return metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver " + v.Last.Explanation
-	case v.Last.Verdict == retry.Failed && v.Open:
+	case v.Last.Outcome == retry.Failed && v.Open:
 		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen, fmt.Sprintf(
 			"attempts keep failing (the last one: %s); deliveries wait, and one is tried now and then, %s apart at most, until the receiver accepts it",
-			v.Last.Explanation, circuit.MaxWait)
-	case v.Last.Verdict == retry.Failed:
+			v.Last.Explanation, receiver.MaxProbeInterval)
+	case v.Last.Outcome == retry.Failed:
 		return metav1.ConditionFalse, v1alpha1.ReasonFailing, "the last attempt failed: " + v.Last.Explanation
 	default: // interrupted: that tells nothing of the receiver
 		return "", "", ""

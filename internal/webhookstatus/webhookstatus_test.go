@@ -12,6 +12,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/test/object"
 )
@@ -38,12 +39,12 @@ func written(t testing.TB, w *v1alpha1.Webhook, s v1alpha1.WebhookStatus) *v1alp
 	return object.Stored(t, w)
 }
 
-func report(verdict retry.Verdict, explanation string) *Report {
-	return &Report{
+func report(outcome retry.Outcome, explanation string) *receiver.Report {
+	return &receiver.Report{
 		Delivery: v1alpha1.LastDelivery{
 			Name: "smoke-tests-1", Time: metav1.NewMicroTime(now.Add(123 * time.Millisecond)), Result: v1alpha1.DeliverySucceeded, StatusCode: 200,
 		},
-		Verdict: verdict, Explanation: explanation, Generation: 3,
+		Outcome: outcome, Explanation: explanation, Generation: 3,
 	}
 }
 
@@ -69,17 +70,17 @@ func TestStatus(t *testing.T) {
 			wantKstatus: status.InProgressStatus,
 		},
 		"accepted": {
-			view:        View{Last: report(retry.Accepted, "answered 200 OK")},
+			view:        View{Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK")}},
 			want:        map[string]string{"Ready": usable, "Healthy": "True Accepted: the receiver answered 200 OK"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"failing": {
-			view:        View{Last: report(retry.Failed, "timeout after 30s while connecting")},
+			view:        View{Health: receiver.Health{Last: report(retry.Failed, "timeout after 30s while connecting")}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Failing: the last attempt failed: timeout after 30s while connecting"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"failing again and again": {
-			view: View{Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true},
+			view: View{Health: receiver.Health{Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true}},
 			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: attempts keep failing (the last one: answered 500 Internal Server Error); " +
 				"deliveries wait, and one is tried now and then, 30s apart at most, until the receiver accepts it"},
 			wantKstatus: status.CurrentStatus,
@@ -96,56 +97,56 @@ func TestStatus(t *testing.T) {
 			wantKstatus: status.CurrentStatus,
 		},
 		"gone": {
-			view:        View{Last: report(retry.Gone, "answered 410 Gone"), Gone: true},
+			view:        View{Health: receiver.Health{Last: report(retry.Gone, "answered 410 Gone"), Gone: true}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"gone, and accepted beside": {
-			view:        View{Last: report(retry.Accepted, "answered 200 OK"), Gone: true},
+			view:        View{Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK"), Gone: true}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Gone: the receiver answered 410 Gone: nothing is sent until the webhook is edited"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"resting": {
-			view: View{
+			view: View{Health: receiver.Health{
 				Last: report(retry.Failed, "answered 500 Internal Server Error"), Open: true,
 				RestUntil: now.Add(2*time.Hour + time.Millisecond), RestReason: "answered 429 Too Many Requests",
-			},
+			}},
 			want:        map[string]string{"Ready": usable, "Healthy": resting},
 			wantRest:    now.Add(2*time.Hour + time.Second),
 			wantKstatus: status.CurrentStatus,
 		},
 		"resting, and accepted beside": {
-			view: View{
+			view: View{Health: receiver.Health{
 				Last: report(retry.Accepted, "answered 200 OK"), Open: true,
 				RestUntil: now.Add(2 * time.Hour), RestReason: "answered 429 Too Many Requests",
-			},
+			}},
 			want:        map[string]string{"Ready": usable, "Healthy": resting},
 			wantRest:    now.Add(2 * time.Hour),
 			wantKstatus: status.CurrentStatus,
 		},
 		"a rest is over": {
-			view: View{Last: report(retry.Failed, "answered 429 Too Many Requests"), Open: true, RestUntil: now},
+			view: View{Health: receiver.Health{Last: report(retry.Failed, "answered 429 Too Many Requests"), Open: true, RestUntil: now}},
 			want: map[string]string{"Ready": usable, "Healthy": "False CircuitOpen: the rest that the receiver asked for is over; " +
 				"one delivery is tried, and the others wait until the receiver accepts it"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"denied after a rest": {
-			view:        View{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true, RestUntil: now},
+			view:        View{Health: receiver.Health{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true, RestUntil: now}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False EgressDenied: nothing was sent: 10.1.2.3 is denied"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"denied": {
-			view:        View{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true},
+			view:        View{Health: receiver.Health{Last: report(retry.Denied, "10.1.2.3 is denied"), Open: true}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False EgressDenied: nothing was sent: 10.1.2.3 is denied"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"interrupted before anything else": {
-			view:        View{Last: report(retry.Interrupted, "interrupted while connecting")},
+			view:        View{Health: receiver.Health{Last: report(retry.Interrupted, "interrupted while connecting")}},
 			want:        map[string]string{"Ready": usable, "Healthy": unsent},
 			wantKstatus: status.CurrentStatus,
 		},
 		"failing, without its Secret": {
-			view: View{Last: report(retry.Failed, "answered 401 Unauthorized"), Problem: missing},
+			view: View{Health: receiver.Health{Last: report(retry.Failed, "answered 401 Unauthorized")}, Problem: missing},
 			want: map[string]string{
 				"Ready": "False " + noSecret, "Reconciling": "True " + noSecret,
 				"Healthy": "False Failing: the last attempt failed: answered 401 Unauthorized",
@@ -261,7 +262,7 @@ func TestStatusFollowsARest(t *testing.T) {
 	w := webhook()
 	look := func(later time.Duration, change func(v *View)) metav1.Condition {
 		t.Helper()
-		v := View{Webhook: w, Now: now.Add(later), RestUntil: now.Add(time.Minute), Open: true}
+		v := View{Webhook: w, Now: now.Add(later), Health: receiver.Health{RestUntil: now.Add(time.Minute), Open: true}}
 		change(&v)
 		w = written(t, w, Status(v))
 		return *meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
@@ -298,7 +299,7 @@ func TestStatusFollowsARest(t *testing.T) {
 
 func TestUrgent(t *testing.T) {
 	was := func(changes ...func(s *v1alpha1.WebhookStatus)) v1alpha1.WebhookStatus {
-		s := Status(View{Webhook: webhook(), Last: report(retry.Accepted, "answered 200 OK"), Now: now})
+		s := Status(View{Webhook: webhook(), Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK")}, Now: now})
 		for _, change := range changes {
 			change(&s)
 		}

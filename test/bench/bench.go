@@ -120,10 +120,18 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	if b.wants(rowDead) {
-		return errors.Join(s.stop(), b.withDead(ctx, filepath.Join(dir, "dead")))
+	if err := s.stop(); err != nil {
+		return err
 	}
-	return s.stop()
+	if b.wants(rowTrickle) {
+		if err := b.withTrickle(ctx, filepath.Join(dir, "trickle")); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowDead) {
+		return b.withDead(ctx, filepath.Join(dir, "dead"))
+	}
+	return nil
 }
 
 // repeat does something as often as there are to be pairs, or as the time

@@ -13,6 +13,7 @@ type figures struct {
 	storm           storms
 	isolation       struct{ ours, bare isolation } // bare: while all behave
 	dead            death
+	trickle         trickle
 	full            struct{ ours, bare bursts }    // bare: with an empty store
 	starts          []float64                      // seconds to the first delivery
 	heap            struct{ ours, bare []float64 } // of the operator, in bytes; bare: with an empty store
@@ -119,6 +120,9 @@ func (b *bench) rows() []row {
 	}
 	if b.wants(rowDead) {
 		all = append(all, b.deadRows()...)
+	}
+	if b.wants(rowTrickle) {
+		all = append(all, b.trickleRows()...)
 	}
 	all = append(all, b.recordRows()...)
 	if b.wants(rowEvents) {

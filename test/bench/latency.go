@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 )
 
 // eventsPerSecond is the pace at which latencies are taken.
@@ -134,7 +134,7 @@ func (c *scene) requests(all []created) map[string]created {
 	byID := map[string]created{}
 	for _, e := range all {
 		for _, w := range c.webhooks {
-			byID[record.MessageID(e.event.UID, w.UID)] = e
+			byID[delivery.MessageID(e.event.UID, w.UID)] = e
 		}
 	}
 	return byID

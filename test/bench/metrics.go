@@ -155,7 +155,7 @@ const (
 	deliveriesMetric = "deliveries_total"
 	queueMetric      = "queue_wait_seconds"
 	attemptsMetric   = "attempt_duration_seconds"
-	storeMetric      = "record_write_duration_seconds"
+	storeMetric      = "delivery_write_duration_seconds"
 )
 
 // told is what the operator tells of its work, by metric, all labels together. An

@@ -14,10 +14,10 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
-	"github.com/horizoncd/webhook-operator/internal/record"
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
@@ -134,7 +134,7 @@ func (y *bareClient) finish(ctx context.Context, e *v1alpha1.WebhookEvent) error
 	for _, w := range y.scene.webhooks {
 		webhooks = append(webhooks, *w)
 		entries = append(entries, ledger.Entry{
-			Key:   types.NamespacedName{Namespace: w.Namespace, Name: record.Name(e, w)},
+			Key:   types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(e, w)},
 			State: retry.State{Result: v1alpha1.DeliverySucceeded},
 		})
 	}
@@ -153,9 +153,9 @@ func succeeded(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook, x sending.Exchange
 	if err != nil {
 		return nil, err
 	}
-	d := record.New(e, w, body)
+	d := delivery.New(e, w, body)
 	x.Start = time.Now()
-	record.Add(d, record.Attempt{Cause: v1alpha1.CauseInitial, URL: w.Spec.URL, Exchange: x, Policy: retry.PolicyOf(w)})
+	delivery.AddAttempt(d, delivery.Attempt{Cause: v1alpha1.CauseInitial, URL: w.Spec.URL, Exchange: x, Policy: retry.PolicyOf(w)})
 	if d.Status.Result != v1alpha1.DeliverySucceeded {
 		return nil, fmt.Errorf("a record says %s", d.Status.Result)
 	}
@@ -175,7 +175,7 @@ func (b *bench) realExchange(ctx context.Context, c *scene) (sending.Exchange, e
 	if err != nil {
 		return sending.Exchange{}, err
 	}
-	header, err := signing.Headers(record.MessageID(e.UID, w.UID), time.Now(), body, &secret, nil)
+	header, err := signing.Headers(delivery.MessageID(e.UID, w.UID), time.Now(), body, &secret, nil)
 	if err != nil {
 		return sending.Exchange{}, err
 	}

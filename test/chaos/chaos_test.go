@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/circuit"
+	receivers "github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/test/program"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -183,7 +183,7 @@ func TestFlaps(t *testing.T) {
 		}
 		longest = max(longest, run)
 	}
-	if want := circuit.Threshold + 1; longest != want {
+	if want := receivers.FailureThreshold + 1; longest != want {
 		t.Errorf("at most %d failures in a row, want %d, to open a circuit and fail a probe", longest, want)
 	}
 	if !answers[len(answers)-1].Accepts() {

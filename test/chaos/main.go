@@ -1,6 +1,6 @@
 // Chaos tries what the operator promises while things break: a real API server,
 // an etcd that waits for the disk, the operator as a process of its own, and
-// receivers that keep a ledger of what arrived. Processes are killed, paused and
+// receivers that keep a journal of what arrived. Processes are killed, paused and
 // told to stop, answers are lost, permissions withdrawn and space used up; after
 // that every event whose creation was acknowledged must have come to each of its
 // Webhooks, and have one record there.

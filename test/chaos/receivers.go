@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/circuit"
+	receivers "github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -139,7 +139,7 @@ func (t *trial) flaps(answers int) []receiver.Answer {
 	for opened := false; len(all) < answers; {
 		failures := 1 + t.rng.IntN(3)
 		if !opened && len(all) >= opens {
-			failures, opened = circuit.Threshold+1, true
+			failures, opened = receivers.FailureThreshold+1, true
 		}
 		for range failures {
 			all = append(all, receiver.Answer{Status: 500})

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -90,7 +90,7 @@ func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *re
 	var now v1alpha1.WebhookDelivery
 	err := wait.PollUntilContextCancel(waiting, interval, true, func(context.Context) (bool, error) {
 		err := t.client.Get(waiting, client.ObjectKeyFromObject(d), &now)
-		return last == "" || now.Annotations[v1alpha1.AnnotationResent] == record.ResendHash(last), err
+		return last == "" || now.Annotations[v1alpha1.AnnotationResent] == delivery.ResendHash(last), err
 	})
 	if err != nil {
 		return []string{fmt.Sprintf("the last value is not honoured: %v", err)}

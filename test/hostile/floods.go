@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -265,7 +265,7 @@ func (f *flood) resends(ctx context.Context) ([]string, error) {
 		}
 		return f.until(ctx, "resends", func(ctx context.Context) (bool, error) {
 			err := look(ctx)
-			return !slices.ContainsFunc(records, func(d v1alpha1.WebhookDelivery) bool { return record.ResendPending(d.Annotations) }), err
+			return !slices.ContainsFunc(records, func(d v1alpha1.WebhookDelivery) bool { return delivery.ResendPending(d.Annotations) }), err
 		})
 	}); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/record"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/test/operator"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
@@ -155,12 +155,12 @@ func (f *forger) bind(ctx context.Context) error {
 
 // forgery is a record for the victim that the operator has not made.
 func (f *forger) forgery(name string, change func(*v1alpha1.WebhookDelivery)) *v1alpha1.WebhookDelivery {
-	d := record.New(f.event, f.victim, []byte(`{"forged":"`+name+`"}`))
+	d := delivery.New(f.event, f.victim, []byte(`{"forged":"`+name+`"}`))
 	d.Name = "victim-" + name
 	if change != nil {
 		change(d)
 	}
-	record.Hold(d, v1alpha1.ReasonQueued, "due at once", time.Now())
+	delivery.Wait(d, delivery.WaitReason{Reason: v1alpha1.ReasonQueued, Message: "due at once"}, time.Now())
 	return d
 }
 
@@ -328,7 +328,7 @@ func (f *forger) resent(ctx context.Context, who, value string, requests map[str
 	err := wait.PollUntilContextCancel(waiting, interval, true, func(ctx context.Context) (bool, error) {
 		var d v1alpha1.WebhookDelivery
 		err := f.client.Get(ctx, client.ObjectKeyFromObject(f.records["victim"]), &d)
-		return d.Annotations[v1alpha1.AnnotationResent] == record.ResendHash(value), err
+		return d.Annotations[v1alpha1.AnnotationResent] == delivery.ResendHash(value), err
 	})
 	if err != nil {
 		return []string{fmt.Sprintf("it is not honoured: %v", err)}
@@ -366,11 +366,11 @@ func (f *forger) byAnAdministrator(ctx context.Context) error {
 		{"a record that is made up", func() error { return f.client.Create(ctx, f.forgery("made-up", nil)) }},
 		{"a record that is made up, and its resend", func() error { return f.client.Create(ctx, f.forgery("made-up-resent", resend)) }},
 		{"a record under the name of another event", func() error {
-			return f.client.Create(ctx, f.forgery("", func(d *v1alpha1.WebhookDelivery) { d.Name = record.Name(unknown, f.victim) }))
+			return f.client.Create(ctx, f.forgery("", func(d *v1alpha1.WebhookDelivery) { d.Name = delivery.Name(unknown, f.victim) }))
 		}},
 		{"a record of another Webhook's name", func() error {
 			return f.client.Create(ctx, f.forgery("", func(d *v1alpha1.WebhookDelivery) {
-				d.Name = "other" + strings.TrimPrefix(record.Name(unknown, f.victim), "victim")
+				d.Name = "other" + strings.TrimPrefix(delivery.Name(unknown, f.victim), "victim")
 				d.Spec.EventRef.UID = unknown.UID
 			}))
 		}},
@@ -378,7 +378,7 @@ func (f *forger) byAnAdministrator(ctx context.Context) error {
 			return f.client.Create(ctx, f.forgery("", func(d *v1alpha1.WebhookDelivery) {
 				before := f.victim.DeepCopy()
 				before.UID = unknown.UID
-				d.Name, d.Spec.WebhookRef.UID = record.Name(f.event, before), before.UID
+				d.Name, d.Spec.WebhookRef.UID = delivery.Name(f.event, before), before.UID
 			}))
 		}},
 		{"the record of another Webhook, carried over", func() error {

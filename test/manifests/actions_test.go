@@ -83,7 +83,7 @@ func event(name string) *unstructured.Unstructured {
 	return object("WebhookEvent", name, map[string]any{"eventType": "clusters_deployed"})
 }
 
-func delivery(name string, w *unstructured.Unstructured) *unstructured.Unstructured {
+func deliveryOf(name string, w *unstructured.Unstructured) *unstructured.Unstructured {
 	d := object("WebhookDelivery", name, map[string]any{
 		"webhookRef": map[string]any{"name": w.GetName(), "uid": string(w.GetUID())},
 		"eventRef":   map[string]any{"namespace": tenant, "name": "horizon-1", "uid": "0d1f4c9e-6a55-4a0a-9d1b-3b8f2f0e7a11"},
@@ -142,7 +142,7 @@ func TestOperatorActs(t *testing.T) {
 	_, err = horizon(t, cfg, "webhookevents").Patch(ctx, e.GetName(), patchType, patch, opts, "status")
 	g.Expect(err).NotTo(HaveOccurred(), "the status of an event")
 
-	d, err := horizon(t, cfg, "webhookdeliveries").Create(ctx, delivery("operator-acts-1", w), metav1.CreateOptions{})
+	d, err := horizon(t, cfg, "webhookdeliveries").Create(ctx, deliveryOf("operator-acts-1", w), metav1.CreateOptions{})
 	g.Expect(err).NotTo(HaveOccurred(), "create a delivery that a webhook owns")
 	patchType, patch, opts = merge(`{"status":{"result":"Failed"},"metadata":{"labels":{"horizoncd.io/result":"Failed"}}}`)
 	_, err = horizon(t, cfg, "webhookdeliveries").Patch(ctx, d.GetName(), patchType, patch, opts)
@@ -171,7 +171,7 @@ func TestPeopleAct(t *testing.T) {
 	ctx := t.Context()
 	writer(t) // the policy holds
 	w := create(t, "webhooks", webhook("people-act"))
-	create(t, "webhookdeliveries", delivery("people-act-1", w))
+	create(t, "webhookdeliveries", deliveryOf("people-act-1", w))
 
 	patch := func(s subject, patch string) error {
 		_, err := horizon(t, as(t, s), "webhookdeliveries").
@@ -212,7 +212,7 @@ func TestPeopleAct(t *testing.T) {
 		},
 		"create a webhook":  func(s subject) error { return try(s, "webhooks", webhook("people-act-2")) },
 		"create an event":   func(s subject) error { return try(s, "webhookevents", event("people-act")) },
-		"create a delivery": func(s subject) error { return try(s, "webhookdeliveries", delivery("people-act-2", w)) },
+		"create a delivery": func(s subject) error { return try(s, "webhookdeliveries", deliveryOf("people-act-2", w)) },
 	}
 	for role, may := range map[string][]string{
 		"view":                      {"list deliveries"},

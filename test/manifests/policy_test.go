@@ -57,7 +57,7 @@ func writer(t *testing.T) subject {
 	w.SetUID("a6c5f9de-0f2e-4f3f-8a0c-5f2f7c1c9f0b")
 	NewWithT(t).Eventually(func() error {
 		_, err := horizon(t, as(t, user), "webhookdeliveries").
-			Create(t.Context(), delivery("waits-for-the-policy", w), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			Create(t.Context(), deliveryOf("waits-for-the-policy", w), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}).WithTimeout(patience).Should(MatchError(ContainSubstring(denied + unmade)))
 	return user
@@ -67,7 +67,7 @@ func writer(t *testing.T) subject {
 func recorded(t *testing.T, name string) *unstructured.Unstructured {
 	t.Helper()
 	w := create(t, "webhooks", webhook(name))
-	d := delivery(name+"-1", w)
+	d := deliveryOf(name+"-1", w)
 	d.SetLabels(map[string]string{v1alpha1.LabelWebhook: name, v1alpha1.LabelResult: "Succeeded"})
 	d.SetAnnotations(map[string]string{v1alpha1.AnnotationFinished: "2026-11-23T09:00:00Z"})
 	return create(t, "webhookdeliveries", d)
@@ -389,7 +389,7 @@ func ancient(d *unstructured.Unstructured) string {
 func TestLargestDeliveryCanBeResent(t *testing.T) {
 	user := writer(t)
 	w := create(t, "webhooks", webhook("largest"))
-	d := delivery("largest-1", w)
+	d := deliveryOf("largest-1", w)
 	set(strings.Repeat("p", 512<<10), "spec", "payload")(d)
 	set(strings.Repeat("b", 32<<10), "status", "response", "body")(d)
 	set("", "status", "response", "headers")(d)

@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/payload"
-	"github.com/horizoncd/webhook-operator/internal/record"
 )
 
 const samples = "../../config/samples"
@@ -171,13 +171,13 @@ func TestSampleDelivery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := record.New(&e, &w, body)
+	want := delivery.New(&e, &w, body)
 	want.Labels[v1alpha1.LabelResult] = string(v1alpha1.DeliveryWaiting)
 	want.Annotations = map[string]string{v1alpha1.AnnotationNextAttempt: d.Status.NextAttemptTime.UTC().Format(time.RFC3339)}
 	if diff := cmp.Diff(want, &d, cmpopts.IgnoreFields(v1alpha1.WebhookDelivery{}, "Status")); diff != "" {
 		t.Errorf("the record (-want +sample):\n%s", diff)
 	}
-	if id := "Webhook-Id: " + record.MessageID(e.UID, w.UID); !strings.Contains(d.Status.Request.Headers, id) {
+	if id := "Webhook-Id: " + delivery.MessageID(e.UID, w.UID); !strings.Contains(d.Status.Request.Headers, id) {
 		t.Errorf("the request lacks %q:\n%s", id, d.Status.Request.Headers)
 	}
 	if d.Status.Request.URL != w.Spec.URL {

@@ -178,7 +178,7 @@ func TestTenantsBesideEachOther(t *testing.T) {
 	}).Should(And(ContainSubstring(v1alpha1.ReasonSecretInvalid), Not(ContainSubstring("a-token-of-the-cluster"))))
 
 	// By force, as an administrator.
-	forged := delivery("own-forged", own)
+	forged := deliveryOf("own-forged", own)
 	forged.Object["status"] = map[string]any{"result": "Waiting"}
 	forged.SetLabels(map[string]string{v1alpha1.LabelWebhook: "own", v1alpha1.LabelResult: "Waiting"})
 	forged.SetAnnotations(map[string]string{v1alpha1.AnnotationResend: "please"})

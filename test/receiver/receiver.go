@@ -1,5 +1,5 @@
 // Package receiver is the other end of a webhook: an HTTP or HTTPS server on
-// loopback that keeps a ledger of what arrived and answers by script.
+// loopback that keeps a journal of what arrived and answers by script.
 //
 // It stands in for the systems that teams are notified through, in tests, in
 // the demo, in benchmarks and in fault scenarios. It knows nothing of the
@@ -44,12 +44,12 @@ type Options struct {
 	// TLS serves HTTPS with a certificate that the receiver signs itself.
 	TLS bool
 
-	// Lean keeps neither headers nor bodies in the ledger, for loads of which
+	// Lean keeps neither headers nor bodies in the journal, for loads of which
 	// only numbers and times matter.
 	Lean bool
 
 	// OnArrival is called for each request when it has been entered into the
-	// ledger and before it is answered; the answer waits for it. It may be
+	// journal and before it is answered; the answer waits for it. It may be
 	// called from several goroutines at once.
 	OnArrival func(Arrival)
 
@@ -66,7 +66,7 @@ type Receiver struct {
 	tls     *tls.Config // nil for plain HTTP
 	cert    []byte      // PEM; empty for plain HTTP
 
-	ledger  ledger
+	journal journal
 	scripts scripts
 
 	closed    chan struct{} // ends every answer that hangs
@@ -84,7 +84,7 @@ var errClosed = errors.New("the receiver was closed")
 // everything.
 func Start(o Options) (*Receiver, error) {
 	r := &Receiver{options: o, addr: o.Addr, closed: make(chan struct{})}
-	r.ledger.init(o.Lean)
+	r.journal.init(o.Lean)
 	if o.TLS {
 		var err error
 		if r.tls, r.cert, err = selfSigned(); err != nil {
@@ -155,7 +155,7 @@ func (r *Receiver) URL(path string) string {
 func (r *Receiver) CertificatePEM() []byte { return r.cert }
 
 // Down takes the receiver off the network: connections end, also those that
-// wait for an answer, and new ones are refused. Ledger and scripts stay. It is
+// wait for an answer, and new ones are refused. Journal and scripts stay. It is
 // not an error if it is down already.
 func (r *Receiver) Down() error {
 	r.mu.Lock()
@@ -190,7 +190,7 @@ func (r *Receiver) Up() error {
 	return nil
 }
 
-// Close ends the receiver for good. Its ledger can still be read.
+// Close ends the receiver for good. Its journal can still be read.
 func (r *Receiver) Close() error {
 	r.closeOnce.Do(func() { close(r.closed) })
 	return r.Down()
@@ -205,7 +205,7 @@ func (r *Receiver) isClosed() bool {
 	}
 }
 
-// handle enters a request into the ledger and answers it by script.
+// handle enters a request into the journal and answers it by script.
 func (r *Receiver) handle(w http.ResponseWriter, req *http.Request) {
 	now := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
@@ -215,9 +215,9 @@ func (r *Receiver) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	// The next answer of the script is taken and entered at one go, so that
-	// the ledger's order is the script's.
-	a, answer := r.ledger.enter(now, req, body, func() Answer { return r.scripts.next(req.URL.Path) })
-	defer r.ledger.leave(a.Path)
+	// the journal's order is the script's.
+	a, answer := r.journal.enter(now, req, body, func() Answer { return r.scripts.next(req.URL.Path) })
+	defer r.journal.leave(a.Path)
 	if r.options.OnArrival != nil {
 		r.options.OnArrival(a)
 	}

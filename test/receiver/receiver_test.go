@@ -267,7 +267,7 @@ func TestDownRefusesAndUpKeepsThePort(t *testing.T) {
 		t.Errorf("when up again: got %d, want 200", status)
 	}
 	if n := len(r.ArrivalsOf("a")); n != 2 {
-		t.Errorf("the ledger has %d arrivals, want the one before and the one after", n)
+		t.Errorf("the journal has %d arrivals, want the one before and the one after", n)
 	}
 }
 

@@ -1,0 +1,321 @@
+// Package webhookevent fans events out: it makes a pending delivery for every Webhook that
+// matches, and tells in the event's status what became of them.
+package webhookevent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/enqueue"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
+	"github.com/horizoncd/webhook-operator/internal/fair"
+	"github.com/horizoncd/webhook-operator/internal/fanout"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/rematch"
+)
+
+// countsInterval is how far apart writes of mere counts are.
+const countsInterval = 10 * time.Second
+
+// Writer writes the status of an event. It fails with a conflict where the one in store
+// is not as base any more.
+type Writer interface {
+	PatchEventStatus(ctx context.Context, base, e *v1alpha1.WebhookEvent) error
+}
+
+// WriteLimiter makes a write when it is the turn of the event's namespace.
+type WriteLimiter interface {
+	Do(namespace string, write func() error) error
+}
+
+// Reconciler fans events out and keeps their status. These are two controllers: a status
+// is a write, and nothing that is to be sent waits for one. Its exported fields are set
+// before Setup.
+type Reconciler struct {
+	Client client.Client
+	// Live reads from the API server itself.
+	Live      client.Reader
+	Clock     clock.PassiveClock
+	Writer    Writer
+	Limiter   WriteLimiter
+	Ledger    *ledger.Ledger
+	Events    *eventcache.Cache
+	Enqueuer  *enqueue.Enqueuer
+	Rematches *rematch.Set
+	// Handled counts the events that were worked on, by result.
+	Handled *prometheus.CounterVec
+	// SystemNamespace is empty where it is not watched.
+	SystemNamespace string
+	// MaxAge is the age beyond which an event that nobody worked on expires.
+	MaxAge time.Duration
+
+	// counted is when the counts of a waiting event were last written, by its UID.
+	counted sync.Map
+}
+
+// Setup adds the two controllers to a manager.
+func (r *Reconciler) Setup(mgr ctrl.Manager) error {
+	for _, c := range []struct {
+		name      string
+		workers   int
+		reconcile reconcile.TypedFunc[enqueue.Event]
+		from      *enqueue.Source[enqueue.Event]
+		begin     func(context.Context) error
+	}{
+		{"webhookevent", 4, r.FanOut, &r.Enqueuer.FanOut, r.enqueueUnfinished},
+		{"webhookevent-status", 32, r.ReconcileStatus, &r.Enqueuer.EventStatus, r.enqueueStatuses},
+	} {
+		made, err := controller.NewTyped(c.name, mgr, controller.TypedOptions[enqueue.Event]{
+			Reconciler:              c.reconcile,
+			MaxConcurrentReconciles: c.workers,
+			RateLimiter:             enqueue.Backoff[enqueue.Event](),
+			NewQueue:                fairQueue,
+		})
+		if err != nil {
+			return err
+		}
+		if err := made.Watch(c.from.OnStart(c.begin)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fairQueue makes a queue that is round robin by namespace, so that one with many events
+// does not delay the others. In a namespace it is first in, first out: a priority
+// queue would put what a start finds behind all that happens since.
+func fairQueue(
+	name string, limiter workqueue.TypedRateLimiter[enqueue.Event],
+) workqueue.TypedRateLimitingInterface[enqueue.Event] {
+	roundRobin := &fair.WorkQueue[enqueue.Event]{Key: func(e enqueue.Event) string { return e.Namespace }}
+	base := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[enqueue.Event]{Name: name, Queue: roundRobin})
+	return enqueue.RateLimited(name, base, limiter)
+}
+
+// enqueueUnfinished enqueues, when this process has become the leader, all events that
+// are not finished, the oldest first, and those that a Webhook may have missed.
+func (r *Reconciler) enqueueUnfinished(ctx context.Context) error {
+	if err := r.synced(ctx); err != nil {
+		return err
+	}
+	var unfinished []eventcache.Event
+	for e := range r.Events.All() {
+		if !e.Finished {
+			unfinished = append(unfinished, e)
+		}
+	}
+	slices.SortFunc(unfinished, func(a, b eventcache.Event) int { return a.Created.Compare(b.Created) })
+	for _, e := range unfinished {
+		r.Enqueuer.EventAdded(e)
+	}
+	for _, uid := range r.Rematches.Events() {
+		r.Enqueuer.RoomFor(uid) // finished or not
+	}
+	return nil
+}
+
+// enqueueStatuses enqueues all events whose status may have to change: what happened
+// before this controller had started was dropped.
+func (r *Reconciler) enqueueStatuses(ctx context.Context) error {
+	if err := r.synced(ctx); err != nil {
+		return err
+	}
+	for e := range r.Events.All() {
+		if !e.Finished || r.countsDiffer(e) {
+			r.Enqueuer.EventUpdated(e)
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) synced(ctx context.Context) error {
+	if err := r.Events.WaitSynced(ctx); err != nil {
+		return err
+	}
+	return r.Ledger.WaitSynced(ctx)
+}
+
+func (r *Reconciler) countsDiffer(e eventcache.Event) bool {
+	return e.CountsDiffer(r.Ledger.OfEvent(e.UID))
+}
+
+// FanOut makes the pending deliveries that an event still lacks.
+func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
+	look, err := r.look(ctx, request.UID)
+	if look == nil || err != nil {
+		r.forgetGone(request.UID)
+		return reconcile.Result{}, err
+	}
+	for _, w := range look.plan.Missing {
+		// Where there is no room, the ledger tells when there is some.
+		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(look.event, w)}, pendingOf(look.event, w))
+	}
+	if len(look.plan.Missing) == 0 { // else the ledger tells when they are stored
+		r.Enqueuer.EventStatus.Add(request)
+	}
+	return reconcile.Result{}, nil
+}
+
+// ReconcileStatus writes the status of an event where it differs.
+func (r *Reconciler) ReconcileStatus(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
+	look, err := r.look(ctx, request.UID)
+	if look == nil || err != nil {
+		r.forgetGone(request.UID)
+		return reconcile.Result{}, err
+	}
+	if len(look.plan.Missing) > 0 { // again, it may be: a pending one was withdrawn
+		r.Enqueuer.FanOut.Add(request)
+	}
+	return r.write(ctx, look)
+}
+
+// forgetGone forgets an event if it is gone.
+func (r *Reconciler) forgetGone(uid types.UID) {
+	if _, ok := r.Events.Get(uid); !ok {
+		r.counted.Delete(uid)
+		r.Rematches.Forget(uid)
+	}
+}
+
+// look is what was seen of an event, and what is to be done for it.
+type look struct {
+	event   *v1alpha1.WebhookEvent
+	known   eventcache.Event
+	late    map[types.UID]bool
+	entries []ledger.Entry
+	plan    fanout.Plan
+}
+
+// look looks at an event. It returns nil if that is gone or going, or if it is
+// finished and nothing about it has changed.
+func (r *Reconciler) look(ctx context.Context, uid types.UID) (*look, error) {
+	// Read before the event: a delivery that goes in between is among those removed.
+	entries := r.Ledger.OfEvent(uid)
+	known, ok := r.Events.Get(uid)
+	if !ok {
+		return nil, nil
+	}
+	// Read before the Webhooks are listed: one that appears in between must not
+	// count as late and yet be missing from the list.
+	late := r.Rematches.Of(uid)
+	if known.Finished && len(late) == 0 && !r.countsDiffer(known) {
+		return nil, nil
+	}
+	e, err := known.Whole(ctx, r.Live)
+	if err != nil || e == nil || !e.DeletionTimestamp.IsZero() {
+		return nil, err
+	}
+	webhooks, err := r.candidates(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	plan := fanout.Make(fanout.View{
+		Event: e, Webhooks: webhooks, Late: late, Entries: entries, Removed: known.Removed,
+		MaxAge: r.MaxAge, Now: r.Clock.Now(),
+	})
+	return &look{event: e, known: known, late: late, entries: entries, plan: plan}, nil
+}
+
+// dealtWith are the late Webhooks that have their delivery, or get none.
+func (l *look) dealtWith() map[types.UID]bool {
+	done := maps.Clone(l.late)
+	for _, w := range l.plan.Missing {
+		delete(done, w.UID)
+	}
+	for _, entry := range l.entries {
+		if entry.Pending != nil {
+			delete(done, entry.WebhookUID)
+		}
+	}
+	return done
+}
+
+// candidates are the Webhooks of the event's namespace and of the system's.
+func (r *Reconciler) candidates(ctx context.Context, e *v1alpha1.WebhookEvent) ([]v1alpha1.Webhook, error) {
+	namespaces := []string{e.Namespace}
+	if r.SystemNamespace != "" && e.Namespace != r.SystemNamespace {
+		namespaces = append(namespaces, r.SystemNamespace)
+	}
+	var all []v1alpha1.Webhook
+	for _, namespace := range namespaces {
+		var list v1alpha1.WebhookList
+		if err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing webhooks: %w", err)
+		}
+		all = append(all, list.Items...)
+	}
+	return all, nil
+}
+
+func pendingOf(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Pending {
+	return ledger.Pending{
+		Event: client.ObjectKeyFromObject(e), EventUID: e.UID,
+		Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID,
+	}
+}
+
+// write stores a status that differs.
+func (r *Reconciler) write(ctx context.Context, look *look) (reconcile.Result, error) {
+	base, uid := look.event, look.event.UID
+	switch fanout.Compare(base, look.plan.Status) {
+	case fanout.Same:
+		r.Rematches.Settle(uid, look.dealtWith())
+		return reconcile.Result{}, nil
+	case fanout.Minor:
+		if last, ok := r.counted.Load(uid); ok {
+			if wait := countsInterval - r.Clock.Since(last.(time.Time)); wait > 0 {
+				return reconcile.Result{RequeueAfter: wait}, nil
+			}
+		}
+	case fanout.Major:
+	}
+	e := base.DeepCopy()
+	e.Status = look.plan.Status
+	err := r.Limiter.Do(e.Namespace, func() error { return r.Writer.PatchEventStatus(ctx, base, e) })
+	if err != nil {
+		// A conflict means that the cache lags behind.
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: time.Second}, nil
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of event %s: %w", e.Name, err))
+	}
+	r.Events.Assume(e, look.known.Removed)
+	r.Rematches.Settle(uid, look.dealtWith())
+	if !fanout.Dispatched(base) && fanout.Dispatched(e) {
+		r.count(e)
+	}
+	if fanout.Finished(e) {
+		r.counted.Delete(uid)
+	} else {
+		r.counted.Store(uid, r.Clock.Now())
+	}
+	return reconcile.Result{}, nil
+}
+
+// count counts an event that nothing more is made of.
+func (r *Reconciler) count(e *v1alpha1.WebhookEvent) {
+	switch e.Status.Result {
+	case v1alpha1.EventExpired:
+		r.Handled.WithLabelValues(v1alpha1.ReasonExpired).Inc()
+	case v1alpha1.EventUnmatched:
+		r.Handled.WithLabelValues(v1alpha1.ReasonNothingToDeliver).Inc()
+	case v1alpha1.EventPending, v1alpha1.EventWaiting, v1alpha1.EventSucceeded, v1alpha1.EventFailed:
+		r.Handled.WithLabelValues(v1alpha1.ReasonDispatched).Inc()
+	}
+}
