@@ -61,10 +61,11 @@ clean: ## Remove what was built: bin/ and dist/
 
 ##@ Try it
 
-# It needs no controller manager. The same flags for all that is built let go build use each compiled package again.
+# It needs no controller manager: retention removes what a deleted Webhook leaves, too. The same flags for all that is
+# built let go build use each compiled package again.
 .PHONY: demo
 demo: build ## Show the whole story on a control plane of its own, then end
-	@hack/controlplane/build.sh '$(CONTROL_PLANE)' etcd kube-apiserver $(notdir $(BUNDLED_KUBECTL))
+	@hack/controlplane/build.sh '$(CONTROL_PLANE)' etcd kube-apiserver $(if $(shell command -v kubectl 2>/dev/null),,kubectl)
 	@$(GO_BUILD) -o $(BIN)/build/demo ./test/demo
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/demo $(ARGS)
 

@@ -117,7 +117,7 @@ func TestProbeWithoutASecretIsNotOfferedAgainAndAgain(t *testing.T) {
 	reads := &readsOfDeliveries{}
 	now := clocktesting.NewFakePassiveClock(time.Now())
 	b.tune = func(op *operator) {
-		reads.Reader, op.deliveries.Live = op.deliveries.Live, reads
+		reads.Reader, op.deliveries.APIReader = op.deliveries.APIReader, reads
 		op.deliveries.Receivers.Clock = now
 	}
 	b.receiver.Script("/w", receiver.MustParseScript("401")...)

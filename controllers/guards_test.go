@@ -174,7 +174,7 @@ func TestNothingIsSentWithoutTheLease(t *testing.T) {
 	var lost atomic.Bool
 	lost.Store(true)
 	b.tune = func(op *operator) {
-		op.deliveries.MayLead = func() error {
+		op.deliveries.CheckLease = func() error {
 			if lost.Load() {
 				return errors.New("the lease is lost")
 			}

@@ -29,7 +29,6 @@ import (
 	"github.com/horizoncd/webhook-operator/controllers/webhookdelivery"
 	"github.com/horizoncd/webhook-operator/controllers/webhookevent"
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
-	"github.com/horizoncd/webhook-operator/internal/courtesy"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/enqueue"
 	"github.com/horizoncd/webhook-operator/internal/generation"
@@ -37,6 +36,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/rematch"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/writelimit"
 )
 
 // Options are what the operator's flags say.
@@ -62,14 +62,14 @@ type Options struct {
 	RequireSSLVerify bool
 	// Sender sends the requests.
 	Sender webhookdelivery.Sender
-	// MayLead returns an error when this process may no longer be the leader.
-	MayLead func() error
+	// CheckLease returns an error when this process may no longer be the leader.
+	CheckLease func() error
 	// LeaseRenewed returns when the lease was last renewed, which tells that the API
 	// server stores things. Nil without a lease.
 	LeaseRenewed func() time.Time
-	// StoreFull tells, each time anew, that nothing can be written any more
+	// EtcdFull tells, each time anew, that nothing can be written any more
 	// for want of space, the lease included. Nil is never.
-	StoreFull <-chan struct{}
+	EtcdFull <-chan struct{}
 	// Generations are those that the cache of the manager tells of.
 	Generations *generation.Tracker
 	// Registry takes the operator's own metrics.
@@ -107,7 +107,7 @@ type operator struct {
 	expiry     *retention.Events
 
 	enqueuer *enqueue.Enqueuer
-	limiter  *courtesy.Gate
+	limiter  *writelimit.Limiter
 	queue    *queue.Queue
 }
 
@@ -138,7 +138,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 		enqueuer        = enqueue.New(now, maxPending, o.Namespaces...)
 		receivers       = receiver.NewRegistry(mgr.GetCache(), now)
 		rematches       = rematch.New(enqueuer.WebhookChanged)
-		limiter         = courtesy.New(now)
+		limiter         = writelimit.New()
 		recorder        = newLimitedRecorder(mgr.GetEventRecorder("webhook-operator"))
 		recheckLimit    = credentials.NewRecheckLimit()
 		secrets         = credentials.NewReader(mgr.GetAPIReader(), now)
@@ -160,19 +160,19 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 		SystemNamespace: systemNamespace, MaxWaiting: maxWaiting,
 	}
 	op.events = &webhookevent.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Writer: writer, Limiter: limiter,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Writer: writer, Limiter: limiter,
 		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, Handled: counts.events,
 		SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
 	}
 	op.deliveries = &webhookdelivery.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,
 		Sender: o.Sender, Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Queue: op.queue,
 		Receivers: receivers, Credentials: secrets, Metrics: deliveryMetrics,
-		MaxWaiting: maxWaiting, MayLead: o.MayLead, LeaseRenewed: o.LeaseRenewed, Drain: o.Drain, RefuseAfter: refuseAfter,
+		MaxWaiting: maxWaiting, CheckLease: o.CheckLease, LeaseRenewed: o.LeaseRenewed, Drain: o.Drain, RefuseAfter: refuseAfter,
 	}
 	op.retention = &retention.Deliveries{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
-		Enqueuer: enqueuer, Deleted: counts.deleted, StoreFull: o.StoreFull,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
+		Enqueuer: enqueuer, Deleted: counts.deleted, EtcdFull: o.EtcdFull,
 	}
 	op.expiry = &retention.Events{Client: mgr.GetClient(), Clock: now, Events: enqueuer.Events, TTL: o.EventTTL}
 	err = o.Registry.Register(gauges{

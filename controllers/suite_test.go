@@ -155,7 +155,7 @@ func (b *testbed) start(faults ...fault) {
 	b.registry = prometheus.NewRegistry()
 	o := Options{
 		SystemNamespace: systemNamespace, Namespaces: b.namespaces, Workers: 64, MaxEventAge: 72 * time.Hour, EventTTL: time.Hour,
-		Drain: 5 * time.Second, Sender: sender, MayLead: func() error { return nil },
+		Drain: 5 * time.Second, Sender: sender, CheckLease: func() error { return nil },
 		Generations: generations, Registry: b.registry,
 	}
 	b.flags(&o)

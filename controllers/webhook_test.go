@@ -145,7 +145,7 @@ func TestMissingSecretsAreLookedForWithinABound(t *testing.T) {
 	b := newTestbed(t)
 	reads := &secretReads{at: map[string][]time.Time{}}
 	b.tune = func(op *operator) {
-		reads.Reader = op.deliveries.Live
+		reads.Reader = op.deliveries.APIReader
 		counted := credentials.NewReader(reads, op.deliveries.Clock)
 		counted.Rechecks = op.deliveries.Credentials.Rechecks
 		op.deliveries.Credentials, op.webhooks.Credentials = counted, counted

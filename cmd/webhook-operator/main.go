@@ -173,9 +173,9 @@ func run(ctx context.Context) error {
 		Drain:            drain,
 		RequireSSLVerify: f.requireSSLVerify,
 		Sender:           sender,
-		MayLead:          mayLead,
+		CheckLease:       mayLead,
 		LeaseRenewed:     leaseRenewed,
-		StoreFull:        storeFull,
+		EtcdFull:         storeFull,
 		Generations:      generations,
 		Registry:         metrics.Registry,
 	})

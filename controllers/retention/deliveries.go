@@ -49,17 +49,17 @@ const (
 // plain delete is all that works. Its exported fields are set before Setup.
 type Deliveries struct {
 	Client client.Client
-	// Live reads from the API server itself.
-	Live     client.Reader
-	Clock    clock.PassiveClock
-	Ledger   *ledger.Ledger
-	Events   *eventcache.Cache
-	Enqueuer *enqueue.Enqueuer
+	// APIReader reads from the API server itself.
+	APIReader client.Reader
+	Clock     clock.PassiveClock
+	Ledger    *ledger.Ledger
+	Events    *eventcache.Cache
+	Enqueuer  *enqueue.Enqueuer
 	// Deleted counts.
 	Deleted prometheus.Counter
-	// StoreFull tells, each time anew, that nothing can be written any more for want of
+	// EtcdFull tells, each time anew, that nothing can be written any more for want of
 	// space. Nil is never.
-	StoreFull <-chan struct{}
+	EtcdFull <-chan struct{}
 
 	leads     atomic.Bool
 	fullUntil atomic.Pointer[time.Time]
@@ -93,7 +93,7 @@ func (r *Deliveries) begin(ctx context.Context, elected <-chan struct{}) error {
 			case <-elected:
 				elected = nil
 				r.open(ctx, func() { r.leads.Store(true) })
-			case <-r.StoreFull:
+			case <-r.EtcdFull:
 				r.open(ctx, func() { r.fullUntil.Store(new(r.Clock.Now().Add(fullFor))) })
 			}
 		}
@@ -134,8 +134,8 @@ func (r *Deliveries) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	own, orphaned, left := sortOut(entries, w.UID)
-	remove, again := retention.Select(own, retention.PolicyOf(w), r.Clock.Now(), r.needless)
-	more, later := retention.Select(orphaned, retention.PolicyOf(&v1alpha1.Webhook{}), r.Clock.Now(), r.needless)
+	remove, again := retention.Select(own, retention.PolicyOf(w), r.Clock.Now(), r.deletable)
+	more, later := retention.Select(orphaned, retention.PolicyOf(&v1alpha1.Webhook{}), r.Clock.Now(), r.deletable)
 	remove = append(remove, more...)
 	if len(left) > 0 {
 		gone, err := r.gone(ctx, request.NamespacedName, w.UID)
@@ -188,15 +188,15 @@ func sortOut(entries []ledger.Entry, uid types.UID) (own, orphaned, left []ledge
 // the one in the cache exists.
 func (r *Deliveries) gone(ctx context.Context, name types.NamespacedName, cached types.UID) (bool, error) {
 	w := &v1alpha1.Webhook{}
-	if err := r.Live.Get(ctx, name, w); err != nil {
+	if err := r.APIReader.Get(ctx, name, w); err != nil {
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	}
 	return w.UID == cached, nil
 }
 
-// needless tells whether the event of a delivery does not need it any longer: it was
+// deletable tells whether the event of a delivery does not need it any longer: it was
 // dispatched, so that it does not make it be sent again, and its counts tell of it.
-func (r *Deliveries) needless(of ledger.Entry) bool {
+func (r *Deliveries) deletable(of ledger.Entry) bool {
 	e, ok := r.Events.Get(of.EventUID)
 	return !ok || !e.Dispatched.IsZero() && !e.CountsDiffer(r.Ledger.OfEvent(e.UID))
 }

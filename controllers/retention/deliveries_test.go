@@ -65,7 +65,7 @@ func keeperOf(t *testing.T, records int, c client.Client) (*Deliveries, ctrl.Req
 	t.Helper()
 	enqueuer := enqueue.New(clock.RealClock{}, 10)
 	r := &Deliveries{
-		Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(time.Now().Add(30 * 24 * time.Hour)),
+		Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(time.Now().Add(30 * 24 * time.Hour)),
 		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer,
 		Deleted: prometheus.NewCounter(prometheus.CounterOpts{Name: "deleted"}),
 	}
@@ -104,6 +104,23 @@ func TestWhatCannotBeDeletedKeepsNoOthers(t *testing.T) {
 	}
 	if got := c.n.Load(); got != 9 {
 		t.Errorf("%d of the 9 others were deleted", got)
+	}
+}
+
+// None goes in its first 15 minutes, and the controller comes back when it is time.
+func TestRetentionComesBackWhenTheYoungestMayGo(t *testing.T) {
+	c := &deletions{}
+	r, request := keeperOf(t, 201, c) // one more than the limit
+	r.Clock = clocktesting.NewFakePassiveClock(time.Now().Add(14 * time.Minute))
+	result, err := r.Reconcile(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.n.Load(); got != 0 {
+		t.Errorf("%d deletes in the first 15 minutes", got)
+	}
+	if after := result.RequeueAfter; after < 50*time.Second || after > 70*time.Second {
+		t.Errorf("it comes back after %s, want a minute", after)
 	}
 }
 
@@ -153,8 +170,8 @@ func TestDeliveryIsNeededUntilItIsCounted(t *testing.T) {
 	}
 	is := func(event types.UID, want bool, when string) {
 		t.Helper()
-		if got := r.needless(ledger.Entry{EventUID: event}); got != want {
-			t.Errorf("needless = %t %s", got, when)
+		if got := r.deletable(ledger.Entry{EventUID: event}); got != want {
+			t.Errorf("deletable = %t %s", got, when)
 		}
 	}
 	stored("d")

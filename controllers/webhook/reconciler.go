@@ -135,7 +135,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	if problem == nil {
-		to.Aim(with.Target)
+		to.SetTarget(with.Target)
 	}
 	now := observed{
 		uid: w.UID, generation: w.Generation, deleting: !w.DeletionTimestamp.IsZero(),
@@ -182,9 +182,9 @@ func (r *Reconciler) observe(name types.NamespacedName, to *receiver.Receiver, b
 	if before.uid != "" && before.uid != now.uid {
 		r.forget(before.uid) // another one has taken its name
 	}
-	mended := now.ready && to.Mended()
+	mended := now.ready && to.ClearUnusable()
 	if mended || now != before {
-		r.Enqueuer.Unfinished(name)
+		r.Enqueuer.EnqueueUnfinished(name)
 	}
 	r.Queue.Reconsider(name)
 }
@@ -272,7 +272,7 @@ func (r *Reconciler) gone(name types.NamespacedName) {
 		r.forget(before.uid)
 	}
 	r.Receivers.Forget(name)
-	r.Enqueuer.Unfinished(name)
+	r.Enqueuer.EnqueueUnfinished(name)
 }
 
 func (r *Reconciler) forget(uid types.UID) {

@@ -37,19 +37,19 @@ func (r *Reconciler) attempt(
 		InsecureSkipVerify: with.InsecureSkipVerify,
 		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
 	}
-	if err := errors.Join(ctx.Err(), r.MayLead()); err != nil {
+	if err := errors.Join(ctx.Err(), r.CheckLease()); err != nil {
 		return false, fmt.Errorf("not sending: %w", err)
 	}
 	to := r.Receivers.Of(w)
-	var pass receiver.Pass
+	var permit receiver.Permit
 	if cause == v1alpha1.CauseResend {
-		pass = to.OnDemand()
-	} else if pass, made = to.Begin(); !made {
+		permit = to.OnDemand()
+	} else if permit, made = to.Begin(); !made {
 		return false, nil
 	}
 	var report *receiver.Report // nil if something panics
 	defer func() {
-		to.End(pass, report)
+		to.End(permit, report)
 		r.Enqueuer.WebhookChanged(client.ObjectKeyFromObject(w))
 	}()
 	exchange := r.send(ctx, request, out)
@@ -77,7 +77,7 @@ func (r *Reconciler) attempt(
 }
 
 func (r *Reconciler) send(ctx context.Context, request queue.Request, out sending.Request) sending.Exchange {
-	ctx, cancel := linger(ctx, r.Drain)
+	ctx, cancel := withGracePeriod(ctx, r.Drain)
 	defer cancel()
 	defer r.Queue.Sending(request)()
 	return r.Sender.Send(ctx, out)
@@ -97,13 +97,13 @@ func timeout(w *v1alpha1.Webhook) time.Duration {
 	return 30 * time.Second
 }
 
-// linger returns a context that outlives ctx by a while: what has begun when the
+// withGracePeriod returns a context that outlives ctx by a while: what has begun when the
 // operator is told to stop gets that long to end.
-func linger(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
-	lingering, cancel := context.WithCancel(context.WithoutCancel(ctx))
+func withGracePeriod(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	extended, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(while, cancel)
-		context.AfterFunc(lingering, func() { timer.Stop() })
+		context.AfterFunc(extended, func() { timer.Stop() })
 	})
-	return lingering, func() { stop(); cancel() }
+	return extended, func() { stop(); cancel() }
 }

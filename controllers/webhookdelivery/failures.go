@@ -20,10 +20,10 @@ import (
 // without.
 const answersWithin = 15 * time.Second
 
-// failures remembers the deliveries that could not be stored, and the namespaces in
+// writeFailures remembers the deliveries that could not be stored, and the namespaces in
 // which the last try failed, whatever the reason. There, deliveries are stored before
 // anything is sent: a request without a record would be sent again after a restart.
-type failures struct {
+type writeFailures struct {
 	writes     sync.Map // of *write by the name of the delivery
 	namespaces sync.Map // of *failing
 	// nothingStored is when the API server was last seen to store nothing at all, in
@@ -41,17 +41,17 @@ type failing struct {
 func (f *failing) first() bool { return f.logged.CompareAndSwap(false, true) }
 
 // write returns the write of a delivery that could not be stored.
-func (f *failures) write(delivery types.NamespacedName) (*write, bool) {
+func (f *writeFailures) write(delivery types.NamespacedName) (*write, bool) {
 	if w, ok := f.writes.Load(delivery); ok {
 		return w.(*write), true
 	}
 	return nil, false
 }
 
-func (f *failures) keep(w *write) { f.writes.Store(client.ObjectKeyFromObject(w.delivery), w) }
+func (f *writeFailures) keep(w *write) { f.writes.Store(client.ObjectKeyFromObject(w.delivery), w) }
 
 // drop forgets a write, and returns it if it was kept.
-func (f *failures) drop(delivery types.NamespacedName) *write {
+func (f *writeFailures) drop(delivery types.NamespacedName) *write {
 	w, ok := f.writes.LoadAndDelete(delivery)
 	if !ok {
 		return nil
@@ -60,32 +60,32 @@ func (f *failures) drop(delivery types.NamespacedName) *write {
 }
 
 // count returns how many deliveries could not be stored.
-func (f *failures) count() (n int) {
+func (f *writeFailures) count() (n int) {
 	f.writes.Range(func(any, any) bool { n++; return true })
 	return n
 }
 
 // storeFailing tells whether the last try to store a delivery in a namespace failed.
-func (f *failures) storeFailing(namespace string) bool {
+func (f *writeFailures) storeFailing(namespace string) bool {
 	_, ok := f.namespaces.Load(namespace)
 	return ok
 }
 
 // failed takes in that a delivery of a namespace could not be stored.
-func (f *failures) failed(namespace string, now time.Time) *failing {
+func (f *writeFailures) failed(namespace string, now time.Time) *failing {
 	n, _ := f.namespaces.LoadOrStore(namespace, &failing{since: now})
 	return n.(*failing)
 }
 
 // stored takes in that a delivery of a namespace was stored.
-func (f *failures) stored(namespace string) { f.namespaces.Delete(namespace) }
+func (f *writeFailures) stored(namespace string) { f.namespaces.Delete(namespace) }
 
 // storesNothing takes in that the API server stores nothing at all.
-func (f *failures) storesNothing(now time.Time) { f.nothingStored.Store(now.UnixNano()) }
+func (f *writeFailures) storesNothing(now time.Time) { f.nothingStored.Store(now.UnixNano()) }
 
 // since is the time since when the API server has stored other things, and not this
 // delivery, or none of its namespace.
-func (f *failures) since(w *write) time.Time {
+func (f *writeFailures) since(w *write) time.Time {
 	since := w.failing
 	if n, ok := f.namespaces.Load(w.delivery.Namespace); ok && n.(*failing).since.Before(since) {
 		since = n.(*failing).since

@@ -65,8 +65,8 @@ type Sender interface {
 // decide on it. Its exported fields are set before Setup.
 type Reconciler struct {
 	Client client.Client
-	// Live reads from the API server itself.
-	Live        client.Reader
+	// APIReader reads from the API server itself.
+	APIReader   client.Reader
 	Clock       clock.Clock
 	Recorder    events.EventRecorder
 	Writer      Writer
@@ -81,8 +81,8 @@ type Reconciler struct {
 	Metrics     *Metrics
 	// MaxWaiting bounds how many deliveries of one Webhook may wait.
 	MaxWaiting int
-	// MayLead returns an error when this process may no longer be the leader.
-	MayLead func() error
+	// CheckLease returns an error when this process may no longer be the leader.
+	CheckLease func() error
 	// LeaseRenewed returns when the lease was last renewed, which tells that the API
 	// server stores things. Nil without a lease.
 	LeaseRenewed func() time.Time
@@ -120,7 +120,12 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, workers int) error {
 }
 
 // Unstored returns how many deliveries a try to store has failed for.
-func (r *Reconciler) Unstored() int { return r.storer.failures.count() }
+func (r *Reconciler) Unstored() int {
+	if r.storer == nil { // before Setup
+		return 0
+	}
+	return r.storer.failures.count()
+}
 
 // begin waits until the deliveries in store are known, and then enqueues all that
 // something may be done for.
@@ -130,7 +135,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	}
 	r.leadsSince = r.Clock.Now()
 	for _, webhook := range r.Ledger.Webhooks() {
-		r.Enqueuer.Unfinished(webhook)
+		r.Enqueuer.EnqueueUnfinished(webhook)
 	}
 	return nil
 }
@@ -212,7 +217,7 @@ func (r *Reconciler) first(
 	case wait != nil:
 	case fanout.Refused(e) || r.storer.failures.storeFailing(w.Namespace):
 		wait = storedFirst
-	case !r.Queue.HasSlot(request):
+	case !r.Queue.MaySend(request):
 		wait = cmp.Or(r.Receivers.Of(w).WaitReason(), receiver.Busy)
 	default:
 		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
@@ -232,7 +237,7 @@ func (r *Reconciler) eventOf(ctx context.Context, pending ledger.Pending) (*v1al
 	if !ok {
 		return nil, nil
 	}
-	return known.Whole(ctx, r.Live)
+	return known.Load(ctx, r.APIReader)
 }
 
 // bound makes a delivery that would wait a failed one, where too many do already:
@@ -252,7 +257,7 @@ func (r *Reconciler) storedBefore(
 		return false, nil
 	}
 	d := &v1alpha1.WebhookDelivery{}
-	if err := r.Live.Get(ctx, key, d); err != nil {
+	if err := r.APIReader.Get(ctx, key, d); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	r.Ledger.Observe(d)
@@ -277,7 +282,7 @@ func (r *Reconciler) again(
 		return reconcile.Result{RequeueAfter: refusedInterval}, nil
 	}
 	d := &v1alpha1.WebhookDelivery{}
-	if err := r.Live.Get(ctx, request.Key(), d); err != nil {
+	if err := r.APIReader.Get(ctx, request.Key(), d); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Ledger.Remove(request.Key(), "")
 		}
@@ -305,7 +310,7 @@ func (r *Reconciler) again(
 		// The webhook controller wakes its deliveries when it can be sent to.
 		return r.unsendable(ctx, base, d, w)
 	}
-	if !r.Queue.HasSlot(request) {
+	if !r.Queue.MaySend(request) {
 		r.Queue.Add(request) // it was pending when it was handed out, or has more time now
 		return reconcile.Result{}, nil
 	}

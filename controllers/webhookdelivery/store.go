@@ -46,16 +46,16 @@ const goingTimeout = 5 * time.Second
 // answers instead of repeating them, tries again while the API server cannot answer, and
 // keeps what it refuses until it takes it.
 type storer struct {
-	client   client.Client
-	live     client.Reader
-	clock    clock.Clock
-	recorder events.EventRecorder
-	writer   Writer
-	limiter  WriteLimiter
-	ledger   *ledger.Ledger
-	events   *eventcache.Cache
-	metrics  *Metrics
-	failures failures
+	client    client.Client
+	apiReader client.Reader
+	clock     clock.Clock
+	recorder  events.EventRecorder
+	writer    Writer
+	limiter   WriteLimiter
+	ledger    *ledger.Ledger
+	events    *eventcache.Cache
+	metrics   *Metrics
+	failures  writeFailures
 	// drain is for how long it goes on when the operator is told to stop.
 	drain       time.Duration
 	refuseAfter time.Duration
@@ -72,7 +72,7 @@ const storeMargin = 4 * time.Second
 
 func (r *Reconciler) newStorer() *storer {
 	return &storer{
-		client: r.Client, live: r.Live, clock: r.Clock, recorder: r.Recorder, writer: r.Writer, limiter: r.Limiter,
+		client: r.Client, apiReader: r.APIReader, clock: r.Clock, recorder: r.Recorder, writer: r.Writer, limiter: r.Limiter,
 		ledger: r.Ledger, events: r.Events, metrics: r.Metrics,
 		drain: r.Drain + storeMargin, refuseAfter: r.RefuseAfter, leaseRenewed: r.LeaseRenewed,
 	}
@@ -127,7 +127,7 @@ func (s *storer) resume(ctx context.Context, key types.NamespacedName) (done boo
 // worker keeps its slot meanwhile: while nothing can be stored, nothing more is
 // sent.
 func (s *storer) store(ctx context.Context, w *write) (reconcile.Result, error) {
-	ctx, cancel := linger(ctx, s.drain)
+	ctx, cancel := withGracePeriod(ctx, s.drain)
 	defer cancel()
 	s.underway.Store(w, cancel)
 	defer s.underway.Delete(w)
@@ -242,7 +242,7 @@ func (s *storer) writeLimited(ctx context.Context, base, d *v1alpha1.WebhookDeli
 // stored, which a write was answered with conflict for.
 func (s *storer) compare(ctx context.Context, w *write, conflict error) error {
 	current := &v1alpha1.WebhookDelivery{}
-	err := s.live.Get(ctx, client.ObjectKeyFromObject(w.delivery), current)
+	err := s.apiReader.Get(ctx, client.ObjectKeyFromObject(w.delivery), current)
 	if apierrors.IsNotFound(err) && w.base == nil {
 		return fmt.Errorf("%w: %w", errAgain, conflict) // it was deleted between the two
 	}
@@ -287,7 +287,7 @@ func (s *storer) done(w *write) {
 		s.ledger.Remove(key, "")
 		return
 	}
-	s.ledger.Confirm(w.delivery)
+	s.ledger.Assume(w.delivery)
 	if w.base == nil || !delivery.SameAttempts(w.base, w.delivery) {
 		recordFailure(s.recorder, w.delivery)
 	}

@@ -49,8 +49,8 @@ type WriteLimiter interface {
 // before Setup.
 type Reconciler struct {
 	Client client.Client
-	// Live reads from the API server itself.
-	Live      client.Reader
+	// APIReader reads from the API server itself.
+	APIReader client.Reader
 	Clock     clock.PassiveClock
 	Writer    Writer
 	Limiter   WriteLimiter
@@ -125,7 +125,7 @@ func (r *Reconciler) enqueueUnfinished(ctx context.Context) error {
 		r.Enqueuer.EventAdded(e)
 	}
 	for _, uid := range r.Rematches.Events() {
-		r.Enqueuer.RoomFor(uid) // finished or not
+		r.Enqueuer.RoomAvailable(uid) // finished or not
 	}
 	return nil
 }
@@ -157,16 +157,16 @@ func (r *Reconciler) countsDiffer(e eventcache.Event) bool {
 
 // FanOut makes the pending deliveries that an event still lacks.
 func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
-	look, err := r.look(ctx, request.UID)
-	if look == nil || err != nil {
+	seen, err := r.observe(ctx, request.UID)
+	if seen == nil || err != nil {
 		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
 	}
-	for _, w := range look.plan.Missing {
+	for _, w := range seen.plan.Missing {
 		// Where there is no room, the ledger tells when there is some.
-		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(look.event, w)}, pendingOf(look.event, w))
+		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(seen.event, w)}, pendingOf(seen.event, w))
 	}
-	if len(look.plan.Missing) == 0 { // else the ledger tells when they are stored
+	if len(seen.plan.Missing) == 0 { // else the ledger tells when they are stored
 		r.Enqueuer.EventStatus.Add(request)
 	}
 	return reconcile.Result{}, nil
@@ -174,15 +174,15 @@ func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconci
 
 // ReconcileStatus writes the status of an event where it differs.
 func (r *Reconciler) ReconcileStatus(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
-	look, err := r.look(ctx, request.UID)
-	if look == nil || err != nil {
+	seen, err := r.observe(ctx, request.UID)
+	if seen == nil || err != nil {
 		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
 	}
-	if len(look.plan.Missing) > 0 { // again, it may be: a pending one was withdrawn
+	if len(seen.plan.Missing) > 0 { // again, it may be: a pending one was withdrawn
 		r.Enqueuer.FanOut.Add(request)
 	}
-	return r.write(ctx, look)
+	return r.write(ctx, seen)
 }
 
 // forgetGone forgets an event if it is gone.
@@ -193,8 +193,8 @@ func (r *Reconciler) forgetGone(uid types.UID) {
 	}
 }
 
-// look is what was seen of an event, and what is to be done for it.
-type look struct {
+// observation is what was seen of an event, and what is to be done for it.
+type observation struct {
 	event   *v1alpha1.WebhookEvent
 	known   eventcache.Event
 	late    map[types.UID]bool
@@ -202,9 +202,9 @@ type look struct {
 	plan    fanout.Plan
 }
 
-// look looks at an event. It returns nil if that is gone or going, or if it is
+// observe looks at an event. It returns nil if that is gone or going, or if it is
 // finished and nothing about it has changed.
-func (r *Reconciler) look(ctx context.Context, uid types.UID) (*look, error) {
+func (r *Reconciler) observe(ctx context.Context, uid types.UID) (*observation, error) {
 	// Read before the event: a delivery that goes in between is among those removed.
 	entries := r.Ledger.OfEvent(uid)
 	known, ok := r.Events.Get(uid)
@@ -217,7 +217,7 @@ func (r *Reconciler) look(ctx context.Context, uid types.UID) (*look, error) {
 	if known.Finished && len(late) == 0 && !r.countsDiffer(known) {
 		return nil, nil
 	}
-	e, err := known.Whole(ctx, r.Live)
+	e, err := known.Load(ctx, r.APIReader)
 	if err != nil || e == nil || !e.DeletionTimestamp.IsZero() {
 		return nil, err
 	}
@@ -229,16 +229,16 @@ func (r *Reconciler) look(ctx context.Context, uid types.UID) (*look, error) {
 		Event: e, Webhooks: webhooks, Late: late, Entries: entries, Removed: known.Removed,
 		MaxAge: r.MaxAge, Now: r.Clock.Now(),
 	})
-	return &look{event: e, known: known, late: late, entries: entries, plan: plan}, nil
+	return &observation{event: e, known: known, late: late, entries: entries, plan: plan}, nil
 }
 
 // dealtWith are the late Webhooks that have their delivery, or get none.
-func (l *look) dealtWith() map[types.UID]bool {
-	done := maps.Clone(l.late)
-	for _, w := range l.plan.Missing {
+func (o *observation) dealtWith() map[types.UID]bool {
+	done := maps.Clone(o.late)
+	for _, w := range o.plan.Missing {
 		delete(done, w.UID)
 	}
-	for _, entry := range l.entries {
+	for _, entry := range o.entries {
 		if entry.Pending != nil {
 			delete(done, entry.WebhookUID)
 		}
@@ -271,11 +271,11 @@ func pendingOf(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Pending {
 }
 
 // write stores a status that differs.
-func (r *Reconciler) write(ctx context.Context, look *look) (reconcile.Result, error) {
-	base, uid := look.event, look.event.UID
-	switch fanout.Compare(base, look.plan.Status) {
+func (r *Reconciler) write(ctx context.Context, seen *observation) (reconcile.Result, error) {
+	base, uid := seen.event, seen.event.UID
+	switch fanout.Compare(base, seen.plan.Status) {
 	case fanout.Same:
-		r.Rematches.Settle(uid, look.dealtWith())
+		r.Rematches.Settle(uid, seen.dealtWith())
 		return reconcile.Result{}, nil
 	case fanout.Minor:
 		if last, ok := r.counted.Load(uid); ok {
@@ -286,7 +286,7 @@ func (r *Reconciler) write(ctx context.Context, look *look) (reconcile.Result, e
 	case fanout.Major:
 	}
 	e := base.DeepCopy()
-	e.Status = look.plan.Status
+	e.Status = seen.plan.Status
 	err := r.Limiter.Do(e.Namespace, func() error { return r.Writer.PatchEventStatus(ctx, base, e) })
 	if err != nil {
 		// A conflict means that the cache lags behind.
@@ -295,8 +295,8 @@ func (r *Reconciler) write(ctx context.Context, look *look) (reconcile.Result, e
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("writing the status of event %s: %w", e.Name, err))
 	}
-	r.Events.Assume(e, look.known.Removed)
-	r.Rematches.Settle(uid, look.dealtWith())
+	r.Events.Assume(e, seen.known.Removed)
+	r.Rematches.Settle(uid, seen.dealtWith())
 	if !fanout.Dispatched(base) && fanout.Dispatched(e) {
 		r.count(e)
 	}

@@ -266,7 +266,7 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 	found := &Credentials{}
 	var notes []string
 	if refs.url != (reference{}) {
-		value, err := from.value(ctx, refs.url, "spec.urlSecretRef", leaves)
+		value, err := from.value(ctx, refs.url, "spec.urlSecretRef", sentToReceiver)
 		if err != nil {
 			return nil, err
 		}
@@ -281,7 +281,7 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 		notes = appendTrimmed(notes, trimmed, refs.url)
 	}
 	if refs.token != (reference{}) {
-		value, err := from.value(ctx, refs.token, "spec.secretRef", leaves)
+		value, err := from.value(ctx, refs.token, "spec.secretRef", sentToReceiver)
 		if err != nil {
 			return nil, err
 		}
@@ -293,7 +293,7 @@ func (r *Reader) read(ctx context.Context, refs references, now time.Time) (*Cre
 		notes = appendTrimmed(notes, trimmed, refs.token)
 	}
 	if refs.signing != (reference{}) {
-		value, err := from.value(ctx, refs.signing, signingField, signs)
+		value, err := from.value(ctx, refs.signing, signingField, signingKey)
 		if err != nil {
 			return nil, err
 		}
@@ -324,7 +324,7 @@ func (o *objects) readTLS(ctx context.Context, refs references, found *Credentia
 		if refs.bundle.kind == "ConfigMap" {
 			field = "spec.tls.caConfigMapRef"
 		}
-		value, err := o.value(ctx, refs.bundle, field, stays)
+		value, err := o.value(ctx, refs.bundle, field, caBundle)
 		if err != nil {
 			return err
 		}
@@ -334,12 +334,12 @@ func (o *objects) readTLS(ctx context.Context, refs references, found *Credentia
 	}
 	if refs.certificate != (reference{}) {
 		const field = "spec.tls.clientCertSecretRef"
-		certificate, err := o.value(ctx, refs.certificate, field, provesClient)
+		certificate, err := o.value(ctx, refs.certificate, field, clientCertificate)
 		if err != nil {
 			return err
 		}
 		private := reference{refs.certificate.kind, refs.certificate.name, corev1.TLSPrivateKeyKey}
-		key, err := o.value(ctx, private, field, provesClient)
+		key, err := o.value(ctx, private, field, clientCertificate)
 		if err != nil {
 			return err
 		}
@@ -377,14 +377,14 @@ func appendTrimmed(notes []string, trimmed bool, of reference) []string {
 type purpose int
 
 const (
-	// leaves: the value is sent to the receiver.
-	leaves purpose = iota
-	// signs: requests to the receiver are signed with it.
-	signs
-	// stays: it is neither.
-	stays
-	// provesClient: it is a client certificate.
-	provesClient
+	// sentToReceiver: the value is sent to the receiver.
+	sentToReceiver purpose = iota
+	// signingKey: requests to the receiver are signed with it.
+	signingKey
+	// caBundle: it is a bundle of certificates to verify the receiver with.
+	caBundle
+	// clientCertificate: it is a client certificate.
+	clientCertificate
 )
 
 // forbidden are the types of Secrets that a Webhook must not carry out of the
@@ -419,13 +419,13 @@ func (o *objects) value(ctx context.Context, of reference, field string, use pur
 		return nil, err
 	}
 	switch {
-	case use == leaves && forbidden[is.secretType]:
+	case use == sentToReceiver && forbidden[is.secretType]:
 		return nil, &Error{v1alpha1.ReasonSecretInvalid,
 			fmt.Sprintf("Secret %q is of type %s, which must not be sent to receivers: use one of type Opaque", of.name, is.secretType)}
-	case use == signs && forbidden[is.secretType]:
+	case use == signingKey && forbidden[is.secretType]:
 		return nil, &Error{v1alpha1.ReasonSecretInvalid,
 			fmt.Sprintf("Secret %q is of type %s, which %s must not name: use one of type Opaque", of.name, is.secretType, field)}
-	case use == provesClient && is.secretType != corev1.SecretTypeTLS:
+	case use == clientCertificate && is.secretType != corev1.SecretTypeTLS:
 		return nil, &Error{v1alpha1.ReasonSecretInvalid,
 			fmt.Sprintf("Secret %q is not of type %s, which %s asks for: kubectl create secret tls makes one", of.name, corev1.SecretTypeTLS, field)}
 	}
@@ -436,7 +436,7 @@ func (o *objects) value(ctx context.Context, of reference, field string, use pur
 	case of.kind == "ConfigMap":
 		return nil, &Error{v1alpha1.ReasonConfigMapKeyNotFound,
 			fmt.Sprintf("ConfigMap %q has no key %q: add it, or change %s.key", of.name, of.key, field)}
-	case use == provesClient:
+	case use == clientCertificate:
 		return nil, &Error{v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q: add it, or change %s", of.name, of.key, field)}
 	default:
 		return nil, &Error{v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q: add it, or change %s.key", of.name, of.key, field)}

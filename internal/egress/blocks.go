@@ -132,9 +132,9 @@ var (
 	sixToFour      = netip.MustParsePrefix("2002::/16")
 )
 
-// carried returns the IPv4 addresses that an IPv6 address may carry for whoever
+// embeddedIPv4 returns the IPv4 addresses that an IPv6 address may carry for whoever
 // translates or unwraps it on the way.
-func carried(addr netip.Addr) []netip.Addr {
+func embeddedIPv4(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() || addr.IsUnspecified() || addr.IsLoopback() {
 		return nil
 	}

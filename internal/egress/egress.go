@@ -102,7 +102,7 @@ func (p Policy) Check(to netip.AddrPort) error {
 	addr = addr.Unmap()
 	denied := p.check(addr, to.Port())
 	never := denied != nil && !denied.Opens.IsValid()
-	for _, v4 := range carried(addr) {
+	for _, v4 := range embeddedIPv4(addr) {
 		inner := p.checkCarried(addr, v4, to.Port())
 		switch {
 		case inner == nil:
@@ -133,7 +133,7 @@ func (p Policy) Check(to netip.AddrPort) error {
 // which are read as those of the IPv4 addresses.
 func (p Policy) checkCarried(by, v4 netip.Addr, port uint16) *Error {
 	if translation.Contains(by) {
-		p.Allow = carriedIn(translation, p.Allow)
+		p.Allow = embeddedIn(translation, p.Allow)
 		err := p.check(v4, port)
 		if err != nil && err.Opens.IsValid() {
 			err.Opens = netip.PrefixFrom(by, translation.Bits()+err.Opens.Bits()).Masked()
@@ -154,9 +154,9 @@ func (p Policy) checkCarried(by, v4 netip.Addr, port uint16) *Error {
 	}
 }
 
-// carriedIn returns what prefixes within another one, whose addresses carry an IPv4
+// embeddedIn returns what prefixes within another one, whose addresses carry an IPv4
 // address at their end, say of those.
-func carriedIn(form netip.Prefix, all []netip.Prefix) []netip.Prefix {
+func embeddedIn(form netip.Prefix, all []netip.Prefix) []netip.Prefix {
 	var v4 []netip.Prefix
 	for _, prefix := range all {
 		if form.Contains(prefix.Addr()) && prefix.Bits() >= form.Bits() {

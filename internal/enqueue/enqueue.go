@@ -78,8 +78,8 @@ func (e *Enqueuer) EventChanged(event types.UID) {
 	}
 }
 
-// RoomFor implements ledger.Listener.
-func (e *Enqueuer) RoomFor(event types.UID) {
+// RoomAvailable implements ledger.Listener.
+func (e *Enqueuer) RoomAvailable(event types.UID) {
 	if known, ok := e.Events.Get(event); ok {
 		e.FanOut.Add(eventOf(known))
 	}
@@ -109,9 +109,9 @@ func (e *Enqueuer) RetainLater(webhook types.NamespacedName) {
 	e.Retention.AddAfter(reconcile.Request{NamespacedName: webhook}, retentionDelay)
 }
 
-// Unfinished enqueues the deliveries of a Webhook that something may be done for, the
+// EnqueueUnfinished enqueues the deliveries of a Webhook that something may be done for, the
 // oldest first.
-func (e *Enqueuer) Unfinished(webhook types.NamespacedName) {
+func (e *Enqueuer) EnqueueUnfinished(webhook types.NamespacedName) {
 	unfinished := slices.DeleteFunc(e.Ledger.OfWebhook(webhook), func(d ledger.Entry) bool { return !d.NeedsAttention() })
 	slices.SortFunc(unfinished, ledger.ByAge)
 	for _, d := range unfinished {

@@ -48,9 +48,9 @@ type Event struct {
 	Removed map[string]v1alpha1.DeliveryResult
 }
 
-// Whole returns all of an event, which is only to be read, or nil if it is gone. from
+// Load returns all of an event, which is only to be read, or nil if it is gone. from
 // reads from the API server itself.
-func (e Event) Whole(ctx context.Context, from client.Reader) (*v1alpha1.WebhookEvent, error) {
+func (e Event) Load(ctx context.Context, from client.Reader) (*v1alpha1.WebhookEvent, error) {
 	if e.Object != nil {
 		return e.Object, nil
 	}

@@ -33,7 +33,7 @@ func TestRingLikeTheModel(t *testing.T) {
 					continue
 				}
 				stays := chance.IntN(4) > 0
-				r.Pass(stays)
+				r.Advance(stays)
 				first := m[0]
 				m = m[1:]
 				if stays {
@@ -64,7 +64,7 @@ func compareRing(t *testing.T, r *Ring[int, int], m ringModel) {
 		if key != want || value != 10*want {
 			t.Fatalf("First() = %d, %d, want %d", key, value, want)
 		}
-		r.Pass(true)
+		r.Advance(true)
 	}
 }
 

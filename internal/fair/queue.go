@@ -61,6 +61,6 @@ func (q *Queue[K, T]) Pop() T {
 	_, items := q.keys.First()
 	item := items.Pop()
 	q.total--
-	q.keys.Pass(items.Len() > 0)
+	q.keys.Advance(items.Len() > 0)
 	return item
 }

@@ -72,9 +72,9 @@ func (r *Ring[K, V]) MoveBack(key K) {
 // First returns the member whose turn it is. The ring must not be empty.
 func (r *Ring[K, V]) First() (K, V) { return r.first.key, r.first.value }
 
-// Pass ends the turn of the first member, which goes to the end, or out of the ring
+// Advance ends the turn of the first member, which goes to the end, or out of the ring
 // unless it stays.
-func (r *Ring[K, V]) Pass(stays bool) {
+func (r *Ring[K, V]) Advance(stays bool) {
 	if stays {
 		r.first = r.first.next
 	} else {

@@ -6,17 +6,17 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/fair"
 )
 
-// askedAtOnce bounds how many of those who lack room are asked when there may be
-// more, so that the cost does not grow with their number.
+// askedAtOnce bounds how many sources of waiters are asked when there may be more room,
+// so that the cost does not grow with their number.
 const askedAtOnce = 4
 
-// budget shares the room for pending deliveries: among namespaces, in each of them among its
-// webhooks, and for each of those among the namespaces of the events.
+// budget shares the room for pending deliveries: among namespaces, in each of them among
+// its webhooks, and for each of those among the namespaces of the events.
 type budget struct {
 	shares fair.Shares[source]
-	// short are the events that found no room. They take turns in the order in which
-	// the room is shared.
-	short fair.Ring[string, *fair.Ring[types.NamespacedName, *fair.Ring[string, *line]]]
+	// waiters are the events that found no room, round robin in the order in which the
+	// room is shared.
+	waiters fair.Ring[string, *fair.Ring[types.NamespacedName, *fair.Ring[string, *line]]]
 }
 
 // source is a webhook and a namespace whose events it gets, or a group of them: all
@@ -66,7 +66,7 @@ func (b *budget) release(s source) {
 
 // enqueue remembers an event that found no room.
 func (b *budget) enqueue(s source, event types.UID) {
-	webhooks := member(&b.short, s.webhook.Namespace)
+	webhooks := member(&b.waiters, s.webhook.Namespace)
 	sources := member(webhooks, s.webhook)
 	member(sources, s.namespace).Add(event, struct{}{})
 }
@@ -83,7 +83,7 @@ func member[K comparable, V any](ring *fair.Ring[K, *V], key K) *V {
 
 // forget drops an event that needs no room any more.
 func (b *budget) forget(s source, event types.UID) {
-	webhooks, ok := b.short.Get(s.webhook.Namespace)
+	webhooks, ok := b.waiters.Get(s.webhook.Namespace)
 	if !ok {
 		return
 	}
@@ -102,18 +102,18 @@ func (b *budget) forget(s source, event types.UID) {
 		webhooks.Remove(s.webhook)
 	}
 	if webhooks.Len() == 0 {
-		b.short.Remove(s.webhook.Namespace)
+		b.waiters.Remove(s.webhook.Namespace)
 	}
 }
 
 // wake returns events that may go on, and forgets them. It is called whenever there
-// may be more room, and asks a few sources in their turns, until as many events are
-// called as there are places. Nobody is forgotten: as long as there is a pending delivery, it
-// will be stored, withdrawn or refused, each of which calls again, and when there is
-// none left, everybody is called.
+// may be more room, and asks a few sources, round robin, until as many events are woken
+// as there are places. Nobody is forgotten: as long as there is a pending delivery, it
+// will be stored, withdrawn or refused, each of which wakes some, and when there is none
+// left, all are woken.
 func (b *budget) wake() []types.UID {
-	c := called{}
-	for asked := 0; b.short.Len() > 0; asked++ {
+	c := woken{}
+	for asked := 0; b.waiters.Len() > 0; asked++ {
 		if b.pending() > 0 && (asked == askedAtOnce || len(c.events) >= b.shares.Free()) {
 			break
 		}
@@ -122,14 +122,14 @@ func (b *budget) wake() []types.UID {
 	return c.events
 }
 
-// ask calls events of the source whose turn it is, the first ones first, as many as
+// ask wakes events of the source whose turn it is, the first ones first, as many as
 // there is room for, if that is as much as it has taken. Less would not be worth the
 // work, nor would a single place in a namespace that has taken many.
-func (b *budget) ask(c *called) {
-	namespace, webhooks := b.short.First()
+func (b *budget) ask(c *woken) {
+	namespace, webhooks := b.waiters.First()
 	taken := b.shares.Used(groupOf(namespace))
 	if b.shares.Room(groupOf(namespace)) < max(taken/8, 1) { // no source of the namespace has room enough
-		b.short.Pass(true)
+		b.waiters.Advance(true)
 		return
 	}
 	webhook, sources := webhooks.First()
@@ -138,22 +138,22 @@ func (b *budget) ask(c *called) {
 	if room := b.room(s); room >= max(b.shares.Used(s), taken/8, 1) {
 		for range min(room, events.Len()) {
 			event, _ := events.First()
-			events.Pass(false)
+			events.Advance(false)
 			c.add(event)
 		}
 	}
-	sources.Pass(events.Len() > 0)
-	webhooks.Pass(sources.Len() > 0)
-	b.short.Pass(webhooks.Len() > 0)
+	sources.Advance(events.Len() > 0)
+	webhooks.Advance(sources.Len() > 0)
+	b.waiters.Advance(webhooks.Len() > 0)
 }
 
-// called are events in the order in which they were called, each of them once.
-type called struct {
+// woken are events in the order in which they were woken, each of them once.
+type woken struct {
 	events []types.UID
 	in     map[types.UID]struct{}
 }
 
-func (c *called) add(event types.UID) {
+func (c *woken) add(event types.UID) {
 	if _, ok := c.in[event]; ok {
 		return
 	}

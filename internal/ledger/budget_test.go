@@ -139,7 +139,7 @@ func TestBudgetCallsInOrderAndForgetsNobody(t *testing.T) {
 	if len(called) != 20 {
 		t.Errorf("%d were called although all room is free, want 20", len(called))
 	}
-	if b.short.Len()+b.pending() != 0 {
+	if b.waiters.Len()+b.pending() != 0 {
 		t.Errorf("left: %+v", b)
 	}
 }

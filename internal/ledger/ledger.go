@@ -71,8 +71,8 @@ type Listener interface {
 	// DeliveryRemoved is called when a stored delivery was removed, under the
 	// ledger's lock: whoever does not find it any more finds what this leaves.
 	DeliveryRemoved(e Entry)
-	// RoomFor is called when an event that found no room may go on.
-	RoomFor(event types.UID)
+	// RoomAvailable is called when an event that found no room may go on.
+	RoomAvailable(event types.UID)
 	// WebhookChanged is called when the counts of the webhook changed, or when one of
 	// its deliveries has ended.
 	WebhookChanged(webhook types.NamespacedName)
@@ -276,8 +276,8 @@ func (l *Ledger) Amend(key types.NamespacedName, change func(*Pending)) {
 // is known already changes nothing.
 func (l *Ledger) Observe(m metav1.Object) { l.take(m, false) }
 
-// Confirm takes in the answer to a write, unless the delivery was deleted since.
-func (l *Ledger) Confirm(m metav1.Object) { l.take(m, true) }
+// Assume takes in the answer to a write, unless the delivery was deleted since.
+func (l *Ledger) Assume(m metav1.Object) { l.take(m, true) }
 
 func (l *Ledger) take(m metav1.Object, onlyKnown bool) {
 	l.mu.Lock()
@@ -394,7 +394,7 @@ func (e Entry) NeedsAttention() bool {
 
 func (l *Ledger) tellRoom(events []types.UID) {
 	for _, uid := range events {
-		l.listener.RoomFor(uid)
+		l.listener.RoomAvailable(uid)
 	}
 }
 

@@ -309,8 +309,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	l.Withdraw(key("b"))
 	l.Remove(key("a"), "5")
 	l.Remove(key("c"), "")
-	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.short.Len()+l.budget.pending() != 0 {
-		t.Errorf("entries %v, events %v, webhooks %v, short %d, pending %d", l.entries, l.events, l.webhooks, l.budget.short.Len(), l.budget.pending())
+	if len(l.entries)+len(l.events)+len(l.webhooks)+l.budget.waiters.Len()+l.budget.pending() != 0 {
+		t.Errorf("entries %v, events %v, webhooks %v, waiters %d, pending %d", l.entries, l.events, l.webhooks, l.budget.waiters.Len(), l.budget.pending())
 	}
 	if len(l.OfEvent("e")) != 0 || len(l.OfWebhook(key("w"))) != 0 || l.CountsOf(key("w"), "uid of w") != (Counts{}) {
 		t.Error("something is known of what is gone")

@@ -28,7 +28,7 @@ func (l *told) add(format string, args ...any) {
 func (l *told) DeliveryChanged(e Entry)                     { l.add("delivery %s", e.Key.Name) }
 func (l *told) EventChanged(event types.UID)                { l.add("event %s", event) }
 func (l *told) DeliveryRemoved(e Entry)                     { l.add("removed %s", e.Key.Name) }
-func (l *told) RoomFor(event types.UID)                     { l.add("room for %s", event) }
+func (l *told) RoomAvailable(event types.UID)               { l.add("room for %s", event) }
 func (l *told) WebhookChanged(webhook types.NamespacedName) { l.add("webhook %s", webhook.Name) }
 
 // since returns what was told since it was last asked, in order of the alphabet.

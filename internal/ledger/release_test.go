@@ -107,7 +107,7 @@ func (s *simulation) calls(tryAgain bool) {
 
 // stands tells whether an event is still in the line of a source.
 func (s *simulation) stands(from source, event types.UID) bool {
-	webhooks, ok := s.short.Get(from.webhook.Namespace)
+	webhooks, ok := s.waiters.Get(from.webhook.Namespace)
 	if !ok {
 		return false
 	}
@@ -178,7 +178,7 @@ func TestWhoLacksRoomIsCalled(t *testing.T) {
 			s.release(seed%2 == 0)
 			s.check()
 		}
-		if s.short.Len() > 0 || len(s.lacks) > 0 {
+		if s.waiters.Len() > 0 || len(s.lacks) > 0 {
 			t.Fatalf("left: %v", s.lacks)
 		}
 	}
@@ -272,7 +272,7 @@ func TestWhatFoundRoomIsNotCalled(t *testing.T) {
 		t.Errorf("told %v", calls)
 	}
 	l.Withdraw(key("x"))
-	if l.budget.short.Len() > 0 {
+	if l.budget.waiters.Len() > 0 {
 		t.Error("somebody still waits for room")
 	}
 }

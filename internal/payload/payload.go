@@ -53,9 +53,10 @@ type Payload struct {
 	Event v1alpha1.WebhookEventSpec
 }
 
-// Parse reads a body: one of Horizon's, or one that Render has made. Keys that it does
-// not know are left out; it fails where the body is not one JSON object or a key has a
-// value of another type.
+// Parse reads a body: one of Horizon's, or one that Render has made. As encoding/json does,
+// it leaves out keys that it does not know, takes them in any case, and null for a value
+// that is not there. It fails where the body is not one JSON object or a value is of
+// another type.
 func Parse(data []byte) (Payload, error) {
 	var b struct {
 		ID int64 `json:"id"`

@@ -97,11 +97,11 @@ type Queue struct {
 	throttled fair.Ring[types.NamespacedName, *webhookQueue]
 	workers   fair.Shares[share]
 
-	// queued and handed are the two sets of every work queue: what waits, and what a
+	// queued and processing are the two sets of every work queue: what waits, and what a
 	// worker has. A request added while a worker has it is queued again once it is done.
-	queued map[Request]*item
-	handed map[Request]*handed
-	added  uint64 // items so far
+	queued     map[Request]*item
+	processing map[Request]*processing
+	added      uint64 // items so far
 }
 
 // share is a Webhook or, without a name, a namespace, for which workers send or store.
@@ -110,8 +110,8 @@ type share struct {
 	stores  bool
 }
 
-// handed is what a worker has.
-type handed struct {
+// processing is what a worker has.
+type processing struct {
 	slot  bool
 	again bool
 }
@@ -127,11 +127,11 @@ func New(opts Options) *Queue {
 		opts.Workers = math.MaxInt32
 	}
 	q := &Queue{
-		opts:     opts,
-		webhooks: map[types.NamespacedName]*webhookQueue{},
-		workers:  fair.Shares[share]{Capacity: opts.Workers},
-		queued:   map[Request]*item{},
-		handed:   map[Request]*handed{},
+		opts:       opts,
+		webhooks:   map[types.NamespacedName]*webhookQueue{},
+		workers:    fair.Shares[share]{Capacity: opts.Workers},
+		queued:     map[Request]*item{},
+		processing: map[Request]*processing{},
 	}
 	q.wake = sync.NewCond(&q.mu)
 	return q
@@ -145,7 +145,7 @@ func (q *Queue) Add(r Request) {
 	if q.shutdown {
 		return
 	}
-	if h, ok := q.handed[r]; ok {
+	if h, ok := q.processing[r]; ok {
 		h.again = true
 		return
 	}
@@ -172,11 +172,11 @@ func (q *Queue) Get() (Request, bool) {
 func (q *Queue) Done(r Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	h, ok := q.handed[r]
+	h, ok := q.processing[r]
 	if !ok {
 		return
 	}
-	delete(q.handed, r)
+	delete(q.processing, r)
 	w := q.of(r.Webhook)
 	if h.slot {
 		w.slots--
@@ -198,7 +198,7 @@ func (q *Queue) askThrottled() {
 	asked := 0
 	for n := q.throttled.Len(); n > 0 && asked < askedWhenDone; n-- {
 		name, w := q.throttled.First()
-		q.throttled.Pass(false)
+		q.throttled.Advance(false)
 		q.update(w)
 		if _, still := q.throttled.Get(name); still || q.isReady(w) {
 			asked++
@@ -206,12 +206,12 @@ func (q *Queue) askThrottled() {
 	}
 }
 
-// HasSlot tells whether a request that a worker has may be sent. One without a slot was
+// MaySend tells whether a request that a worker has may be sent. One without a slot was
 // handed out to be stored as waiting, or to be given up.
-func (q *Queue) HasSlot(r Request) bool {
+func (q *Queue) MaySend(r Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	h, ok := q.handed[r]
+	h, ok := q.processing[r]
 	return ok && h.slot
 }
 
@@ -257,7 +257,7 @@ type Stats struct {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Queued: len(q.queued), Busy: len(q.handed)}
+	s := Stats{Queued: len(q.queued), Busy: len(q.processing)}
 	for _, w := range q.webhooks {
 		s.Sending += w.sending
 	}
@@ -313,8 +313,8 @@ func (q *Queue) pop() (Request, bool) {
 			continue
 		}
 		q.handOut(w, i, slot)
-		webhooks.Pass(true)
-		q.ready.Pass(true)
+		webhooks.Advance(true)
+		q.ready.Advance(true)
 		q.update(w)
 		if q.ready.Len() > 0 {
 			q.wake.Signal()
@@ -330,7 +330,7 @@ func (q *Queue) handOut(w *webhookQueue, i *item, slot bool) {
 	}
 	w.remove(i)
 	delete(q.queued, i.request)
-	q.handed[i.request] = &handed{slot: slot}
+	q.processing[i.request] = &processing{slot: slot}
 	if slot {
 		w.slots++
 	} else {

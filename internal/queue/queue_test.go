@@ -275,8 +275,8 @@ func TestBlockedDeliveriesAreStored(t *testing.T) {
 				t.Fatal("nothing was handed out to be stored")
 			}
 			for _, r := range toStore {
-				if f.HasSlot(r) || r.Delivery[0] != 'p' {
-					t.Errorf("%s: slot %v; want only pending ones, without a slot", r.Delivery, f.HasSlot(r))
+				if f.MaySend(r) || r.Delivery[0] != 'p' {
+					t.Errorf("%s: slot %v; want only pending ones, without a slot", r.Delivery, f.MaySend(r))
 				}
 			}
 			if len(toStore) > maxToStore {
@@ -289,7 +289,7 @@ func TestBlockedDeliveriesAreStored(t *testing.T) {
 				f.Done(r)
 			}
 			unblock()
-			if rest := f.take(1); len(rest) != 1 || !f.HasSlot(rest[0]) {
+			if rest := f.take(1); len(rest) != 1 || !f.MaySend(rest[0]) {
 				t.Fatalf("handed out %v, want one with a slot", names(rest))
 			}
 		})
@@ -314,7 +314,7 @@ func TestOnlyTheReceiversTimeCounts(t *testing.T) {
 		f.Done(busy[1])
 		busy = f.take(9)
 		for _, r := range busy {
-			if !f.HasSlot(r) {
+			if !f.MaySend(r) {
 				t.Fatalf("%s is to be stored", r.Delivery)
 			}
 		}
@@ -336,7 +336,7 @@ func TestOnlyTheReceiversTimeCounts(t *testing.T) {
 		t.Fatalf("handed out %v after 1.9 s", names(got))
 	}
 	f.clock.Step(200 * time.Millisecond)
-	if got := f.take(1); len(got) != 1 || f.HasSlot(got[0]) {
+	if got := f.take(1); len(got) != 1 || f.MaySend(got[0]) {
 		t.Fatalf("handed out %v after 2.1 s, want one to be stored", names(got))
 	}
 }
@@ -354,7 +354,7 @@ func TestSlowReceiversDeliveriesAreStored(t *testing.T) {
 		sent := f.Sending(r)
 		f.clock.Step(time.Second)
 		for _, r := range f.take(9) {
-			if f.HasSlot(r) {
+			if f.MaySend(r) {
 				t.Fatalf("%s is sent beside another one", r.Delivery)
 			}
 			stored++
@@ -471,7 +471,7 @@ func TestQueuedDeliveryIsDescribedAgain(t *testing.T) {
 	}
 	resend = true
 	f.Add(request("n", "w", "s"))
-	if got := f.take(2); len(got) != 1 || !f.HasSlot(got[0]) {
+	if got := f.take(2); len(got) != 1 || !f.MaySend(got[0]) {
 		t.Fatalf("handed out %v, want it once", names(got))
 	}
 }
@@ -595,7 +595,7 @@ func TestCrowdedWebhookSpillsToo(t *testing.T) {
 	}
 	f.clock.Step(2100 * time.Millisecond)
 	spilled := f.take(1)
-	if len(spilled) != 1 || f.HasSlot(spilled[0]) {
+	if len(spilled) != 1 || f.MaySend(spilled[0]) {
 		t.Errorf("handed out %v, want one without a slot", names(spilled))
 	}
 }
@@ -622,8 +622,8 @@ func TestNothingStaysOfIdleWebhooks(t *testing.T) {
 		f.Done(r)
 	}
 	f.take(1)
-	if len(f.webhooks) != 0 || f.ready.Len()+f.throttled.Len() != 0 || f.workers.Free() != f.workers.Capacity || len(f.queued) != 0 || len(f.handed) != 0 {
-		t.Errorf("left: %d webhooks, %d queued, %d handed", len(f.webhooks), len(f.queued), len(f.handed))
+	if len(f.webhooks) != 0 || f.ready.Len()+f.throttled.Len() != 0 || f.workers.Free() != f.workers.Capacity || len(f.queued) != 0 || len(f.processing) != 0 {
+		t.Errorf("left: %d webhooks, %d queued, %d processing", len(f.webhooks), len(f.queued), len(f.processing))
 	}
 }
 

@@ -40,8 +40,8 @@ type answer struct {
 	rest time.Duration
 }
 
-// Pass is the permission to make one attempt.
-type Pass struct {
+// Permit is the permission to make one attempt.
+type Permit struct {
 	probe bool
 	// rests is how often the receiver had asked for rest when the attempt began.
 	rests int
@@ -96,21 +96,21 @@ func (b *breaker) blocked(now time.Time) bool {
 	return b.gone || b.open && (b.probing || now.Before(b.retryAt))
 }
 
-// begin asks to make an attempt. Whoever gets a Pass has to give it back to end.
-func (b *breaker) begin(now time.Time) (Pass, bool) {
+// begin asks to make an attempt. Whoever gets a Permit has to give it back to end.
+func (b *breaker) begin(now time.Time) (Permit, bool) {
 	if b.blocked(now) {
-		return Pass{}, false
+		return Permit{}, false
 	}
 	b.probing = b.open
-	return Pass{probe: b.open, rests: b.rests}, true
+	return Permit{probe: b.open, rests: b.rests}, true
 }
 
-// onDemand returns the Pass of an attempt that a person asked for, which is always
+// onDemand returns the Permit of an attempt that a person asked for, which is always
 // made.
-func (b *breaker) onDemand() Pass { return Pass{rests: b.rests} }
+func (b *breaker) onDemand() Permit { return Permit{rests: b.rests} }
 
 // end takes in how an attempt ended. chance is a number from 0 to 1.
-func (b *breaker) end(p Pass, a answer, most int, now time.Time, chance float64) {
+func (b *breaker) end(p Permit, a answer, most int, now time.Time, chance float64) {
 	if p.probe {
 		b.probing = false
 	}
@@ -132,7 +132,7 @@ func (b *breaker) end(p Pass, a answer, most int, now time.Time, chance float64)
 	}
 }
 
-func (b *breaker) accept(p Pass, most int) {
+func (b *breaker) accept(p Permit, most int) {
 	switch {
 	case b.open && p.rests == b.rests:
 		// It gets back what has piled up one by one first.

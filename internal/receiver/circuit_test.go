@@ -174,7 +174,7 @@ func TestAcceptedProbeClosesAndGrowsFromOne(t *testing.T) {
 
 func TestLateAnswersDoNotDisturbAProbe(t *testing.T) {
 	r := newReceiver(t)
-	var early []Pass
+	var early []Permit
 	for range 3 {
 		p, _ := r.begin(r.now)
 		early = append(early, p)
@@ -337,7 +337,7 @@ func TestProbeThatFailsEndsTheRest(t *testing.T) {
 
 func TestRestIsExtendedAndNeverShortened(t *testing.T) {
 	r := newReceiver(t)
-	var early []Pass
+	var early []Permit
 	for range 4 {
 		p, _ := r.begin(r.now)
 		early = append(early, p)
@@ -359,7 +359,7 @@ func TestWhatBeganBeforeARestDoesNotEndIt(t *testing.T) {
 	r.ask(tooMany, time.Minute)
 	between := r.onDemand()
 	r.end(between, answer{outcome: tooMany, rest: 2 * time.Minute}, atMost, r.now, 0)
-	for _, p := range []Pass{before, demand, between} {
+	for _, p := range []Permit{before, demand, between} {
 		r.end(p, answer{outcome: accepted}, atMost, r.now, 0)
 		r.refuses()
 	}

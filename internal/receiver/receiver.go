@@ -69,12 +69,12 @@ func (r *Registry) Of(w *v1alpha1.Webhook) *Receiver {
 	if !ok || known.uid != w.UID {
 		is := &Receiver{clock: r.Clock, uid: w.UID, created: w.CreationTimestamp.Time}
 		if ok && is.created.Before(known.created) {
-			return is.follow(w) // whoever asks lags behind: the name has passed on
+			return is.update(w) // whoever asks lags behind: the name has passed on
 		}
 		known = is
 		r.byName[name] = known
 	}
-	return known.follow(w)
+	return known.update(w)
 }
 
 // Get returns the receiver of a Webhook, if it is known.
@@ -132,8 +132,8 @@ func (r *Registry) Count() (open, resting int) {
 	return open, resting
 }
 
-// follow takes in what the Webhook says now.
-func (r *Receiver) follow(w *v1alpha1.Webhook) *Receiver {
+// update takes in what the Webhook says now.
+func (r *Receiver) update(w *v1alpha1.Webhook) *Receiver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.generation < w.Generation { // or else the cache lags behind
@@ -142,13 +142,13 @@ func (r *Receiver) follow(w *v1alpha1.Webhook) *Receiver {
 		r.breaker.reset()
 	}
 	if r.latest == nil && r.generation == w.Generation {
-		r.takeOver(w)
+		r.restore(w)
 	}
 	return r
 }
 
-// takeOver takes in what the process before this one has found out.
-func (r *Receiver) takeOver(w *v1alpha1.Webhook) {
+// restore takes in what the process before this one has found out.
+func (r *Receiver) restore(w *v1alpha1.Webhook) {
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
 	current := c != nil && c.ObservedGeneration == w.Generation
 	if current && c.Reason == v1alpha1.ReasonGone {
@@ -165,9 +165,9 @@ func (r *Receiver) takeOver(w *v1alpha1.Webhook) {
 	r.breaker.rest(until)
 }
 
-// Aim takes in where the Webhook points to. What is known of one receiver does not
+// SetTarget takes in where the Webhook points to. What is known of one receiver does not
 // hold for another.
-func (r *Receiver) Aim(to receiverurl.Target) {
+func (r *Receiver) SetTarget(to receiverurl.Target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.isAt(to) {
@@ -194,22 +194,22 @@ func (r *Receiver) Admit() queue.Admission {
 }
 
 // Begin asks to make an attempt. ok is false where none may be made. Whoever gets a
-// Pass gives it back to End.
-func (r *Receiver) Begin() (pass Pass, ok bool) {
+// Permit gives it back to End.
+func (r *Receiver) Begin() (permit Permit, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.breaker.begin(r.clock.Now())
 }
 
 // OnDemand begins an attempt that a person asked for, which is always made.
-func (r *Receiver) OnDemand() Pass {
+func (r *Receiver) OnDemand() Permit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.breaker.onDemand()
 }
 
 // End takes in how an attempt went; report is nil if it ended in a panic.
-func (r *Receiver) End(pass Pass, report *Report) {
+func (r *Receiver) End(permit Permit, report *Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	is := answer{outcome: unknown}
@@ -224,7 +224,7 @@ func (r *Receiver) End(pass Pass, report *Report) {
 		}
 	}
 	now, rest := r.clock.Now(), r.breaker.restUntil
-	r.breaker.end(pass, is, r.most, now, rand.Float64()) //nolint:gosec // it spreads probes
+	r.breaker.end(permit, is, r.most, now, rand.Float64()) //nolint:gosec // it spreads probes
 	if report != nil && r.breaker.restUntil.After(rest) {
 		r.restReason = report.Explanation
 	}
@@ -315,8 +315,8 @@ func (r *Receiver) SetUnusable() {
 	r.unusable = true
 }
 
-// Mended tells whether SetUnusable was called since the last call.
-func (r *Receiver) Mended() bool {
+// ClearUnusable tells whether SetUnusable was called since the last call.
+func (r *Receiver) ClearUnusable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := r.unusable

@@ -27,8 +27,8 @@ func webhookOf(uid types.UID, created time.Time) *v1alpha1.Webhook {
 func failAgain(e *Registry, w *v1alpha1.Webhook) {
 	for range FailureThreshold {
 		to := e.Of(w)
-		pass, _ := to.Begin()
-		to.End(pass, &Report{Outcome: retry.Failed, Generation: w.Generation})
+		permit, _ := to.Begin()
+		to.End(permit, &Report{Outcome: retry.Failed, Generation: w.Generation})
 	}
 }
 
@@ -38,15 +38,15 @@ func TestRequestsFromBeforeAnEditDoNotOpenTheCircuit(t *testing.T) {
 	e := NewRegistry(nil, clock.RealClock{})
 	w := webhookOf("uid", time.Now())
 	to := e.Of(w)
-	var passes []Pass
+	var permits []Permit
 	for range 10 {
-		pass, _ := to.Begin()
-		passes = append(passes, pass)
+		permit, _ := to.Begin()
+		permits = append(permits, permit)
 	}
 	w.Generation = 2
 	e.Of(w)
-	for _, pass := range passes {
-		to.End(pass, &Report{Outcome: retry.Failed, Generation: 1})
+	for _, permit := range permits {
+		to.End(permit, &Report{Outcome: retry.Failed, Generation: 1})
 	}
 	if e.Of(w).Health().Open {
 		t.Error("the circuit of a URL that was never tried is open")
@@ -109,11 +109,11 @@ func TestAttemptThatPanicsGivesThePassBack(t *testing.T) {
 	failAgain(e, w)
 	now.Step(minProbeInterval)
 	to := e.Of(w)
-	pass, ok := to.Begin()
+	permit, ok := to.Begin()
 	if !ok {
 		t.Fatal("the probe is refused")
 	}
-	to.End(pass, nil)
+	to.End(permit, nil)
 	if to.WaitReason() != nil {
 		t.Error("no further probe is let through")
 	}
@@ -142,8 +142,8 @@ func TestGoneIsDecidedUnderTheLock(t *testing.T) {
 			to.End(a, &Report{Outcome: retry.Gone, Generation: 1})
 			to.End(b, beside)
 			to.End(to.OnDemand(), beside)
-			to.Aim(receiverurl.Plain("https://example.com/a"))
-			to.Aim(receiverurl.Plain("https://example.com/b")) // a Secret was edited, and not the webhook
+			to.SetTarget(receiverurl.Plain("https://example.com/a"))
+			to.SetTarget(receiverurl.Plain("https://example.com/b")) // a Secret was edited, and not the webhook
 			if !to.Health().Gone || e.Of(w).WaitReason() != receiverGone {
 				t.Fatal("it is sent to although it is gone")
 			}
@@ -253,7 +253,7 @@ func TestRestIsOfOneReceiver(t *testing.T) {
 			w := webhookOf("uid", time.Now())
 			to := e.Of(w)
 			old := receiverurl.Plain("https://example.com/a")
-			to.Aim(old)
+			to.SetTarget(old)
 			before := to.OnDemand()
 			asks := &Report{Outcome: retry.Failed, Generation: 1, Target: old, Rest: time.Hour}
 			to.End(to.OnDemand(), asks)
@@ -263,7 +263,7 @@ func TestRestIsOfOneReceiver(t *testing.T) {
 			}
 			to = e.Of(w)
 			if tc.to != "" {
-				to.Aim(receiverurl.Plain(tc.to))
+				to.SetTarget(receiverurl.Plain(tc.to))
 			}
 			if got := e.Of(w).WaitReason(); got != tc.want {
 				t.Errorf("it waits for %v, want %v", got, tc.want)
@@ -283,11 +283,11 @@ func TestWishForRestHoldsAfterAnEdit(t *testing.T) {
 	w := webhookOf("uid", time.Now())
 	to := e.Of(w)
 	at := receiverurl.Plain("https://example.com/a")
-	to.Aim(at)
-	pass, _ := to.Begin()
+	to.SetTarget(at)
+	permit, _ := to.Begin()
 	w.Generation = 2
-	e.Of(w).Aim(at)
-	to.End(pass, &Report{Outcome: retry.Failed, Generation: 1, Target: at, Rest: time.Hour})
+	e.Of(w).SetTarget(at)
+	to.End(permit, &Report{Outcome: retry.Failed, Generation: 1, Target: at, Rest: time.Hour})
 	if got := e.Of(w).WaitReason(); got != receiverResting {
 		t.Errorf("it waits for %v", got)
 	}
@@ -302,20 +302,20 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	denied := &Report{Outcome: retry.Denied, Generation: w.Generation}
 	to := e.Of(w)
 	for range 2 * FailureThreshold {
-		pass, ok := to.Begin()
+		permit, ok := to.Begin()
 		if !ok {
 			t.Fatal("denials have opened the circuit")
 		}
-		to.End(pass, denied)
+		to.End(permit, denied)
 	}
 	failAgain(e, w)
 	now.Step(minProbeInterval)
 	for range 3 {
-		pass, ok := to.Begin()
+		permit, ok := to.Begin()
 		if !ok {
 			t.Fatal("a probe that was denied stands in the way of the next")
 		}
-		to.End(pass, denied)
+		to.End(permit, denied)
 		if !to.Health().Open {
 			t.Fatal("a probe that was denied has closed the circuit")
 		}

@@ -364,3 +364,19 @@ func TestRepetitiveAnswerTakesLittleMemory(t *testing.T) {
 		t.Errorf("it took %d bytes, more than %d", took, most)
 	}
 }
+
+// BenchmarkNewMany is what making a Redactor costs, which each Webhook has one of. An
+// automaton (Aho and Corasick) for the same forms took 16 ms and 23 MB, and searched no
+// faster.
+func BenchmarkNewMany(b *testing.B) {
+	random := rand.NewChaCha8([32]byte{1})
+	var secrets []string
+	for n := range 40 {
+		raw := make([]byte, 8+n)
+		_, _ = random.Read(raw)
+		secrets = append(secrets, string(raw))
+	}
+	for b.Loop() {
+		New(secrets...)
+	}
+}

@@ -39,10 +39,10 @@ func PolicyOf(w *v1alpha1.Webhook) Policy {
 }
 
 // Select returns the deliveries of a webhook to delete now, the oldest first, and
-// when to look again (zero: when something changes). dispatched tells whether the
+// when to look again (zero: when something changes). deletable tells whether the
 // event of a delivery needs it no longer.
 func Select(
-	entries []ledger.Entry, p Policy, now time.Time, dispatched func(ledger.Entry) bool,
+	entries []ledger.Entry, p Policy, now time.Time, deletable func(ledger.Entry) bool,
 ) (remove []ledger.Entry, again time.Time) {
 	finished := slices.DeleteFunc(slices.Clone(entries), func(e ledger.Entry) bool { return e.Finished.IsZero() })
 	slices.SortFunc(finished, func(a, b ledger.Entry) int {
@@ -61,7 +61,7 @@ func Select(
 		// make a young record look old.
 		due = later(due, e.State.Since.Add(MinAge))
 		if !due.After(now) {
-			if dispatched(e) {
+			if deletable(e) {
 				remove = append(remove, e)
 				continue
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 const (
@@ -24,8 +24,7 @@ const (
 // bench is one run of the program.
 type bench struct {
 	options
-	out       io.Writer
-	began     time.Time
+	*program.Console
 	receivers *receivers
 	figures   figures
 	profiles  profiles
@@ -37,20 +36,20 @@ type bench struct {
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
-	b := &bench{options: o, out: out, began: time.Now()}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	b := &bench{options: o, Console: program.NewConsole(out)}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(o.out, logName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(o.Out, logName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	dir := filepath.Join(o.out, "bench-store")
+	dir := filepath.Join(o.Out, "bench-store")
 	unlock, err := controlplane.Scratch(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)); unlock() }()
-	b.say("%d cores, load average %s", runtime.NumCPU(), load())
+	b.Say("%d cores, load average %s", runtime.NumCPU(), load())
 	if b.receivers, err = startReceivers(); err != nil {
 		return err
 	}
@@ -65,15 +64,15 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		if bounded.Err() == nil || ctx.Err() != nil {
 			return err
 		}
-		b.say("%v; this is what was measured until then: %v", context.Cause(bounded), err)
+		b.Say("%v; this is what was measured until then: %v", context.Cause(bounded), err)
 	}
-	b.say("load average %s", load())
+	b.Say("load average %s", load())
 	return b.report()
 }
 
 // measureAll takes all figures that are wanted, and leaves nothing running.
 func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
-	b.say("starting a control plane: etcd with fsync, kube-apiserver")
+	b.Say("starting a control plane: etcd with fsync, kube-apiserver")
 	s, err := openStore(ctx, b.options, filepath.Join(dir, "empty"))
 	if err != nil {
 		return err
@@ -139,11 +138,11 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 func (b *bench) repeat(do func(pair int) error) error {
 	var longest time.Duration
 	for i := range b.pairs {
-		if b.budget-time.Since(b.began) < longest {
-			b.say("no time for more: %d of %d", i, b.pairs)
+		if b.budget-b.Elapsed() < longest {
+			b.Say("no time for more: %d of %d", i, b.pairs)
 			return nil
 		}
-		b.say("pair %d of %d", i+1, b.pairs)
+		b.Say("pair %d of %d", i+1, b.pairs)
 		began := time.Now()
 		if err := do(i); err != nil {
 			return err
@@ -151,11 +150,6 @@ func (b *bench) repeat(do func(pair int) error) error {
 		longest = max(longest, time.Since(began))
 	}
 	return nil
-}
-
-// say prints a line of progress.
-func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.out, "%6.1f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 // calibrate warms the control plane up and finds out how many events make a

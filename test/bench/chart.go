@@ -179,7 +179,7 @@ func (b *bench) draw() ([]string, error) {
 	}
 	var paths []string
 	for name, c := range charts {
-		path := filepath.Join(b.options.out, "bench-"+name+".svg")
+		path := filepath.Join(b.Out, "bench-"+name+".svg")
 		if err := os.WriteFile(path, []byte(c.svg()), 0o600); err != nil {
 			return nil, err
 		}

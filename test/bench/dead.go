@@ -45,7 +45,7 @@ type death struct {
 
 // withDead is dead in a control plane of its own, which nothing else has filled.
 func (b *bench) withDead(ctx context.Context, dir string) (err error) {
-	b.say("starting another control plane, for a receiver that is dead")
+	b.Say("starting another control plane, for a receiver that is dead")
 	s, err := openStore(ctx, b.options, dir)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (b *bench) dead(ctx context.Context, s *store) error {
 	if f.before, err = b.lightLatency(ctx, others); err != nil {
 		return err
 	}
-	b.say("all live     event created → the others' requests: %s", describe(f.before))
+	b.Say("all live     event created → the others' requests: %s", describe(f.before))
 	if err := b.receivers.script(deadOne, b.death()); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (b *bench) dead(ctx context.Context, s *store) error {
 	if f.meanwhile, err = b.lightLatency(ctx, others); err != nil {
 		return err
 	}
-	b.say("one is dead  event created → the others' requests: %s", describe(f.meanwhile))
+	b.Say("one is dead  event created → the others' requests: %s", describe(f.meanwhile))
 	if err := b.countQuietWrites(ctx, s); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (b *bench) bury(ctx context.Context, others, dead *scene) error {
 		began := time.Now()
 		err := errors.Join(b.burst(ctx, dead, b.waiting, nil), waiting.wait(ctx, b.waiting))
 		b.figures.dead.filled = time.Since(began)
-		b.say("%d deliveries wait after %.1f s", b.waiting, time.Since(began).Seconds())
+		b.Say("%d deliveries wait after %.1f s", b.waiting, time.Since(began).Seconds())
 		return err
 	})
 	return err
@@ -176,7 +176,7 @@ func (b *bench) countQuietWrites(ctx context.Context, s *store) error {
 	}
 	f := &b.figures.dead
 	f.writes, f.told = after.writes.since(before.writes), after.told.since(before.told)
-	b.say("one is dead  %.2f writes/s in %v: %s", f.writes.sum()/quietWindow.Seconds(), quietWindow, f.writes)
+	b.Say("one is dead  %.2f writes/s in %v: %s", f.writes.sum()/quietWindow.Seconds(), quietWindow, f.writes)
 	return nil
 }
 
@@ -204,11 +204,11 @@ func (b *bench) revive(ctx context.Context, dead *scene) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		b.say("one is back  %v", err)
+		b.Say("one is back  %v", err)
 	}
 	f.back = time.Since(began)
 	if err := ended.wait(inTime, warmUps+b.waiting); err != nil && ctx.Err() == nil {
-		b.say("one is back  %v", err)
+		b.Say("one is back  %v", err)
 	}
 	f.stored = time.Since(began)
 	if err := sleep(ctx, repeatWindow); err != nil {
@@ -226,7 +226,7 @@ func (b *bench) revive(ctx context.Context, dead *scene) error {
 		arrived[a.id] = true
 	}
 	f.lost = b.waiting - len(arrived)
-	b.say("one is back  %d of %d arrived after %.1f s, %d of them more than once; stored after %.1f s",
+	b.Say("one is back  %d of %d arrived after %.1f s, %d of them more than once; stored after %.1f s",
 		len(arrived), b.waiting, f.back.Seconds(), f.duplicates, f.stored.Seconds())
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 // withEvents takes the figure that is about a store with many finished events, in a
 // control plane of its own.
 func (b *bench) withEvents(ctx context.Context, dir string) (err error) {
-	b.say("starting another control plane, for %d finished events", b.finished)
+	b.Say("starting another control plane, for %d finished events", b.finished)
 	s, err := openStore(ctx, b.options, dir)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (b *bench) fillEvents(ctx context.Context, c *scene) error {
 			return err
 		}
 		if n := done.Add(1); n%5000 == 0 {
-			b.say("%d events, %.0f a second", n, float64(n)/time.Since(began).Seconds())
+			b.Say("%d events, %.0f a second", n, float64(n)/time.Since(began).Seconds())
 		}
 		return nil
 	})

@@ -61,7 +61,7 @@ func (b *bench) besideTwo(ctx context.Context, s *store, name string, into *isol
 		return err
 	}
 	into.add(times, rate)
-	b.say("%-11s  the 18 others: %s; in a burst %.0f/s", name, describe(times), rate)
+	b.Say("%-11s  the 18 others: %s; in a burst %.0f/s", name, describe(times), rate)
 	return nil
 }
 

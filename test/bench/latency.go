@@ -48,7 +48,7 @@ func (b *bench) watchLatency(ctx context.Context, s *store) error {
 		return err
 	}
 	b.figures.latency.bare.add(times)
-	b.say("bare watch   event created → seen: %s", describe(times))
+	b.Say("bare watch   event created → seen: %s", describe(times))
 	return nil
 }
 
@@ -87,7 +87,7 @@ func (b *bench) requestLatency(ctx context.Context, s *store) error {
 	// The first write needs not wait for anything.
 	most := float64(b.webhooks) * (1 + b.steady().Seconds()/10)
 	b.figures.statusWrites = append(b.figures.statusWrites, float64(statuses.Load())/most)
-	b.say("operator     event created → request: %s", describe(times))
+	b.Say("operator     event created → request: %s", describe(times))
 	return nil
 }
 

@@ -23,7 +23,7 @@ import (
 
 // options are the command line.
 type options struct {
-	binary, root, out string
+	program.Flags
 
 	short    bool
 	profile  bool          // take CPU profiles
@@ -41,7 +41,6 @@ type options struct {
 	// trickling is for how long a receiver takes less than there is for it.
 	trickling time.Duration
 	rows      string
-	args      string // of the operator
 }
 
 // Rows that can be chosen.
@@ -89,9 +88,7 @@ func main() {
 func parseOptions() (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	flags.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
-	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
-	flags.StringVar(&o.out, "out", "bin", "the directory for bench.json and the charts")
+	o.Add(flags, "bin/webhook-operator", "bench.json and the charts")
 	flags.BoolVar(&o.short, "short", false, "end within three minutes: fewer pairs, shorter phases, nothing that needs a full store")
 	flags.IntVar(&o.pairs, "pairs", 5, "how many pairs of operator and yardstick")
 	flags.DurationVar(&o.length, "length", 6*time.Second, "how long a phase is to take, roughly")
@@ -107,7 +104,6 @@ func parseOptions() (options, error) {
 	flags.DurationVar(&o.trickling, "trickle", 10*time.Minute, "for how long a receiver takes 0.4 of 20 requests a second")
 	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ",")+"; and "+strings.Join(askedRows, ","))
 	flags.BoolVar(&o.profile, "profile", false, "take CPU profiles of the throughput phases, which cost a few percent themselves")
-	flags.StringVar(&o.args, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(os.Args[1:]) // exits by itself
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })

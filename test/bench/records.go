@@ -25,7 +25,7 @@ const collectOften = "GOGC=10"
 // withRecords takes the figures that are about a store with many finished
 // records, in a control plane of its own beside the empty one.
 func (b *bench) withRecords(ctx context.Context, empty *store, dir string) (err error) {
-	b.say("starting another control plane, for %d records", b.records)
+	b.Say("starting another control plane, for %d records", b.records)
 	s, err := openStore(ctx, b.options, dir)
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (b *bench) heaps(ctx context.Context, s *store) ([]float64, error) {
 		}
 		all = append(all, heap)
 	}
-	b.say("operator     heap after a collection: %.2f MB", median(all)/1e6)
+	b.Say("operator     heap after a collection: %.2f MB", median(all)/1e6)
 	return all, nil
 }
 
@@ -107,7 +107,7 @@ func (b *bench) start(ctx context.Context, s *store) error {
 	if err := errors.Join(err, s.stop()); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
-	b.say("operator     first delivery %.2f s after its start", took.Seconds())
+	b.Say("operator     first delivery %.2f s after its start", took.Seconds())
 	b.figures.starts = append(b.figures.starts, took.Seconds())
 	return nil
 }
@@ -129,7 +129,7 @@ func (b *bench) fillMeasured(ctx context.Context, c *scene) error {
 	n := float64(b.records)
 	s := sizes{(after.etcd - before.etcd) / n, (after.file - before.file) / n, (after.apiServer - before.apiServer) / n}
 	b.figures.size = s
-	b.say("a record takes %.0f B in etcd, %.0f B of the API server's heap", s.etcd, s.apiServer)
+	b.Say("a record takes %.0f B in etcd, %.0f B of the API server's heap", s.etcd, s.apiServer)
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (b *bench) fill(ctx context.Context, c *scene) error {
 			return err
 		}
 		if n := done.Add(1); n%5000 == 0 {
-			b.say("%d records, %.0f a second", n, float64(n)/time.Since(began).Seconds())
+			b.Say("%d records, %.0f a second", n, float64(n)/time.Since(began).Seconds())
 		}
 		return nil
 	})

@@ -82,8 +82,8 @@ func measured(rows []row) (all []row, missing []string) {
 // report prints the table and writes the files.
 func (b *bench) report() error {
 	all, missing := measured(b.rows())
-	fmt.Fprintln(b.out)
-	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(b.Console)
+	w := tabwriter.NewWriter(b.Console, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "figure\tgoal\tmeasured\tspread\tpairs\tmet\tHorizon's own (*)")
 	for _, r := range all {
 		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s to %s\t%d\t%s\t%s\n", r.Name, r.goal(), number(r.Value), r.Unit,
@@ -95,23 +95,23 @@ func (b *bench) report() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(b.out)
+	fmt.Fprintln(b.Console)
 	for _, r := range all {
-		fmt.Fprintf(b.out, "%s: %s\n", r.Name, r.Note)
+		fmt.Fprintf(b.Console, "%s: %s\n", r.Name, r.Note)
 	}
-	fmt.Fprint(b.out, `
+	fmt.Fprint(b.Console, `
 Measured is the median of the pairs.
 (*) Horizon's own service, with rows in MariaDB, on another machine of two such cores. It is no yardstick: rows in a
 database are cheaper than objects in an API, and absolute numbers of two machines say little beside each other.
 `)
 	if b.pairs < 5 {
-		fmt.Fprintf(b.out, "With fewer than five pairs, this is a glance, not a measurement.\n")
+		fmt.Fprintf(b.Console, "With fewer than five pairs, this is a glance, not a measurement.\n")
 	}
 	data, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(b.options.out, "bench.json")
+	path := filepath.Join(b.Out, "bench.json")
 	if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
@@ -119,8 +119,8 @@ database are cheaper than objects in an API, and absolute numbers of two machine
 	if err != nil {
 		return err
 	}
-	profiles, err := b.profiles.write(b.out, b.options.out)
-	fmt.Fprintf(b.out, "\nwritten: %s\n", strings.Join(slices.Concat([]string{path}, charts, profiles), ", "))
+	profiles, err := b.profiles.write(b.Console, b.Out)
+	fmt.Fprintf(b.Console, "\nwritten: %s\n", strings.Join(slices.Concat([]string{path}, charts, profiles), ", "))
 	return err
 }
 

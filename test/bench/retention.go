@@ -75,7 +75,7 @@ func (b *bench) buildWithRetention(ctx context.Context, dir string) (string, err
 	if err != nil {
 		return "", err
 	}
-	source, err := filepath.Abs(filepath.Join(b.root, retentionSource))
+	source, err := filepath.Abs(filepath.Join(b.Root, retentionSource))
 	if err != nil {
 		return "", err
 	}
@@ -94,8 +94,8 @@ func (b *bench) buildWithRetention(ctx context.Context, dir string) (string, err
 	if err := errors.Join(os.WriteFile(changed, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
 		return "", err
 	}
-	b.say("building the operator with %q in place of %q", measuredMinAge, shippedMinAge)
-	return operator.Build(ctx, b.root, filepath.Join(dir, operatorWithRetention), "-overlay="+overlay)
+	b.Say("building the operator with %q in place of %q", measuredMinAge, shippedMinAge)
+	return operator.Build(ctx, b.Root, filepath.Join(dir, operatorWithRetention), "-overlay="+overlay)
 }
 
 // withMinAge is the source of internal/retention with the shorter age.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +19,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/apiwriter"
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/ports"
 )
 
 const (
@@ -58,7 +57,7 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	metrics, err := freeAddress()
+	metrics, err := ports.Others.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 			err = errors.Join(err, s.close())
 		}
 	}()
-	install, err := operator.Install(ctx, cp, o.root)
+	install, err := operator.Install(ctx, cp, o.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -113,25 +112,17 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 		return nil, err
 	}
 	s.options = operator.Options{
-		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: filepath.Join(o.out, logName),
+		Binary: o.Operator, Kubeconfig: install.Kubeconfig, Log: filepath.Join(o.Out, logName),
 		// As config/manager has it, but without ten seconds for what hangs.
-		Args: append([]string{"--leader-elect", "--drain-seconds=1"}, strings.Fields(o.args)...),
+		Args: append([]string{"--leader-elect", "--drain-seconds=1"}, o.Args()...),
 	}
 	if o.profile {
-		if s.pprof, err = freeAddress(); err != nil {
+		if s.pprof, err = ports.Others.FreeAddress(); err != nil {
 			return nil, err
 		}
 		s.options.Args = append(s.options.Args, "--pprof-bind-address="+s.pprof)
 	}
 	return s, nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // close ends all processes and removes what they have stored.

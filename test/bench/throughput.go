@@ -123,7 +123,7 @@ func (b *bench) measure(ctx context.Context, c *scene, events int, next func(cre
 	if next == nil {
 		who = "operator"
 	}
-	b.say("%-11s  %2d webhooks: %4.0f deliveries/s; CPU ms per delivery: %v", who, t.webhooks, t.perSecond(), t.cpu)
+	b.Say("%-11s  %2d webhooks: %4.0f deliveries/s; CPU ms per delivery: %v", who, t.webhooks, t.perSecond(), t.cpu)
 	return t, nil
 }
 
@@ -184,6 +184,6 @@ func (b *bench) startOperator(ctx context.Context, s *store) error {
 	if _, err := b.launch(ctx, s); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
-	b.say("the operator has started, and settles")
+	b.Say("the operator has started, and settles")
 	return sleep(ctx, settling)
 }

@@ -8,8 +8,10 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -37,7 +39,7 @@ type trickle struct {
 
 // withTrickle is trickle in a control plane of its own.
 func (b *bench) withTrickle(ctx context.Context, dir string) (err error) {
-	b.say("starting another control plane, for a receiver that takes 0.4 a second")
+	b.Say("starting another control plane, for a receiver that takes 0.4 a second")
 	s, err := openStore(ctx, b.options, dir)
 	if err != nil {
 		return err
@@ -90,7 +92,7 @@ func (b *bench) trickleBeside(ctx context.Context, s *store) error {
 		return err
 	}
 	f.measured = true
-	b.say("trickle      %d events in %v: the status told of the other delivery after: %s; untold %d; of the slow receiver's, %d wait and %d overflowed",
+	b.Say("trickle      %d events in %v: the status told of the other delivery after: %s; untold %d; of the slow receiver's, %d wait and %d overflowed",
 		len(all), b.trickling, describe(f.told), f.untold, f.waiting, f.failed)
 	return nil
 }
@@ -110,26 +112,35 @@ func watchTold(ctx context.Context, c *scene) (*tellings, error) {
 	}
 	t := &tellings{at: map[types.UID]time.Time{}}
 	from := list.ResourceVersion
+	w, err := watchFrom(ctx, c.store.admin, client.ListOptions{Namespace: c.namespace}, from)
+	if err != nil {
+		return nil, err
+	}
 	go func() {
-		for ctx.Err() == nil {
-			w, err := watchFrom(ctx, c.store.admin, client.ListOptions{Namespace: c.namespace}, from)
-			if err != nil {
-				continue
+		for err == nil { // the API server ends watches now and then
+			if from, err = t.follow(w, from); err == nil {
+				w, err = watchFrom(ctx, c.store.admin, client.ListOptions{Namespace: c.namespace}, from)
 			}
-			for change := range w.ResultChan() {
-				e, ok := change.Object.(*v1alpha1.WebhookEvent)
-				if !ok {
-					break
-				}
-				from = e.ResourceVersion
-				if e.Status.Counts.Succeeded > 0 {
-					t.add(e.UID)
-				}
-			}
-			w.Stop()
 		}
 	}()
 	return t, nil
+}
+
+// follow reads a watch until it ends, and returns how far it came. Where it fails, the
+// events that come later count as untold.
+func (t *tellings) follow(w watch.Interface, from string) (to string, err error) {
+	defer w.Stop()
+	for change := range w.ResultChan() {
+		e, ok := change.Object.(*v1alpha1.WebhookEvent)
+		if !ok {
+			return from, apierrors.FromObject(change.Object)
+		}
+		from = e.ResourceVersion
+		if e.Status.Counts.Succeeded > 0 {
+			t.add(e.UID)
+		}
+	}
+	return from, nil
 }
 
 func (t *tellings) add(event types.UID) {

@@ -121,7 +121,7 @@ func TestWithout(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	var out strings.Builder
-	c := &chaos{options: options{seed: 7, short: true, logs: "bin"}, console: &out}
+	c := &chaos{options: options{Flags: program.Flags{Out: "bin"}, seed: 7, short: true}, Console: program.NewConsole(&out)}
 	err := c.report([]*verdict{
 		{scenario: scenarios[0], runs: 3, duplicates: 12, duplicatesBound: 150, took: 18 * time.Second},
 		{scenario: scenarios[9], runs: 1, lost: 2, problems: []string{"lost 2"}, notes: []string{"noted"}},
@@ -145,7 +145,7 @@ func TestReport(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	o, err := parseOptions([]string{"--short", "--seed=9", "--only=f1,F10", "--operator-args=--workers 8"})
-	if err != nil || !o.short || o.seed != 9 || !slices.Equal(o.args, []string{"--workers", "8"}) {
+	if err != nil || !o.short || o.seed != 9 || !slices.Equal(o.Args(), []string{"--workers", "8"}) {
 		t.Errorf("got %+v, %v", o, err)
 	}
 	var wanted []string

@@ -22,7 +22,7 @@ type etcd struct {
 }
 
 // etcd returns a client, whose connections do not outlive its requests.
-func (s *stage) etcd() *etcd {
+func (s *cluster) etcd() *etcd {
 	return &etcd{url: s.cp.EtcdGateway(), client: &http.Client{
 		Timeout: etcdTimeout, Transport: &http.Transport{TLSClientConfig: s.cp.EtcdTLS(), DisableKeepAlives: true},
 	}}

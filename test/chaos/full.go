@@ -21,7 +21,7 @@ const (
 	fillers = 100
 )
 
-func smallQuota(o *stageOptions) { o.quota = quota }
+func smallQuota(o *clusterOptions) { o.quota = quota }
 
 // etcdFull is F10: etcd is filled up under load, so that the operator can store
 // nothing and renew no lease, and then freed as the runbook says.

@@ -17,19 +17,17 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // options are the command line.
 type options struct {
-	binary, root, logs string
+	program.Flags
 
 	short bool
 	seed  uint64
 	only  []string // the scenarios to run; empty: all
-	args  []string // further ones of the operator
 }
 
 func main() {
@@ -43,27 +41,23 @@ func main() {
 
 func parseOptions(args []string) (options, error) {
 	var o options
-	var only, operatorArgs string
+	var only string
 	flags := flag.NewFlagSet("chaos", flag.ExitOnError)
-	flags.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
-	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
-	flags.StringVar(&o.logs, "out", "bin", "the directory for the operators' logs, chaos-*.log")
+	o.Add(flags, "bin/webhook-operator", "the operators' logs, chaos-*.log")
 	flags.BoolVar(&o.short, "short", false, "end within five minutes: less load, fewer and shorter faults")
 	flags.Uint64Var(&o.seed, "seed", 0, "what random choices are drawn from; 0: a new one")
 	flags.StringVar(&only, "only", "", "scenarios to run, separated by commas, such as F1,F6; default all")
-	flags.StringVar(&operatorArgs, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(args) // exits by itself
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	o.args = strings.Fields(operatorArgs)
-	if only != "" {
-		o.only = strings.Split(strings.ToUpper(only), ",")
+	var ids []string
+	for _, s := range scenarios {
+		ids = append(ids, s.id)
 	}
-	for _, id := range o.only {
-		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.id == id }) {
-			return o, fmt.Errorf("there is no scenario %q; there are %s to %s", id, scenarios[0].id, scenarios[len(scenarios)-1].id)
-		}
+	var err error
+	if o.only, err = program.Choose(only, ids); err != nil {
+		return o, err
 	}
 	for o.seed == 0 {
 		o.seed = uint64(rand.Uint32()) // short enough to be typed

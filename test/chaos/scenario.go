@@ -26,7 +26,7 @@ type scenario struct {
 
 	// control says which control plane of its own it is played on; nil: the one
 	// that most scenarios share.
-	control func(*stageOptions)
+	control func(*clusterOptions)
 	// beside names another scenario that it is played at the same time as, if
 	// both are wanted: both wait for leases most of the time.
 	beside string
@@ -79,7 +79,7 @@ func (v *verdict) row() string {
 
 // trial is a scenario that is being played.
 type trial struct {
-	*stage
+	*cluster
 	verdict
 
 	rng      *rand.Rand // used by the scenario's own goroutine only
@@ -91,24 +91,21 @@ type trial struct {
 // chaos is one run of the program.
 type chaos struct {
 	options
-	began time.Time
-
-	mu      sync.Mutex // guards what follows
-	console io.Writer
+	*program.Console
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
-	c := &chaos{options: o, console: out, began: time.Now()}
-	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+	c := &chaos{options: o, Console: program.NewConsole(out)}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return err
 	}
-	dir := filepath.Join(o.logs, "chaos-store")
+	dir := filepath.Join(o.Out, "chaos-store")
 	unlock, err := controlplane.Scratch(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)); unlock() }()
-	c.say("seed %d, %d cores", o.seed, runtime.NumCPU())
+	c.Say("seed %d, %d cores", o.seed, runtime.NumCPU())
 
 	verdicts, err := c.playAll(ctx, dir)
 	if err != nil {
@@ -119,7 +116,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 
 // playAll plays all scenarios that are wanted, and leaves nothing running.
 func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err error) {
-	var shared *stage
+	var shared *cluster
 	defer func() {
 		if shared != nil {
 			err = errors.Join(err, shared.close())
@@ -139,8 +136,8 @@ func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err erro
 			continue
 		}
 		if s.control == nil && shared == nil {
-			c.say("starting a control plane: etcd with fsync, kube-apiserver")
-			if shared, err = c.openStage(ctx, filepath.Join(dir, "shared"), stageOptions{}); err != nil {
+			c.Say("starting a control plane: etcd with fsync, kube-apiserver")
+			if shared, err = c.openCluster(ctx, filepath.Join(dir, "shared"), clusterOptions{}); err != nil {
 				return nil, err
 			}
 		}
@@ -160,7 +157,7 @@ func (c *chaos) playAll(ctx context.Context, dir string) (_ []*verdict, err erro
 }
 
 // playOne plays one scenario and puts everything in order after it.
-func (c *chaos) playOne(ctx context.Context, s scenario, shared *stage, dir string) *verdict {
+func (c *chaos) playOne(ctx context.Context, s scenario, shared *cluster, dir string) *verdict {
 	began := time.Now()
 	v := c.try(ctx, s, shared, dir)
 	v.took = time.Since(began)
@@ -169,23 +166,23 @@ func (c *chaos) playOne(ctx context.Context, s scenario, shared *stage, dir stri
 		outcome = "FAILED: " + strings.Join(v.problems, "; ")
 	}
 	if ctx.Err() == nil {
-		c.say("%-3s %s", s.id, outcome)
+		c.Say("%-3s %s", s.id, outcome)
 	}
 	return v
 }
 
-func (c *chaos) try(ctx context.Context, s scenario, shared *stage, dir string) *verdict {
-	t := &trial{stage: shared, verdict: verdict{scenario: s}}
+func (c *chaos) try(ctx context.Context, s scenario, shared *cluster, dir string) *verdict {
+	t := &trial{cluster: shared, verdict: verdict{scenario: s}}
 	if shared == nil {
-		t.stage = &stage{chaos: c} // to be able to speak
+		t.cluster = &cluster{chaos: c} // to be able to speak
 	}
 	t.rng = rand.New(rand.NewPCG(c.seed, seedOf(s.id)))
-	c.say("%-3s %s", s.id, s.title)
+	c.Say("%-3s %s", s.id, s.title)
 	if s.control != nil {
-		var o stageOptions
+		var o clusterOptions
 		s.control(&o)
-		c.say("%-3s starting a control plane of its own", s.id)
-		own, err := c.openStage(ctx, filepath.Join(dir, s.id), o)
+		c.Say("%-3s starting a control plane of its own", s.id)
+		own, err := c.openCluster(ctx, filepath.Join(dir, s.id), o)
 		if err != nil {
 			t.fail("%v", err)
 			return &t.verdict
@@ -195,7 +192,7 @@ func (c *chaos) try(ctx context.Context, s scenario, shared *stage, dir string) 
 				t.fail("%v", err)
 			}
 		}()
-		t.stage = own
+		t.cluster = own
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
@@ -221,17 +218,10 @@ func seedOf(id string) uint64 {
 	return n
 }
 
-// say prints a line of progress.
-func (c *chaos) say(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fmt.Fprintf(c.console, "%6.1f s  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
-}
-
 // report prints a line for each verdict, and how many there are of each kind.
 func (c *chaos) report(verdicts []*verdict) error {
-	fmt.Fprintln(c.console)
-	w := tabwriter.NewWriter(c.console, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(c.Console)
+	w := tabwriter.NewWriter(c.Console, 0, 0, 2, ' ', 0)
 	failed := 0
 	for _, v := range verdicts {
 		fmt.Fprintln(w, v.row())
@@ -243,10 +233,10 @@ func (c *chaos) report(verdicts []*verdict) error {
 		return err
 	}
 	if failed > 0 {
-		fmt.Fprintf(c.console, "\nto see it again: make chaos SEED=%d%s; the operators' logs are %s\n",
-			c.seed, map[bool]string{true: " SHORT=1"}[c.short], filepath.Join(c.logs, logPattern))
+		fmt.Fprintf(c.Console, "\nto see it again: make chaos SEED=%d%s; the operators' logs are %s\n",
+			c.seed, map[bool]string{true: " SHORT=1"}[c.short], filepath.Join(c.Out, logPattern))
 	}
-	fmt.Fprintf(c.console, "\n%d passed, %d failed\n", len(verdicts)-failed, failed)
+	fmt.Fprintf(c.Console, "\n%d passed, %d failed\n", len(verdicts)-failed, failed)
 	if failed > 0 {
 		return program.ErrFailed
 	}
@@ -255,7 +245,7 @@ func (c *chaos) report(verdicts []*verdict) error {
 
 // say prints a line of progress of the scenario.
 func (t *trial) say(format string, args ...any) {
-	t.chaos.say("%-3s %s", t.scenario.id, fmt.Sprintf(format, args...))
+	t.chaos.Say("%-3s %s", t.scenario.id, fmt.Sprintf(format, args...))
 }
 
 // note adds to what the verdict tells.
@@ -283,7 +273,7 @@ func (t *trial) moment(l *load, from, to float64) int {
 
 // prepare removes what earlier scenarios and runs have left.
 func (t *trial) prepare(ctx context.Context) error {
-	old, err := filepath.Glob(filepath.Join(t.logs, "chaos-"+t.scenario.id+"-*.log"))
+	old, err := filepath.Glob(filepath.Join(t.Out, "chaos-"+t.scenario.id+"-*.log"))
 	for _, path := range old {
 		err = errors.Join(err, os.Remove(path))
 	}
@@ -319,9 +309,9 @@ func (t *trial) end(ctx context.Context) {
 // operator returns the options of an operator with a log of its own.
 func (t *trial) operator(name, kubeconfig string, args ...string) operator.Options {
 	return operator.Options{
-		Binary: t.binary, Kubeconfig: kubeconfig,
-		Log:  filepath.Join(t.logs, fmt.Sprintf("chaos-%s-%s.log", t.scenario.id, name)),
-		Args: append(args, t.args...),
+		Binary: t.Operator, Kubeconfig: kubeconfig,
+		Log:  filepath.Join(t.Out, fmt.Sprintf("chaos-%s-%s.log", t.scenario.id, name)),
+		Args: append(args, t.Args()...),
 	}
 }
 

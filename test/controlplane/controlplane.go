@@ -82,7 +82,7 @@ type ControlPlane struct {
 	dir      *directory
 	binaries binaries
 	pki      *pki
-	ports    ports
+	ports    chosenPorts
 
 	stopOnce sync.Once
 	stopErr  error

@@ -30,12 +30,12 @@ func main() {
 	root := flag.String("root", ".", "the directory of the repository")
 	flag.Parse()
 
-	s := &stage{out: &squeezer{out: os.Stdout}, colour: wantsColour(os.Stdout)}
+	s := &terminal{out: &squeezer{out: os.Stdout}, colour: wantsColour(os.Stdout)}
 	os.Exit(program.Run("demo", func(ctx context.Context) error { return show(ctx, s, *root, *binary) }))
 }
 
 // show has the story told, and says how it went.
-func show(ctx context.Context, s *stage, root, binary string) error {
+func show(ctx context.Context, s *terminal, root, binary string) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := perform(bounded, s, root, binary)
@@ -54,7 +54,7 @@ func show(ctx context.Context, s *stage, root, binary string) error {
 }
 
 // perform builds the scene, tells the story and clears everything away.
-func perform(ctx context.Context, s *stage, root, binary string) (err error) {
+func perform(ctx context.Context, s *terminal, root, binary string) (err error) {
 	s.say("%s", s.paint(bold, "Horizon's webhooks, in a minute"))
 	s.say("")
 	s.say("A team writes a Webhook, Horizon creates a WebhookEvent for each thing that happened, and the operator")
@@ -63,12 +63,12 @@ func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 	s.say("")
 
 	began := time.Now()
-	cp, err := controlplane.Start(ctx, controlplane.Options{ControllerManager: true})
+	cp, err := controlplane.Start(ctx, controlplane.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cp.Stop()) }()
-	s.say("etcd, kube-apiserver and kube-controller-manager are ready after %.1f s.", time.Since(began).Seconds())
+	s.say("etcd and kube-apiserver are ready after %.1f s.", time.Since(began).Seconds())
 
 	began = time.Now()
 	install, err := operator.Install(ctx, cp, root)
@@ -103,7 +103,7 @@ func perform(ctx context.Context, s *stage, root, binary string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	t := &teller{stage: s, receivers: r, client: install.Client}
+	t := &teller{terminal: s, receivers: r, client: install.Client}
 	return whileRunning(ctx, op, t.tell)
 }
 
@@ -139,7 +139,7 @@ func showLog(out io.Writer, path string) {
 
 // teller tells the story.
 type teller struct {
-	*stage
+	*terminal
 	receivers
 	client client.Client
 }

@@ -116,7 +116,7 @@ type forbidden struct {
 }
 
 // playAddresses sends to addresses that nobody may reach.
-func playAddresses(ctx context.Context, t *trial) (err error) {
+func playAddresses(ctx context.Context, t *session) (err error) {
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err
@@ -177,13 +177,13 @@ func playAddresses(ctx context.Context, t *trial) (err error) {
 	if connections > 0 {
 		t.judge("honeypots", []string{fmt.Sprintf("%d connections", connections)})
 	}
-	t.say("addresses: %d denied of %d, %d connections", denied+ofNames, len(all)+len(names), connections)
+	t.Say("addresses: %d denied of %d, %d connections", denied+ofNames, len(all)+len(names), connections)
 	return nil
 }
 
 // send applies the Webhooks, lets something happen, judges each record, and returns how
 // many were denied.
-func (t *trial) send(ctx context.Context, namespace string, all []*forbidden) (int, error) {
+func (t *session) send(ctx context.Context, namespace string, all []*forbidden) (int, error) {
 	refused := map[string]bool{}
 	for _, f := range all {
 		w := webhook(namespace, f.webhook, f.url)
@@ -218,7 +218,7 @@ func (t *trial) send(ctx context.Context, namespace string, all []*forbidden) (i
 }
 
 // denied tells what is wrong with the record of a delivery that must not be made.
-func (t *trial) denied(ctx context.Context, f *forbidden, d *v1alpha1.WebhookDelivery) []string {
+func (t *session) denied(ctx context.Context, f *forbidden, d *v1alpha1.WebhookDelivery) []string {
 	if d == nil {
 		return []string{"no record that it is at its end"}
 	}

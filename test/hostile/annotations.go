@@ -16,7 +16,7 @@ import (
 )
 
 // playAnnotations asks for resends in every way.
-func playAnnotations(ctx context.Context, t *trial) (err error) {
+func playAnnotations(ctx context.Context, t *session) (err error) {
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func playAnnotations(ctx context.Context, t *trial) (err error) {
 }
 
 // annotate asks for resends and tells whether there were as many as there may be.
-func (t *trial) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *receiver.Receiver, values []string, least, most int) []string {
+func (t *session) annotate(ctx context.Context, d *v1alpha1.WebhookDelivery, r *receiver.Receiver, values []string, least, most int) []string {
 	before := r.Tally("/w").Requests
 	for _, value := range values {
 		patched := d.DeepCopy()

@@ -32,7 +32,7 @@ type misbehaviour struct {
 }
 
 // playAnswers lets each receiver answer events, all at the same time.
-func playAnswers(ctx context.Context, t *trial) (err error) {
+func playAnswers(ctx context.Context, t *session) (err error) {
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err

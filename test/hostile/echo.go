@@ -19,7 +19,7 @@ import (
 )
 
 // playEcho lets receivers say again, in every way, what they were sent and where.
-func playEcho(ctx context.Context, t *trial) error {
+func playEcho(ctx context.Context, t *session) error {
 	for _, kind := range slices.Sorted(maps.Keys(sentinel.Secrets)) {
 		if err := t.echo(ctx, kind, sentinel.Secrets[kind]); err != nil {
 			return err
@@ -35,7 +35,7 @@ func playEcho(ctx context.Context, t *trial) error {
 	return nil
 }
 
-func (t *trial) echo(ctx context.Context, kind, secret string) error {
+func (t *session) echo(ctx context.Context, kind, secret string) error {
 	namespace, err := t.namespace(ctx, kind)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func recorded(d *v1alpha1.WebhookDelivery) string {
 
 // everything is what the API server stores but Secrets, and all that the operator has
 // said.
-func (t *trial) everything(ctx context.Context) (map[string]string, error) {
+func (t *session) everything(ctx context.Context) (map[string]string, error) {
 	quiet := rest.CopyConfig(t.admin)
 	quiet.WarningHandler = rest.NoWarnings{} // of kinds that are deprecated
 	kinds, err := discovery.NewDiscoveryClientForConfig(quiet)
@@ -113,7 +113,7 @@ func (t *trial) everything(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.ReadFile(filepath.Join(t.logs, logName))
+	log, err := os.ReadFile(filepath.Join(t.Out, logName))
 	if err != nil {
 		return nil, err
 	}

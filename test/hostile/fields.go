@@ -26,7 +26,7 @@ import (
 
 // playFields edits every field of a Webhook in every way that makes no sense, and puts
 // it back each time.
-func playFields(ctx context.Context, t *trial) (err error) {
+func playFields(ctx context.Context, t *session) (err error) {
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func playFields(ctx context.Context, t *trial) (err error) {
 	if err != nil {
 		return err
 	}
-	schemas, err := fields.OfWebhook(t.root)
+	schemas, err := fields.OfWebhook(t.Root)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func playFields(ctx context.Context, t *trial) (err error) {
 
 // edit puts a value into a field, puts the field back, and tells what was wrong with
 // the answer.
-func (t *trial) edit(ctx context.Context, w *v1alpha1.Webhook, original map[string]any, field string, value fields.Value) (string, error) {
+func (t *session) edit(ctx context.Context, w *v1alpha1.Webhook, original map[string]any, field string, value fields.Value) (string, error) {
 	data, err := json.Marshal(map[string]any{"spec": map[string]any{field: value.Is}})
 	if err != nil {
 		return "", err

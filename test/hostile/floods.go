@@ -37,7 +37,7 @@ const (
 
 // flood is what the floods share.
 type flood struct {
-	*trial
+	*session
 	quiet    string // namespace
 	receiver *receiver.Receiver
 	probes   int
@@ -46,8 +46,8 @@ type flood struct {
 
 // playFloods lets everything come at once in one namespace, to receivers that hang, and
 // something in another one now and then.
-func playFloods(ctx context.Context, t *trial) (err error) {
-	f := &flood{trial: t}
+func playFloods(ctx context.Context, t *session) (err error) {
+	f := &flood{session: t}
 	if f.quiet, err = t.namespace(ctx, "quiet"); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func playFloods(ctx context.Context, t *trial) (err error) {
 		if f.worst > neighbourMost {
 			problems = append(problems, fmt.Sprintf("a delivery in another namespace took %v, more than %v; %v before", f.worst, neighbourMost, before))
 		}
-		t.say("floods: %s: in another namespace, a delivery took %v at most; %v before", play.name, f.worst.Round(time.Millisecond), before.Round(time.Millisecond))
+		t.Say("floods: %s: in another namespace, a delivery took %v at most; %v before", play.name, f.worst.Round(time.Millisecond), before.Round(time.Millisecond))
 		t.judge(play.name, problems)
 	}
 	if err := f.receiver.Close(); err != nil { // so that no connection of it is left

@@ -37,7 +37,7 @@ const (
 
 // forger is what the inputs of this group share.
 type forger struct {
-	*trial
+	*session
 	namespace, elsewhere string
 	receiver             *receiver.Receiver
 	event                *v1alpha1.WebhookEvent
@@ -47,8 +47,8 @@ type forger struct {
 }
 
 // playForged lets people try what they may not do, and an administrator forge records.
-func playForged(ctx context.Context, t *trial) (err error) {
-	f := &forger{trial: t, as: map[string]client.Client{}}
+func playForged(ctx context.Context, t *session) (err error) {
+	f := &forger{session: t, as: map[string]client.Client{}}
 	if f.receiver, err = receiver.Start(receiver.Options{}); err != nil {
 		return err
 	}
@@ -78,10 +78,10 @@ func playForged(ctx context.Context, t *trial) (err error) {
 
 // set makes two Webhooks that have been sent something, and one in another namespace.
 func (f *forger) set(ctx context.Context) (err error) {
-	if f.namespace, err = f.trial.namespace(ctx); err != nil {
+	if f.namespace, err = f.session.namespace(ctx); err != nil {
 		return err
 	}
-	if f.elsewhere, err = f.trial.namespace(ctx, "elsewhere"); err != nil {
+	if f.elsewhere, err = f.session.namespace(ctx, "elsewhere"); err != nil {
 		return err
 	}
 	f.victim = f.webhook("victim")
@@ -90,7 +90,7 @@ func (f *forger) set(ctx context.Context) (err error) {
 	if err := errors.Join(f.client.Create(ctx, f.victim), f.client.Create(ctx, f.webhook("other")), f.client.Create(ctx, neighbour)); err != nil {
 		return err
 	}
-	if err := f.trial.event(ctx, f.namespace, "horizon-1"); err != nil {
+	if err := f.session.event(ctx, f.namespace, "horizon-1"); err != nil {
 		return err
 	}
 	if f.records, err = f.settled(ctx, f.namespace, "horizon-1", 2); err != nil {
@@ -289,7 +289,7 @@ func (f *forger) allowed(ctx context.Context) error {
 	if _, err := f.settled(ctx, f.elsewhere, "theirs", 1); err != nil {
 		return err
 	}
-	if err := f.trial.event(ctx, f.namespace, "horizon-2"); err != nil {
+	if err := f.session.event(ctx, f.namespace, "horizon-2"); err != nil {
 		return err
 	}
 	if _, err := f.settled(ctx, f.namespace, "horizon-2", 3); err != nil {

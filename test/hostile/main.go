@@ -16,17 +16,15 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/horizoncd/webhook-operator/test/program"
 )
 
 // options are the command line.
 type options struct {
-	binary, root, logs string
+	program.Flags
 
 	only []string // the groups to play; empty: all
-	args []string // further ones of the operator
 }
 
 func main() {
@@ -40,22 +38,18 @@ func main() {
 
 func parseOptions() (options, error) {
 	var o options
-	var only, args string
+	var only string
 	flags := flag.NewFlagSet("hostile", flag.ExitOnError)
-	flags.StringVar(&o.binary, "operator", "bin/build/hostile-operator", "the operator's program, built with testdata/overlay.json")
-	flags.StringVar(&o.root, "root", ".", "the directory of the repository")
-	flags.StringVar(&o.logs, "out", "bin", "the directory for the operator's log, "+logName)
+	o.Add(flags, "bin/build/hostile-operator", "the operator's log, "+logName)
 	flags.StringVar(&only, "only", "", "groups to play, separated by commas, such as answers,urls; default all")
-	flags.StringVar(&args, "operator-args", "", "further flags of the operator, separated by spaces")
 	_ = flags.Parse(os.Args[1:]) // exits by itself
-	o.args = strings.Fields(args)
-	if only != "" {
-		o.only = strings.Split(only, ",")
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.name)
 	}
-	for _, name := range o.only {
-		if !slices.ContainsFunc(groups, func(g group) bool { return g.name == name }) {
-			return o, fmt.Errorf("there is no group %q", name)
-		}
+	var err error
+	if o.only, err = program.Choose(only, names); err != nil {
+		return o, err
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))

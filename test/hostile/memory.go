@@ -19,7 +19,7 @@ const (
 
 // watchMemory returns a function that tells what the operator's memory has done
 // since.
-func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]string, error), error) {
+func (t *session) watchMemory(ctx context.Context) (func(context.Context) ([]string, error), error) {
 	before, err := t.gauge(ctx, "go_memstats_heap_inuse_bytes")
 	if err != nil {
 		return nil, err
@@ -57,13 +57,13 @@ func (t *trial) watchMemory(ctx context.Context) (func(context.Context) ([]strin
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("%.0f goroutines are left of %.0f: %v", left, goroutines, err))
 		}
-		t.say("%s: the operator's heap grew from %.0f to %.0f MiB at most, goroutines from %.0f to %.0f", t.group, before/(1<<20), most/(1<<20), goroutines, left)
+		t.Say("%s: the operator's heap grew from %.0f to %.0f MiB at most, goroutines from %.0f to %.0f", t.group, before/(1<<20), most/(1<<20), goroutines, left)
 		return problems, nil
 	}, nil
 }
 
 // gauge is one of the operator's metrics.
-func (t *trial) gauge(ctx context.Context, name string) (float64, error) {
+func (t *session) gauge(ctx context.Context, name string) (float64, error) {
 	text, err := t.op.Metrics(ctx)
 	if err != nil {
 		return 0, err

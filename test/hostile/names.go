@@ -65,7 +65,7 @@ func domains() map[string][]nameserver.Answer {
 
 // playNames lets two things happen to Webhooks of all names, and returns how many names
 // did not lead where nobody may go.
-func (t *trial) playNames(ctx context.Context, inside *receiver.Raw) (int, error) {
+func (t *session) playNames(ctx context.Context, inside *receiver.Raw) (int, error) {
 	namespace, err := t.namespace(ctx, "names")
 	if err != nil {
 		return 0, err

@@ -49,7 +49,7 @@ func newPath(name string) string { return "/" + name + "-new" }
 
 // beginRotation lets everything be sent once, changes the Secrets, and lets something
 // happen again.
-func beginRotation(ctx context.Context, t *trial) error {
+func beginRotation(ctx context.Context, t *session) error {
 	var err error
 	r := &rotation{}
 	if r.namespace, err = t.namespace(ctx); err != nil {
@@ -103,7 +103,7 @@ func (r *rotation) secret(name, value string) *corev1.Secret {
 }
 
 // playRotation judges what has come of the change, and an event after half a minute.
-func playRotation(ctx context.Context, t *trial) (err error) {
+func playRotation(ctx context.Context, t *session) (err error) {
 	r := t.rotated
 	defer func() { err = errors.Join(err, r.receiver.Close()) }()
 	select {

@@ -55,15 +55,15 @@ var keys = map[string]string{
 
 // secrets is what the inputs of this group share.
 type secrets struct {
-	*trial
+	*session
 	namespace     string
 	plain, secure *receiver.Receiver
 	authority     *receiver.Authority
 }
 
 // playSecrets names Secrets and ConfigMaps that cannot be used, and then mends them.
-func playSecrets(ctx context.Context, t *trial) (err error) {
-	s := &secrets{trial: t}
+func playSecrets(ctx context.Context, t *session) (err error) {
+	s := &secrets{session: t}
 	if s.namespace, err = t.namespace(ctx); err != nil {
 		return err
 	}

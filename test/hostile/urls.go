@@ -10,7 +10,7 @@ import (
 )
 
 // playURLs applies Webhooks with URLs that cannot be.
-func playURLs(ctx context.Context, t *trial) error {
+func playURLs(ctx context.Context, t *session) error {
 	namespace, err := t.namespace(ctx)
 	if err != nil {
 		return err

@@ -9,18 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/ports"
 )
 
 const (
@@ -34,11 +32,6 @@ const (
 	// stopGrace is how long the operator may take to end when asked to: its
 	// own --drain-seconds, and time to write what it has to.
 	stopGrace = 20 * time.Second
-
-	// Ports are taken from where test/receiver takes them, and for the same
-	// reasons.
-	firstPort = 30000
-	lastPort  = 32767
 )
 
 // Options says which operator to start, and how.
@@ -103,16 +96,11 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 
 // Launch starts the operator and returns at once.
 func Launch(o Options) (*Operator, error) {
-	health, err := freeAddress()
+	free, err := ports.Others.Free(2)
 	if err != nil {
 		return nil, fmt.Errorf("starting the operator: %w", err)
 	}
-	metrics := health
-	for metrics == health { // drawn by chance, and free as long as nobody listens
-		if metrics, err = freeAddress(); err != nil {
-			return nil, fmt.Errorf("starting the operator: %w", err)
-		}
-	}
+	health, metrics := ports.Address(free[0]), ports.Address(free[1])
 	binary, err := exec.LookPath(o.Binary)
 	if err != nil {
 		return nil, fmt.Errorf("starting the operator (run `make build` first): %w", err)
@@ -265,16 +253,4 @@ func get(ctx context.Context, url string) (string, error) {
 		return "", fmt.Errorf("%s says %s: %s", url, resp.Status, strings.TrimSpace(string(body)))
 	}
 	return string(body), nil
-}
-
-func freeAddress() (string, error) {
-	var err error
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1)))
-		var l net.Listener
-		if l, err = net.Listen("tcp4", address); err == nil {
-			return address, l.Close()
-		}
-	}
-	return "", fmt.Errorf("looking for a free port from %d to %d: %w", firstPort, lastPort, err)
 }

@@ -13,22 +13,15 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/horizoncd/webhook-operator/test/ports"
 )
 
 const (
-	// Ports are taken from between those of test/controlplane and those that
-	// Linux and macOS hand out to outgoing connections: while a receiver is
-	// down, nobody else may get its port, and a client that keeps dialling it
-	// must not end up connected to itself.
-	firstPort = 30000
-	lastPort  = 32767
-
 	// maxBody bounds what is read of a request; the operator's payloads end at
 	// 512 KiB.
 	maxBody = 4 << 20
@@ -104,15 +97,7 @@ func (r *Receiver) firstListener() (net.Listener, error) {
 	if r.addr != "" {
 		return net.Listen("tcp", r.addr)
 	}
-	var err error
-	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1)
-		var l net.Listener
-		if l, err = net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return l, nil
-		}
-	}
-	return nil, fmt.Errorf("looking for a free port from %d to %d: %w", firstPort, lastPort, err)
+	return ports.Others.Listen()
 }
 
 func (r *Receiver) serve(l net.Listener) {

@@ -28,14 +28,14 @@ const (
 	leaseName = "webhook-operator.horizoncd.io"
 )
 
-// stageOptions say what kind of control plane a scenario needs.
-type stageOptions struct {
+// clusterOptions say what kind of control plane a scenario needs.
+type clusterOptions struct {
 	// quota of etcd's database in bytes; 0: etcd's default.
 	quota int64
 }
 
-// stage is a control plane with the project installed.
-type stage struct {
+// cluster is a control plane with the project installed.
+type cluster struct {
 	*chaos
 	cp      *controlplane.ControlPlane
 	install *operator.Installation
@@ -45,7 +45,7 @@ type stage struct {
 	namespaces int // made so far
 }
 
-func (c *chaos) openStage(ctx context.Context, dir string, o stageOptions) (_ *stage, err error) {
+func (c *chaos) openCluster(ctx context.Context, dir string, o clusterOptions) (_ *cluster, err error) {
 	// A directory beside the logs, not in a temporary one, which is often kept
 	// in memory, where nothing waits for the disk.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -55,13 +55,13 @@ func (c *chaos) openStage(ctx context.Context, dir string, o stageOptions) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{chaos: c, cp: cp}
+	s := &cluster{chaos: c, cp: cp}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.install, err = operator.Install(ctx, cp, c.root); err != nil {
+	if s.install, err = operator.Install(ctx, cp, c.Root); err != nil {
 		return nil, err
 	}
 	cfg := cp.Config()
@@ -74,10 +74,10 @@ func (c *chaos) openStage(ctx context.Context, dir string, o stageOptions) (_ *s
 }
 
 // close ends all processes of the control plane and removes what they stored.
-func (s *stage) close() error { return errors.Join(s.cp.Stop(), os.RemoveAll(s.cp.Dir())) }
+func (s *cluster) close() error { return errors.Join(s.cp.Stop(), os.RemoveAll(s.cp.Dir())) }
 
 // mend makes the control plane whole again, whatever a scenario has left.
-func (s *stage) mend(ctx context.Context) error {
+func (s *cluster) mend(ctx context.Context) error {
 	for _, p := range []*controlplane.Process{s.cp.Etcd, s.cp.APIServer} {
 		if p.Pid() == 0 {
 			if err := p.Start(ctx); err != nil {
@@ -101,6 +101,6 @@ func lease() *coordinationv1.Lease {
 
 // forgetLease deletes the operator's lease: that of a killed one would hold up
 // the next.
-func (s *stage) forgetLease(ctx context.Context) error {
+func (s *cluster) forgetLease(ctx context.Context) error {
 	return client.IgnoreNotFound(s.admin.Delete(ctx, lease()))
 }

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/term"
 )
 
-// stage is where the story is told: it prints, runs commands in front of the
+// terminal is where the story is told: it prints, runs commands in front of the
 // reader, and keeps count of what was checked.
-type stage struct {
+type terminal struct {
 	out    io.Writer
 	colour bool
 
@@ -67,24 +67,24 @@ func wantsColour(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-func (s *stage) paint(colour, text string) string {
+func (s *terminal) paint(colour, text string) string {
 	if !s.colour {
 		return text
 	}
 	return colour + text + plain
 }
 
-func (s *stage) chapter(title string) {
+func (s *terminal) chapter(title string) {
 	line := strings.Repeat("─", max(0, 96-len([]rune(title))))
 	fmt.Fprintf(s.out, "\n%s\n\n", s.paint(bold, "── "+title+" "+line))
 }
 
-func (s *stage) say(format string, args ...any) {
+func (s *terminal) say(format string, args ...any) {
 	fmt.Fprintf(s.out, format+"\n", args...)
 }
 
 // show prints text from elsewhere, set off from the story.
-func (s *stage) show(text string) {
+func (s *terminal) show(text string) {
 	for line := range strings.Lines(strings.Trim(text, "\n") + "\n") {
 		line = strings.TrimRight(line, " \n")
 		if line != "" {
@@ -95,7 +95,7 @@ func (s *stage) show(text string) {
 }
 
 // check prints whether something is as it should be.
-func (s *stage) check(ok bool, format string, args ...any) {
+func (s *terminal) check(ok bool, format string, args ...any) {
 	mark := s.paint(green, "✓")
 	if ok {
 		s.passed++
@@ -107,7 +107,7 @@ func (s *stage) check(ok bool, format string, args ...any) {
 }
 
 // checkThat is check for what is expressed by an error, nil for yes.
-func (s *stage) checkThat(err error, format string, args ...any) {
+func (s *terminal) checkThat(err error, format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	if err != nil {
 		what += ": " + err.Error()
@@ -116,12 +116,12 @@ func (s *stage) checkThat(err error, format string, args ...any) {
 }
 
 // write writes a file for the commands to come.
-func (s *stage) write(name, content string) error {
+func (s *terminal) write(name, content string) error {
 	return os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600)
 }
 
 // run shows a command, runs it and shows what it says.
-func (s *stage) run(ctx context.Context, command string) (string, error) {
+func (s *terminal) run(ctx context.Context, command string) (string, error) {
 	out, err := s.try(ctx, command)
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", command, err)
@@ -130,7 +130,7 @@ func (s *stage) run(ctx context.Context, command string) (string, error) {
 }
 
 // refused runs a command that is meant to fail, and returns what it says.
-func (s *stage) refused(ctx context.Context, command string) (string, error) {
+func (s *terminal) refused(ctx context.Context, command string) (string, error) {
 	out, err := s.try(ctx, command)
 	var exit *exec.ExitError
 	switch {
@@ -143,7 +143,7 @@ func (s *stage) refused(ctx context.Context, command string) (string, error) {
 	}
 }
 
-func (s *stage) try(ctx context.Context, command string) (string, error) {
+func (s *terminal) try(ctx context.Context, command string) (string, error) {
 	fmt.Fprintln(s.out, s.paint(bold, "$ "+command))
 	out, err := s.quietly(ctx, command)
 	s.show(out)
@@ -152,7 +152,7 @@ func (s *stage) try(ctx context.Context, command string) (string, error) {
 }
 
 // quietly runs a command without showing it.
-func (s *stage) quietly(ctx context.Context, command string) (string, error) {
+func (s *terminal) quietly(ctx context.Context, command string) (string, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	// A group of its own, which is ended as a whole: Ctrl-C is this process's

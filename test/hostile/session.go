@@ -38,8 +38,8 @@ type group struct {
 	name string
 	// begin, where it is not nil, begins what takes its time before the first group
 	// is played.
-	begin func(context.Context, *trial) error
-	play  func(context.Context, *trial) error
+	begin func(context.Context, *session) error
+	play  func(context.Context, *session) error
 	// ownLine says that it prints a summary of its own.
 	ownLine bool
 }
@@ -57,11 +57,10 @@ var groups = []group{
 	{name: "addresses", play: playAddresses, ownLine: true},
 }
 
-// trial is a run of the program.
-type trial struct {
+// session is a run of the program.
+type session struct {
 	options
-	out     io.Writer
-	began   time.Time
+	*program.Console
 	admin   *rest.Config
 	client  client.Client
 	op      *operator.Operator
@@ -76,13 +75,13 @@ type trial struct {
 func run(ctx context.Context, out io.Writer, o options) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
-	t := &trial{options: o, out: out, began: time.Now()}
+	t := &session{options: o, Console: program.NewConsole(out)}
 	cp, err := controlplane.Start(ctx, controlplane.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cp.Stop()) }()
-	install, err := operator.Install(ctx, cp, o.root)
+	install, err := operator.Install(ctx, cp, o.Root)
 	if err != nil {
 		return err
 	}
@@ -92,15 +91,15 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, names.Close()) }()
-	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return err
 	}
-	log := filepath.Join(o.logs, logName)
+	log := filepath.Join(o.Out, logName)
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	t.op, err = operator.Start(ctx, operator.Options{
-		Binary: o.binary, Kubeconfig: install.Kubeconfig, Log: log, Args: o.args, EgressAllow: allowed,
+		Binary: o.Operator, Kubeconfig: install.Kubeconfig, Log: log, Args: o.Args(), EgressAllow: allowed,
 		Env: []string{"HOSTILE_NAMESERVER=" + names.Addr()},
 	})
 	if err != nil {
@@ -117,7 +116,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 }
 
 // play plays groups and sums up.
-func (t *trial) play(ctx context.Context, wanted []group) error {
+func (t *session) play(ctx context.Context, wanted []group) error {
 	for _, g := range wanted {
 		if t.group = g.name; g.begin == nil {
 			continue
@@ -137,33 +136,28 @@ func (t *trial) play(ctx context.Context, wanted []group) error {
 		}
 		t.passed, t.failing = t.passed+t.tried-t.failed, t.failing+t.failed
 		if !g.ownLine {
-			t.say("%s: %d tried, %d stood", g.name, t.tried, t.tried-t.failed)
+			t.Say("%s: %d tried, %d stood", g.name, t.tried, t.tried-t.failed)
 			inputs, stood = inputs+t.tried, stood+t.tried-t.failed
 		}
 	}
-	fmt.Fprintf(t.out, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
+	fmt.Fprintf(t.Console, "\ninputs: %d tried, %d stood\n%d passed, %d failed\n", inputs, stood, t.passed, t.failing)
 	return nil
 }
 
-// say prints a line of progress.
-func (t *trial) say(format string, args ...any) {
-	fmt.Fprintf(t.out, "%6.1f s  %s\n", time.Since(t.began).Seconds(), fmt.Sprintf(format, args...))
-}
-
 // judge counts an input, and prints what was not as it should be.
-func (t *trial) judge(name string, problems []string) {
+func (t *session) judge(name string, problems []string) {
 	t.tried++
 	if len(problems) == 0 {
 		return
 	}
 	t.failed++
 	for _, problem := range problems {
-		t.say("%s: NOT SO: %s: %.1000s", t.group, name, problem)
+		t.Say("%s: NOT SO: %s: %.1000s", t.group, name, problem)
 	}
 }
 
 // namespace makes the namespace of a group, or of a part of it.
-func (t *trial) namespace(ctx context.Context, part ...string) (string, error) {
+func (t *session) namespace(ctx context.Context, part ...string) (string, error) {
 	name := strings.Join(append([]string{"hostile", t.group}, part...), "-")
 	return name, t.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
@@ -179,7 +173,7 @@ func webhook(namespace, name, url string) *v1alpha1.Webhook {
 	}
 }
 
-func (t *trial) event(ctx context.Context, namespace, name string) error {
+func (t *session) event(ctx context.Context, namespace, name string) error {
 	return t.client.Create(ctx, &v1alpha1.WebhookEvent{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec:       v1alpha1.WebhookEventSpec{EventType: "clusters_deployed"},
@@ -188,7 +182,7 @@ func (t *trial) event(ctx context.Context, namespace, name string) error {
 
 // settled waits until an event has so many deliveries and none of them is attempted
 // again, and returns them by Webhook.
-func (t *trial) settled(ctx context.Context, namespace, event string, n int) (map[string]*v1alpha1.WebhookDelivery, error) {
+func (t *session) settled(ctx context.Context, namespace, event string, n int) (map[string]*v1alpha1.WebhookDelivery, error) {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var found map[string]*v1alpha1.WebhookDelivery
