@@ -12,7 +12,7 @@ import (
 
 const (
 	// window is how many writes heavy flows may have under way together. It was measured:
-	// docs/decisions/0013-a-window-for-heavy-flows.md.
+	// docs/decisions/0013-a-window-of-writes.md.
 	window = 8
 	// alwaysLight is how many writes a flow may have, under way and waiting, and be light,
 	// whatever the others have. Beyond it, it is if it has at most half as many as the
