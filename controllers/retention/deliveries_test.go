@@ -67,7 +67,7 @@ func keeperOf(t *testing.T, records int, c client.Client) (*Deliveries, ctrl.Req
 	r := &Deliveries{
 		Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(time.Now().Add(30 * 24 * time.Hour)),
 		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer,
-		Deleted: prometheus.NewCounter(prometheus.CounterOpts{Name: "deleted"}),
+		Deleted: prometheus.NewCounter(prometheus.CounterOpts{Name: "deleted_total", Help: "Deletes."}),
 	}
 	r.leads.Store(true)
 	for i := range records {

@@ -21,9 +21,9 @@ import (
 // stores is an API server that takes all it gets.
 type stores struct{ versions int }
 
-func (s *stores) CreateDelivery(_ context.Context, d *v1alpha1.WebhookDelivery) error {
+func (s *stores) CreateDelivery(ctx context.Context, d *v1alpha1.WebhookDelivery) error {
 	d.UID, d.CreationTimestamp = "uid of d", metav1.Now()
-	return s.PatchDelivery(nil, nil, d)
+	return s.PatchDelivery(ctx, nil, d)
 }
 
 func (s *stores) PatchDelivery(_ context.Context, _, d *v1alpha1.WebhookDelivery) error {
