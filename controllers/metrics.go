@@ -16,8 +16,8 @@ const metricsPrefix = "webhook_operator"
 // durations are the buckets of histograms, in seconds.
 var durations = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
-// metrics are those of what belongs to no one controller, and the counters of those that
-// have one.
+// metrics are those of the queue, which no controller owns, and the counters of the
+// controllers that have only one. The many of deliveries are in webhookdelivery.Metrics.
 type metrics struct {
 	events    *prometheus.CounterVec
 	deleted   prometheus.Counter

@@ -125,7 +125,7 @@ func (r *Reconciler) enqueueUnfinished(ctx context.Context) error {
 		r.Enqueuer.EventAdded(e)
 	}
 	for _, uid := range r.Rematches.Events() {
-		r.Enqueuer.RoomAvailable(uid) // finished or not
+		r.Enqueuer.EnqueueFanOut(uid)
 	}
 	return nil
 }

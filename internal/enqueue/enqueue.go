@@ -79,7 +79,11 @@ func (e *Enqueuer) EventChanged(event types.UID) {
 }
 
 // RoomAvailable implements ledger.Listener.
-func (e *Enqueuer) RoomAvailable(event types.UID) {
+func (e *Enqueuer) RoomAvailable(event types.UID) { e.EnqueueFanOut(event) }
+
+// EnqueueFanOut has an event fanned out, whether or not it is finished. One that is gone
+// is left out.
+func (e *Enqueuer) EnqueueFanOut(event types.UID) {
 	if known, ok := e.Events.Get(event); ok {
 		e.FanOut.Add(eventOf(known))
 	}

@@ -35,7 +35,7 @@ type item struct {
 type event struct {
 	uid   types.UID
 	items []*item
-	// underway is how many of them are pending that were not refused.
+	// underway is how many of them are pending and were not refused.
 	underway int32
 }
 

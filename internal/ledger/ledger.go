@@ -38,7 +38,8 @@ type Entry struct {
 	Key types.NamespacedName
 	// UID is empty as long as the delivery is pending.
 	UID types.UID
-	// Version is the resource version that this is known from; 0 while the delivery is pending.
+	// Version is the resource version that this was read from. It is 0 while the delivery
+	// is pending.
 	Version uint64
 	// Webhook and WebhookUID name the owner; the UID is empty where the
 	// delivery was orphaned.
@@ -206,8 +207,8 @@ func (l *Ledger) Webhooks() []types.NamespacedName {
 	return all
 }
 
-// Add takes in a pending delivery. It returns false when there is no room for one more of
-// the webhook; the event is told when there is some. A delivery that is known already is left alone.
+// Add takes in a pending delivery, unless it is known already. It returns false when its
+// webhook has no room for one more: the listener is told when there is room for the event.
 func (l *Ledger) Add(key types.NamespacedName, d Pending) bool {
 	l.mu.Lock()
 	if _, ok := l.entries[key]; ok {
@@ -230,7 +231,7 @@ func (l *Ledger) Add(key types.NamespacedName, d Pending) bool {
 	return true
 }
 
-// Withdraw forgets a pending delivery whose delivery is not to be made.
+// Withdraw forgets a pending delivery that is not to be made.
 func (l *Ledger) Withdraw(key types.NamespacedName) {
 	l.mu.Lock()
 	i, ok := l.entries[key]

@@ -315,7 +315,7 @@ func (r *Receiver) SetUnusable() {
 	r.unusable = true
 }
 
-// ClearUnusable tells whether SetUnusable was called since the last call.
+// ClearUnusable tells whether SetUnusable was called since ClearUnusable last was.
 func (r *Receiver) ClearUnusable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,9 +14,8 @@ const (
 	// window is how many writes heavy flows may have under way together. It was measured:
 	// docs/decisions/0013-a-window-of-writes.md.
 	window = 8
-	// alwaysLight is how many writes a flow may have, under way and waiting, and be light,
-	// whatever the others have. Beyond it, it is if it has at most half as many as the
-	// flow that has most.
+	// alwaysLight is how many writes, under way and waiting, always leave a flow light. A
+	// flow with more is light if it has at most half as many as the one with the most.
 	alwaysLight = 4
 	// alone is how long after the last write of another one a flow counts as alone.
 	alone = time.Second
@@ -104,9 +103,9 @@ func (l *Limiter) see(flow string) {
 }
 
 // rules returns up to how many writes a flow is light, how many places a heavy one may
-// have, and how many are free. Each may have an equal part of the window; what one has
-// beyond that, from when it was the only one, is not held against the others: its writes
-// may hang.
+// have, and how many places are free. A heavy flow may have an equal part of the window.
+// It may hold more, from when it was the only one. That excess takes no place from the
+// others, since its writes may hang.
 func (l *Limiter) rules() (light, each, free int) {
 	light = alwaysLight
 	for _, f := range l.flows {
