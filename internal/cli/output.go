@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+)
+
+// tableCodecs decode a Table, which is of meta.k8s.io/v1.
+var tableCodecs = func() runtime.NegotiatedSerializer {
+	s := runtime.NewScheme()
+	metav1.AddToGroupVersion(s, metav1.Unversioned)
+	_ = metav1.AddMetaToScheme(s)
+	return serializer.NewCodecFactory(s).WithoutConversion()
+}()
+
+// output is what -o asks for: the command's own words, wide or not, or the object as
+// kubectl prints it.
+type output struct {
+	flags     *genericclioptions.PrintFlags
+	NoHeaders bool
+}
+
+// addTo adds -o to a command. Where own is set, the command has words of its own for
+// -o wide, and headers.
+func (o *output) addTo(cmd *cobra.Command, wide bool) {
+	o.flags = genericclioptions.NewPrintFlags("").WithTypeSetter(scheme)
+	o.flags.AddFlags(cmd)
+	formats := o.flags.AllowedFormats()
+	if wide {
+		formats = append(formats, "wide")
+		cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the titles of the columns out")
+	}
+	slices.Sort(formats)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// own tells whether the command prints in its own words.
+func (o *output) own() bool { return *o.flags.OutputFormat == "" || o.wide() }
+
+func (o *output) wide() bool { return *o.flags.OutputFormat == "wide" }
+
+// print writes an object as -o asks for.
+func (o *output) print(p *plugin, object runtime.Object) error {
+	printer, err := o.flags.ToPrinter()
+	if err != nil {
+		return usageError{err}
+	}
+	return printer.PrintObj(object, p.Out)
+}
