@@ -307,7 +307,7 @@ func (q *Queue) pop() (Request, bool) {
 	for q.ready.Len() > 0 {
 		_, webhooks := q.ready.First()
 		_, w := webhooks.First()
-		i, slot := q.next(w)
+		i, slot := q.next(w, q.opts.Clock.Now())
 		if i == nil { // its situation has changed since it became ready
 			q.update(w)
 			continue
@@ -339,14 +339,14 @@ func (q *Queue) handOut(w *webhookQueue, i *item, slot bool) {
 	q.workers.Take(w.path(!slot)...)
 }
 
-// next returns what a Webhook can hand out, nil if nothing, and whether it may be sent.
+// next returns what a Webhook can hand out now, nil if nothing, and whether it may be sent.
 // Where that is nothing only for want of free workers, the Webhook is asked again when
 // one is done.
-func (q *Queue) next(w *webhookQueue) (i *item, slot bool) {
+func (q *Queue) next(w *webhookQueue, now time.Time) (i *item, slot bool) {
 	if w.idle() {
 		return nil, false
 	}
-	now, admission := q.opts.Clock.Now(), q.opts.Admit(w.name)
+	admission := q.opts.Admit(w.name)
 	w.opens = now.Add(admission.Wait)
 	closed := admission.Limit < 1 || admission.Wait > 0
 	wanted := w.due.Len() > 0 && !closed && w.slots < admission.Limit
@@ -381,8 +381,11 @@ func (q *Queue) next(w *webhookQueue) (i *item, slot bool) {
 // to hand out, and forgets it if nothing is left. It is called whenever something about
 // it has changed.
 func (q *Queue) update(w *webhookQueue) {
+	// One reading for both next and nextLook: what is a moment too early for the one would
+	// be over for the other, and nobody would look again.
+	now := q.opts.Clock.Now()
 	webhooks, known := q.ready.Get(w.name.Namespace)
-	if i, _ := q.next(w); i != nil {
+	if i, _ := q.next(w, now); i != nil {
 		if !known {
 			webhooks = &fair.Ring[string, *webhookQueue]{}
 			q.ready.Add(w.name.Namespace, webhooks)
@@ -404,7 +407,7 @@ func (q *Queue) update(w *webhookQueue) {
 		delete(q.webhooks, w.name) // so that Webhooks that are gone do not stay in memory
 		return
 	}
-	w.setTimer(q.opts.Clock, w.nextLook(q.opts.Clock.Now(), q.opts.StoreAfter), func() {
+	w.setTimer(q.opts.Clock, w.nextLook(now, q.opts.StoreAfter), func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if w.timer != nil && !q.shutdown { // it was not stopped too late

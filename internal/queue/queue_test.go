@@ -46,6 +46,8 @@ type fixture struct {
 	closed map[types.NamespacedName]time.Time
 	// due and expires are after the start, by the name of the delivery.
 	due, expires map[string]time.Duration
+	// takes is how long a look at a receiver takes.
+	takes time.Duration
 }
 
 func newFixture() *fixture {
@@ -63,6 +65,7 @@ func newFixture() *fixture {
 			if limit, ok := f.limits[w]; ok {
 				a.Limit = limit
 			}
+			f.clock.FakeClock.Step(f.takes)
 			return a
 		},
 		Describe: func(r Request) Delivery {
@@ -401,6 +404,26 @@ func TestNothingBeforeItsTime(t *testing.T) {
 
 // What has been due longest comes first, in whatever order it came: one that failed
 // has to wait behind the others.
+// A time that is over while a receiver is being looked at is not missed.
+func TestTimeThatIsOverMeanwhile(t *testing.T) {
+	r := request("a", "w", "s0")
+	for name, prepare := range map[string]func(f *fixture){
+		"receiver opens": func(f *fixture) { f.closed[r.Webhook] = f.start.Add(time.Microsecond) },
+		"expires":        func(f *fixture) { f.limits[r.Webhook], f.expires["s0"] = 0, time.Microsecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.takes = 2 * time.Microsecond
+			prepare(f)
+			f.Add(r)
+			f.clock.Step(time.Minute)
+			if got := f.take(1); len(got) != 1 {
+				t.Errorf("handed out %v", names(got))
+			}
+		})
+	}
+}
+
 func TestLongestDueFirst(t *testing.T) {
 	f := newFixture()
 	f.limits[types.NamespacedName{Namespace: "n", Name: "w"}] = 1

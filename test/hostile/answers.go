@@ -77,7 +77,12 @@ func playAnswers(ctx context.Context, t *session) (err error) {
 			return err
 		}
 		for _, m := range all {
-			t.judge(m.Name, m.problems(records[m.webhook]))
+			d := records[m.webhook]
+			if d == nil || len(d.Status.History) == 0 {
+				t.judge(m.Name, []string{t.unsettled(ctx, namespace, event, m.webhook)})
+				continue
+			}
+			t.judge(m.Name, m.problems(d))
 		}
 	}
 	for _, m := range all {
@@ -99,9 +104,6 @@ func playAnswers(ctx context.Context, t *session) (err error) {
 
 // problems are what is wrong with the record of an input.
 func (m *misbehaviour) problems(d *v1alpha1.WebhookDelivery) []string {
-	if d == nil || len(d.Status.History) == 0 {
-		return []string{"no record"}
-	}
 	var problems []string
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	latest := d.Status.History[0]

@@ -209,3 +209,22 @@ func (t *session) settled(ctx context.Context, namespace, event string, n int) (
 	}
 	return found, nil // which of them are missing is for the caller to tell
 }
+
+// unsettled says how far the delivery of an event to a Webhook has come that settled did
+// not return, and what the operator knows of the Webhook.
+func (t *session) unsettled(ctx context.Context, namespace, event, webhook string) string {
+	var list v1alpha1.WebhookDeliveryList
+	w := &v1alpha1.Webhook{}
+	err := errors.Join(
+		t.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelWebhook: webhook}),
+		t.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: webhook}, w))
+	if err != nil {
+		return "no record: " + err.Error()
+	}
+	for i := range list.Items {
+		if d := &list.Items[i]; d.Spec.EventRef.Name == event {
+			return fmt.Sprintf("the record is not at its end: %+v; the webhook: %+v", d.Status, w.Status)
+		}
+	}
+	return fmt.Sprintf("no record; the webhook: %+v", w.Status)
+}
