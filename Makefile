@@ -32,8 +32,9 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(V
 MODULES = $(patsubst %/go.mod,%,$(shell find . -path ./bin -prune -o -name go.mod -print))
 API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
+PLUGIN_REFERENCE := docs/kubectl-horizon.md
 # What make generate writes, or where it writes.
-GENERATED := api config/crd/bases $(API_REFERENCE)
+GENERATED := api config/crd/bases $(API_REFERENCE) $(PLUGIN_REFERENCE)
 SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
@@ -64,13 +65,13 @@ clean: ## Remove what was built: bin/ and dist/
 # It needs no controller manager: retention removes what a deleted Webhook leaves, too. The same flags for all that is
 # built let go build use each compiled package again.
 .PHONY: demo
-demo: build ## Show the whole story on a control plane of its own, then end
+demo: build kubectl-horizon ## Show the whole story on a control plane of its own, then end
 	@hack/controlplane/build.sh '$(CONTROL_PLANE)' etcd kube-apiserver $(if $(shell command -v kubectl 2>/dev/null),,kubectl)
 	@$(GO_BUILD) -o $(BIN)/build/demo ./test/demo
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/demo $(ARGS)
 
 .PHONY: dev
-dev: build control-plane ## Leave control plane and operator running until Ctrl-C (bin/dev/kubeconfig)
+dev: build kubectl-horizon control-plane ## Leave control plane and operator running until Ctrl-C (bin/dev/kubeconfig)
 	@$(GO_BUILD) -o $(BIN)/build/dev ./test/dev
 	@exec env KUBEBUILDER_ASSETS='$(ASSETS)' $(BIN)/build/dev $(ARGS)
 
@@ -84,6 +85,10 @@ build: ## Build the operator into bin/webhook-operator
 	@cmp -s $(BIN)/build/webhook-operator $(BIN)/webhook-operator || \
 		{ cp $(BIN)/build/webhook-operator $(BIN)/webhook-operator.new && mv -f $(BIN)/webhook-operator.new $(BIN)/webhook-operator; }
 
+.PHONY: kubectl-horizon
+kubectl-horizon: ## Build the kubectl plugin into bin/kubectl-horizon; kubectl horizon finds it on PATH
+	@$(GO_BUILD) -o $(BIN)/kubectl-horizon ./cmd/kubectl-horizon
+
 .PHONY: run
 run: build ## Run the operator here, against the current kubeconfig; not beside a deployed one
 	@exec $(BIN)/webhook-operator --zap-devel --metrics-bind-address=127.0.0.1:8080 --health-probe-bind-address=0 $(ARGS)
@@ -93,7 +98,7 @@ control-plane: ## Build etcd, kube-apiserver and kube-controller-manager, unless
 	@hack/controlplane/build.sh '$(CONTROL_PLANE)'
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CRDs, apply configurations and docs/api-reference.md
+generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CRDs, apply configurations and the two references in docs/
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./$(API)
 	@rm -f config/crd/bases/*.yaml
 	@$(TOOLS)/controller-gen crd paths=./$(API) output:crd:artifacts:config=config/crd/bases
@@ -102,6 +107,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 	@mkdir -p $(dir $(API_REFERENCE))
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --config=hack/crd-ref-docs.yaml --source-path=$(API) \
 		--renderer=markdown --output-path=$(API_REFERENCE)
+	@go run ./hack/reference >$(PLUGIN_REFERENCE)
 
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint $(TOOLS)/shfmt ## Format Go and shell code
@@ -175,7 +181,7 @@ verify-format:
 verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
 	@echo 'generated files'
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 130' INT TERM && \
-	cp -Rp Makefile go.mod go.sum api config docs hack "$$copy" && \
+	cp -Rp Makefile go.mod go.sum api config docs hack internal "$$copy" && \
 	$(MAKE) --no-print-directory -C "$$copy" generate TOOLS='$(TOOLS)' && stale= && \
 	for path in $(GENERATED); do diff -ruN "$$path" "$$copy/$$path" || stale=1; done && \
 	if [ -n "$$stale" ]; then echo 'Generated files are out of date: run make generate and commit the result.' >&2; exit 1; fi
@@ -222,6 +228,10 @@ dist/install.yaml: $(TOOLS)/kustomize
 	@$(TOOLS)/kustomize build $(BIN)/install >$@
 	@grep -qF 'image: $(IMG)' $@ || { echo 'config/default does not name the image $(MANIFEST_IMAGE)' >&2; rm $@; exit 1; }
 	@echo 'wrote $@'
+
+.PHONY: plugin-archives
+plugin-archives: ## Build kubectl-horizon for all platforms, with the manifest for krew, into dist/plugin
+	@hack/plugin/archives.sh '$(VERSION)'
 
 .PHONY: docker-build
 docker-build: ## Build the container image IMG

@@ -151,7 +151,7 @@ func (t *trial) kubectlApply(ctx context.Context, objects []client.Object) error
 		return err
 	}
 	cmd := exec.CommandContext(ctx, kubectl, "apply", "-f", path)
-	if cmd.Env, err = t.install.Environment(); err != nil {
+	if cmd.Env, err = t.install.Environment(""); err != nil {
 		return err
 	}
 	// A Ctrl-C is for this process to handle.

@@ -27,18 +27,19 @@ const patience = 5 * time.Minute
 
 func main() {
 	binary := flag.String("operator", "bin/webhook-operator", "the operator's program")
+	plugin := flag.String("plugin", "bin/kubectl-horizon", "the plugin for kubectl")
 	root := flag.String("root", ".", "the directory of the repository")
 	flag.Parse()
 
 	s := &terminal{out: &squeezer{out: os.Stdout}, colour: wantsColour(os.Stdout)}
-	os.Exit(program.Run("demo", func(ctx context.Context) error { return show(ctx, s, *root, *binary) }))
+	os.Exit(program.Run("demo", func(ctx context.Context) error { return show(ctx, s, *root, *binary, *plugin) }))
 }
 
 // show has the story told, and says how it went.
-func show(ctx context.Context, s *terminal, root, binary string) error {
+func show(ctx context.Context, s *terminal, root, binary, plugin string) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := perform(bounded, s, root, binary)
+	err := perform(bounded, s, root, binary, plugin)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -54,7 +55,7 @@ func show(ctx context.Context, s *terminal, root, binary string) error {
 }
 
 // perform builds the scene, tells the story and clears everything away.
-func perform(ctx context.Context, s *terminal, root, binary string) (err error) {
+func perform(ctx context.Context, s *terminal, root, binary, plugin string) (err error) {
 	s.say("%s", s.paint(bold, "Horizon's webhooks, in a minute"))
 	s.say("")
 	s.say("A team writes a Webhook, Horizon creates a WebhookEvent for each thing that happened, and the operator")
@@ -95,7 +96,7 @@ func perform(ctx context.Context, s *terminal, root, binary string) (err error) 
 	if s.dir, err = filepath.Abs(cp.Dir()); err != nil {
 		return err
 	}
-	if s.env, err = install.Environment(); err != nil {
+	if s.env, err = install.Environment(plugin); err != nil {
 		return err
 	}
 	r, err := startReceivers()

@@ -35,6 +35,7 @@ const (
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "operator", "bin/webhook-operator", "the operator's program")
+	flag.StringVar(&o.plugin, "plugin", "bin/kubectl-horizon", "the plugin for kubectl")
 	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
 	flag.StringVar(&o.dir, "dir", "bin/dev", "the directory for the kubeconfig and the operator's log")
 	flag.StringVar(&o.listen, "receiver", "127.0.0.1:30080", "the receiver's address; another one is taken if it is in use")
@@ -52,8 +53,8 @@ func main() {
 }
 
 type options struct {
-	binary, root, dir, listen string
-	args                      []string
+	binary, plugin, root, dir, listen string
+	args                              []string
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
@@ -105,7 +106,11 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	p.print(invitation(kubeconfig, log, kubectl, r))
+	plugin, err := filepath.Abs(o.plugin)
+	if err != nil {
+		return err
+	}
+	p.print(invitation(kubeconfig, log, kubectl, plugin, r))
 	return watch(ctx, out, op, cp)
 }
 
@@ -179,13 +184,15 @@ func (p *printer) arrival(a receiver.Arrival) {
 }
 
 // invitation says what is there and what can be tried.
-func invitation(kubeconfig, log, kubectl string, r *receiver.Receiver) string {
+func invitation(kubeconfig, log, kubectl, plugin string, r *receiver.Receiver) string {
 	var b strings.Builder
 	b.WriteString("ready\n\nIn another terminal:\n\n")
 	fmt.Fprintf(&b, "export KUBECONFIG='%s'\n", kubeconfig)
+	path := filepath.Dir(plugin)
 	if _, err := exec.LookPath("kubectl"); err != nil {
-		fmt.Fprintf(&b, "export PATH=\"$PATH\":'%s'\n", filepath.Dir(kubectl))
+		path += string(os.PathListSeparator) + filepath.Dir(kubectl)
 	}
+	fmt.Fprintf(&b, "export PATH='%s':\"$PATH\"\n", path)
 	b.WriteString(strings.NewReplacer("URL", r.URL("/hooks/horizon"), "FAIL", r.URL(failPath)).Replace(commands))
 	fmt.Fprintf(&b, "\n%s prints here what it gets; its path %s answers 500.\n", r.URL("/"), failPath)
 	fmt.Fprintf(&b, "The operator's log is %s. Ctrl-C ends everything; the next start is a fresh one.\n", log)
@@ -219,13 +226,14 @@ spec:
   user: {id: 1, name: test, email: test@noreply.com}
 EOF
 
-# What became of it:
-kubectl get webhooks,webhookevents,webhookdeliveries
-kubectl describe webhookevent horizon-1
-kubectl get webhookdeliveries -o yaml
+# What became of it, and why:
+kubectl horizon list
+kubectl horizon why horizon-1
+kubectl horizon logs notify
+kubectl horizon log "$(kubectl horizon logs notify --limit 1 -o name)"
 
 # Send it once more:
-kubectl annotate webhookdelivery -l horizoncd.io/webhook=notify horizoncd.io/resend="$(date +%s)" --overwrite
+kubectl horizon resend --webhook notify --wait
 
 # A receiver that fails, and its repair:
 kubectl patch webhook notify --type=merge -p '{"spec":{"url":"FAIL","retry":{"limit":0}}}'
@@ -240,7 +248,7 @@ spec:
   application: {id: 2, name: other}
 EOF
 kubectl wait --for=condition=Delivered=false webhookevent/horizon-2
-kubectl get webhookdeliveries,events
-kubectl patch webhook notify --type=merge -p '{"spec":{"url":"URL"}}'
-kubectl annotate webhookdelivery -l horizoncd.io/result=Failed horizoncd.io/resend="$(date +%s)" --overwrite
+kubectl horizon why horizon-2
+kubectl horizon edit notify --url URL
+kubectl horizon resend --webhook notify --failed --wait
 `

@@ -80,7 +80,11 @@ func run(m *testing.M) (code int) {
 	if suite.kubectl, err = cp.Kubectl(); err != nil {
 		return fail(err)
 	}
-	if suite.env, err = install.Environment(); err != nil {
+	plugin, err := operator.BuildPlugin(ctx, root, filepath.Join(cp.Dir(), "plugin"))
+	if err != nil {
+		return fail(err)
+	}
+	if suite.env, err = install.Environment(plugin); err != nil {
 		return fail(err)
 	}
 

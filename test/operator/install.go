@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -70,7 +71,7 @@ func (i *Installation) kubectl(ctx context.Context, args ...string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	if cmd.Env, err = i.Environment(); err != nil {
+	if cmd.Env, err = i.Environment(""); err != nil {
 		return err
 	}
 	// A Ctrl-C is for this process to handle.
@@ -97,16 +98,25 @@ func NewClient(cp *controlplane.ControlPlane) (client.Client, error) {
 }
 
 // Environment is this process's, for commands that use kubectl as the
-// administrator: kubectl is on PATH and keeps what it caches with the control
-// plane.
-func (i *Installation) Environment() ([]string, error) {
+// administrator: kubectl is on PATH, before it the directory of plugin if there is one,
+// and kubectl keeps what it caches with the control plane.
+func (i *Installation) Environment(plugin string) ([]string, error) {
 	kubectl, err := i.cp.Kubectl()
 	if err != nil {
 		return nil, err
 	}
+	path := filepath.SplitList(os.Getenv("PATH"))
+	path = append(path, filepath.Dir(kubectl))
+	if plugin != "" {
+		directory, err := filepath.Abs(filepath.Dir(plugin))
+		if err != nil {
+			return nil, err
+		}
+		path = slices.Insert(path, 0, directory)
+	}
 	return append(os.Environ(),
 		"KUBECONFIG="+i.cp.Kubeconfig(),
 		"KUBECACHEDIR="+filepath.Join(i.cp.Dir(), "kubectl"),
-		"PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(kubectl),
+		"PATH="+strings.Join(path, string(os.PathListSeparator)),
 	), nil
 }

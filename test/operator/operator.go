@@ -211,17 +211,26 @@ func (o *Operator) Stop() error {
 // Build builds the operator's program from the module in root, as `make build`
 // does, into dir, and returns its path. flags are further ones of go build.
 func Build(ctx context.Context, root, dir string, flags ...string) (string, error) {
+	return build(ctx, root, dir, "webhook-operator", flags...)
+}
+
+// BuildPlugin builds kubectl-horizon into dir, likewise.
+func BuildPlugin(ctx context.Context, root, dir string) (string, error) {
+	return build(ctx, root, dir, "kubectl-horizon")
+}
+
+func build(ctx context.Context, root, dir, name string, flags ...string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "webhook-operator")
+	binary := filepath.Join(dir, name)
 	args := append([]string{"build", "-trimpath", "-o", binary}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/webhook-operator")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/"+name)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the operator: %w\n%s", err, out)
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}
 	return binary, nil
 }
