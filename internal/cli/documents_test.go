@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
+)
+
+// checkLine tells whether a command line is one that the plugin takes, without running
+// it. It is split at spaces; quotes are taken off.
+func checkLine(line string) error {
+	args := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}, "test")
+	cmd, rest, err := newRoot(p).Find(args)
+	if err != nil {
+		return err
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
+}
+
+var inText = regexp.MustCompile(`(?m)^(?:.*[|(] ?)?kubectl horizon ((?:[^\n\\|)]|\\\n)*)`)
+
+// Every command line of the pages and files is one that the plugin takes.
+func TestCommandLinesOfDocuments(t *testing.T) {
+	if err := checkLine("logs --no-such-flag"); err == nil {
+		t.Error("an unknown flag is taken")
+	}
+	for _, path := range []string{"README.md", "docs/recipes.md", "docs/operations.md", "test/dev/main.go"} {
+		data, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // this repository's own
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := inText.FindAllStringSubmatch(string(data), -1)
+		if len(found) == 0 && path != "docs/operations.md" {
+			t.Errorf("%s has no command line", path)
+		}
+		for _, line := range found {
+			if err := checkLine(strings.ReplaceAll(line[1], "\\\n", " ")); err != nil {
+				t.Errorf("%s: kubectl horizon %s: %v", path, line[1], err)
+			}
+		}
+	}
+}
+
+func TestK9sPlugins(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(root, "hack/plugin/k9s.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Plugins map[string]struct {
+			ShortCut, Description, Command string
+			Scopes, Args                   []string
+			Confirm, Background            bool
+		}
+	}
+	if err := yaml.UnmarshalStrict(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]string{}
+	for name, plugin := range file.Plugins {
+		line := strings.Join(plugin.Args, " ")
+		if plugin.Command == "sh" {
+			line, _, _ = strings.Cut(plugin.Args[1], " 2>&1")
+			line = strings.TrimPrefix(line, "kubectl ")
+		}
+		rest, ok := strings.CutPrefix(line, "horizon ")
+		if !ok {
+			t.Errorf("%s does not call kubectl horizon: %s", name, line)
+		}
+		if err := checkLine(rest); err != nil {
+			t.Errorf("%s: %s: %v", name, line, err)
+		}
+		for _, scope := range plugin.Scopes {
+			if other := keys[scope+plugin.ShortCut]; other != "" {
+				t.Errorf("%s and %s have one key at %s", name, other, scope)
+			}
+			keys[scope+plugin.ShortCut] = name
+		}
+	}
+}
+
+// The two parts of krew's manifest make one, as archives.sh puts them together.
+func TestKrewManifest(t *testing.T) {
+	text := ""
+	for _, part := range []string{"krew.yaml.in", "krew_platform.yaml.in"} {
+		data, err := os.ReadFile(filepath.Join(root, "hack/plugin", part)) //nolint:gosec // this repository's own
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(data)
+	}
+	text = regexp.MustCompile(`@[A-Z0-9]+@`).ReplaceAllStringFunc(text, func(s string) string {
+		return map[string]string{
+			"@VERSION@": "v0.1.0", "@OS@": "linux", "@ARCH@": "amd64", "@SHA256@": strings.Repeat("a", 64),
+			"@ARCHIVE@": "kubectl-horizon_v0.1.0_linux_amd64.tar.gz", "@BINARY@": "kubectl-horizon",
+		}[s]
+	})
+	var manifest struct {
+		APIVersion, Kind string
+		Metadata         struct{ Name string }
+		Spec             struct {
+			Version, Homepage, ShortDescription, Description, Caveats string
+			Platforms                                                 []struct {
+				Selector         struct{ MatchLabels map[string]string }
+				URI, SHA256, Bin string
+				Files            []struct{ From, To string }
+			}
+		}
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	// krew takes the name of the binary from that of the plugin.
+	platform := manifest.Spec.Platforms[0]
+	if platform.Bin != "kubectl-"+manifest.Metadata.Name || !strings.HasSuffix(platform.URI, "/v0.1.0/kubectl-horizon_v0.1.0_linux_amd64.tar.gz") {
+		t.Errorf("binary %s of plugin %s at %s", platform.Bin, manifest.Metadata.Name, platform.URI)
+	}
+	if n := len(manifest.Spec.ShortDescription); n == 0 || n > 50 {
+		t.Errorf("a short description of %d characters", n)
+	}
+}
