@@ -24,7 +24,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/controllers/replay"
 	"github.com/horizoncd/webhook-operator/controllers/retention"
+	"github.com/horizoncd/webhook-operator/controllers/testdelivery"
 	"github.com/horizoncd/webhook-operator/controllers/webhook"
 	"github.com/horizoncd/webhook-operator/controllers/webhookdelivery"
 	"github.com/horizoncd/webhook-operator/controllers/webhookevent"
@@ -105,6 +107,8 @@ type operator struct {
 	deliveries *webhookdelivery.Reconciler
 	retention  *retention.Deliveries
 	expiry     *retention.Events
+	replays    *replay.Reconciler
+	tests      *testdelivery.Reconciler
 
 	enqueuer *enqueue.Enqueuer
 	limiter  *writelimit.Limiter
@@ -174,6 +178,14 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
 		Enqueuer: enqueuer, Deleted: counts.deleted, EtcdFull: o.EtcdFull,
 	}
+	op.replays = &replay.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Ledger: enqueuer.Ledger,
+		Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
+	}
+	op.tests = &testdelivery.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,
+		Ledger: enqueuer.Ledger,
+	}
 	op.expiry = &retention.Events{Client: mgr.GetClient(), Clock: now, Events: enqueuer.Events, TTL: o.EventTTL}
 	err = o.Registry.Register(gauges{
 		ledger: enqueuer.Ledger, queue: op.queue, receivers: receivers, unstored: op.deliveries.Unstored,
@@ -214,14 +226,16 @@ func (op *operator) addTo(mgr ctrl.Manager, o Options) error {
 	if err := op.deliveries.Setup(mgr, o.Workers); err != nil {
 		return fmt.Errorf("setting up the delivery controller: %w", err)
 	}
-	if err := op.events.Setup(mgr); err != nil {
-		return fmt.Errorf("setting up the event controller: %w", err)
-	}
-	if err := op.webhooks.Setup(mgr); err != nil {
-		return fmt.Errorf("setting up the webhook controller: %w", err)
-	}
-	if err := op.retention.Setup(mgr); err != nil {
-		return fmt.Errorf("setting up the retention controller: %w", err)
+	for _, c := range []struct {
+		name  string
+		setup func(ctrl.Manager) error
+	}{
+		{"event", op.events.Setup}, {"webhook", op.webhooks.Setup}, {"replay", op.replays.Setup},
+		{"test", op.tests.Setup}, {"retention", op.retention.Setup},
+	} {
+		if err := c.setup(mgr); err != nil {
+			return fmt.Errorf("setting up the %s controller: %w", c.name, err)
+		}
 	}
 	if err := mgr.Add(op.expiry); err != nil {
 		return fmt.Errorf("setting up the expiry of events: %w", err)

@@ -15,3 +15,7 @@ type Trigger string
 
 // TriggerAny follows every event, also of types this version does not know.
 const TriggerAny Trigger = "*"
+
+// EventTypeTest is the type that a test delivery tells of. No trigger names it, and no
+// WebhookEvent is made for it.
+const EventTypeTest = "webhook_test"

@@ -32,6 +32,17 @@ const (
 	AnnotationFinished = "horizoncd.io/finished"
 )
 
+// Annotations of a Webhook.
+const (
+	// AnnotationTest asks for one test delivery. Any value but the last one that was
+	// asked for counts as a new request; an empty one asks for nothing.
+	AnnotationTest = "horizoncd.io/test"
+	// AnnotationReplaySince asks for the events since a time (RFC 3339) that the
+	// Webhook follows and has no delivery for. Another value begins anew; without the
+	// annotation, or with an empty value, nothing more is taken.
+	AnnotationReplaySince = "horizoncd.io/replay-since"
+)
+
 // Condition types.
 const (
 	// ConditionReady is True when a Webhook can be sent to: all that it

@@ -331,6 +331,14 @@ type WebhookStatus struct {
 	// lastDelivery is the delivery that was attempted last.
 	// +optional
 	LastDelivery *LastDelivery `json:"lastDelivery,omitempty"`
+
+	// lastTest tells of the test delivery that the annotation horizoncd.io/test asked for last.
+	// +optional
+	LastTest *LastTest `json:"lastTest,omitempty"`
+
+	// replay tells of the replay that the annotation horizoncd.io/replay-since asked for last. Its numbers follow at most every five seconds.
+	// +optional
+	Replay *ReplayStatus `json:"replay,omitempty"`
 }
 
 // DeliveryCounts counts deliveries by result.
@@ -367,6 +375,117 @@ type LastDelivery struct {
 	// statusCode of the answer; absent when there was none.
 	// +optional
 	StatusCode int32 `json:"statusCode,omitempty"`
+}
+
+// LastTest tells of a test delivery: a request with made-up content, which no event and no trigger is needed for.
+type LastTest struct {
+	// hash of the annotation's value, 16 hex digits. Another value asks for another test.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Hash string `json:"hash,omitempty"`
+
+	// time when the operator took the request. The name and the body of the delivery have it.
+	// +required
+	Time metav1.Time `json:"time,omitempty,omitzero"`
+
+	// delivery is the name of the WebhookDelivery, which tells how the test went. Absent until it is stored.
+	// It stays when the delivery is deleted, so that none is made for the same value again.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Delivery string `json:"delivery,omitempty"`
+
+	// message says why the delivery cannot be stored, in up to 512 characters. Nothing is sent before it is; the operator tries again. Absent otherwise.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// ReplayState says where a replay stands: Running, Waiting, Completed, Stopped or Invalid. More may come.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+type ReplayState string
+
+const (
+	// ReplayRunning: events are looked at, and those that lack a delivery get one.
+	ReplayRunning ReplayState = "Running"
+	// ReplayWaiting: no event is taken now, for what the message says. It goes on by
+	// itself once that is over.
+	ReplayWaiting ReplayState = "Waiting"
+	// ReplayCompleted: all events were looked at, and what was found has its delivery.
+	ReplayCompleted ReplayState = "Completed"
+	// ReplayStopped: the annotation was taken away before it was complete.
+	ReplayStopped ReplayState = "Stopped"
+	// ReplayInvalid: the value of the annotation is no time that events may be since.
+	ReplayInvalid ReplayState = "Invalid"
+)
+
+// ReplayStatus tells how far a replay is: the Webhook is held against the events since a time, the oldest first, and gets those that it follows now and has no delivery for.
+type ReplayStatus struct {
+	// value of the annotation horizoncd.io/replay-since, cut to 128 characters. Another one begins anew.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Value string `json:"value,omitempty"`
+
+	// state says where the replay stands: Running, Waiting, Completed, Stopped or Invalid.
+	// +required
+	State ReplayState `json:"state,omitempty"`
+
+	// message says why it waits, or what is wrong with the value.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// startTime is when the operator began with the value.
+	// +required
+	StartTime metav1.Time `json:"startTime,omitempty,omitzero"`
+
+	// completionTime is when it ended: completed, stopped or refused. Absent before.
+	// +optional
+	CompletionTime metav1.Time `json:"completionTime,omitempty,omitzero"`
+
+	// cursor is the event up to which all is done. After a restart, the operator goes on behind it. Absent at the beginning.
+	// +optional
+	Cursor *ReplayCursor `json:"cursor,omitempty"`
+
+	// remaining is how many events were yet to be looked at. Most of them may need nothing.
+	// +optional
+	Remaining int32 `json:"remaining"`
+
+	// found is how many events the Webhook follows and had no delivery for: sent, and those that are on their way.
+	// +optional
+	Found int32 `json:"found"`
+
+	// sent is for how many of these a delivery was stored, up to the cursor. The deliveries tell whether they arrived.
+	// +optional
+	Sent int32 `json:"sent"`
+
+	// expired is how many events up to the cursor the Webhook follows and does not get, since they expired: nobody had worked on them before they were older than the operator's --max-event-age.
+	// +optional
+	Expired int32 `json:"expired"`
+}
+
+// ReplayCursor is a place in the order of events: by the time of their creation, then by namespace and name.
+type ReplayCursor struct {
+	// time when the event was created.
+	// +required
+	Time metav1.Time `json:"time,omitempty,omitzero"`
+
+	// namespace of the event.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// name of the event. It may be deleted since.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 }
 
 // Webhook tells another system what happens in Horizon: events that match its triggers are posted to its URL.

@@ -19,6 +19,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 	"github.com/horizoncd/webhook-operator/internal/signing"
+	"github.com/horizoncd/webhook-operator/internal/testevent"
 )
 
 // attempt sends a delivery and records the outcome in it. It sends nothing, and made is
@@ -31,6 +32,9 @@ func (r *Reconciler) attempt(
 	header, err := signing.Headers(id, r.Clock.Now(), []byte(d.Spec.Payload), with.Secret, with.SigningKey)
 	if err != nil {
 		return false, fmt.Errorf("signing delivery %s: %w", d.Name, err)
+	}
+	if testevent.Is(d) {
+		header.Set(testevent.Header, "true")
 	}
 	out := sending.Request{
 		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),

@@ -193,7 +193,7 @@ func (r *Reconciler) first(
 		r.Ledger.Withdraw(request.Key())
 		return reconcile.Result{}, nil
 	}
-	if _, ok := matching.Match(w, e); !ok {
+	if !follows(w, e, pending) {
 		r.Ledger.Withdraw(request.Key())
 		return reconcile.Result{}, nil
 	}
@@ -229,6 +229,16 @@ func (r *Reconciler) first(
 	}
 	r.bound(d, request.Webhook)
 	return r.storer.create(ctx, d)
+}
+
+// follows tells whether a Webhook, as it is now, follows the event of a pending delivery.
+func follows(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, pending ledger.Pending) (ok bool) {
+	if pending.Replay {
+		_, ok = matching.SubjectOf(e).MatchReplay(w)
+	} else {
+		_, ok = matching.Match(w, e)
+	}
+	return ok
 }
 
 // eventOf returns the event of a pending delivery, or nil if it is gone.

@@ -137,7 +137,7 @@ func (r *Reconciler) enqueueStatuses(ctx context.Context) error {
 		return err
 	}
 	for e := range r.Events.All() {
-		if !e.Finished || r.countsDiffer(e) {
+		if !e.Finished || r.countsDiffer(e) || len(r.Rematches.Of(e.UID).Late()) > 0 {
 			r.Enqueuer.EventUpdated(e)
 		}
 	}
@@ -164,7 +164,7 @@ func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconci
 	}
 	for _, w := range seen.plan.Missing {
 		// Where there is no room, the ledger tells when there is some.
-		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(seen.event, w)}, pendingOf(seen.event, w))
+		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(seen.event, w)}, seen.pendingOf(w))
 	}
 	if len(seen.plan.Missing) == 0 { // else the ledger tells when they are stored
 		r.Enqueuer.EventStatus.Add(request)
@@ -195,11 +195,13 @@ func (r *Reconciler) forgetGone(uid types.UID) {
 
 // observation is what was seen of an event, and what is to be done for it.
 type observation struct {
-	event   *v1alpha1.WebhookEvent
-	known   eventcache.Event
-	late    map[types.UID]bool
-	entries []ledger.Entry
-	plan    fanout.Plan
+	event *v1alpha1.WebhookEvent
+	known eventcache.Event
+	// late are the Webhooks that the event was, or may have been, dispatched without,
+	// replays those of them that somebody wants it to be sent to.
+	late, replays map[types.UID]bool
+	entries       []ledger.Entry
+	plan          fanout.Plan
 }
 
 // observe looks at an event. It returns nil if that is gone or going, or if it is
@@ -213,23 +215,28 @@ func (r *Reconciler) observe(ctx context.Context, uid types.UID) (*observation, 
 	}
 	// Read before the Webhooks are listed: one that appears in between must not
 	// count as late and yet be missing from the list.
-	late := r.Rematches.Of(uid)
+	pairs := r.Rematches.Of(uid)
+	late := pairs.Late()
 	if known.Finished && len(late) == 0 && !r.countsDiffer(known) {
 		return nil, nil
 	}
 	e, err := known.Load(ctx, r.APIReader)
-	if err != nil || e == nil || !e.DeletionTimestamp.IsZero() {
+	if err != nil {
 		return nil, err
+	}
+	if e == nil || !e.DeletionTimestamp.IsZero() {
+		r.Rematches.Forget(uid) // a finalizer may keep it for long
+		return nil, nil
 	}
 	webhooks, err := r.candidates(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	plan := fanout.Make(fanout.View{
-		Event: e, Webhooks: webhooks, Late: late, Entries: entries, Removed: known.Removed,
+		Event: e, Webhooks: webhooks, Late: late, Replays: pairs.Replays, Entries: entries, Removed: known.Removed,
 		MaxAge: r.MaxAge, Now: r.Clock.Now(),
 	})
-	return &observation{event: e, known: known, late: late, entries: entries, plan: plan}, nil
+	return &observation{event: e, known: known, late: late, replays: pairs.Replays, entries: entries, plan: plan}, nil
 }
 
 // dealtWith are the late Webhooks that have their delivery, or get none.
@@ -263,10 +270,10 @@ func (r *Reconciler) candidates(ctx context.Context, e *v1alpha1.WebhookEvent) (
 	return all, nil
 }
 
-func pendingOf(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) ledger.Pending {
+func (o *observation) pendingOf(w *v1alpha1.Webhook) ledger.Pending {
 	return ledger.Pending{
-		Event: client.ObjectKeyFromObject(e), EventUID: e.UID,
-		Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID,
+		Event: client.ObjectKeyFromObject(o.event), EventUID: o.event.UID,
+		Webhook: client.ObjectKeyFromObject(w), WebhookUID: w.UID, Replay: o.replays[w.UID],
 	}
 }
 

@@ -3,6 +3,7 @@ package enqueue
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -34,11 +35,15 @@ type Enqueuer struct {
 	EventStatus Source[Event]
 	Webhooks    Source[reconcile.Request]
 	Retention   Source[reconcile.Request]
+	// Replays carries what concerns the Webhooks of FollowReplay only.
+	Replays Source[reconcile.Request]
 
 	Events *eventcache.Cache
 	Ledger *ledger.Ledger
 
 	clock clock.PassiveClock
+	// replaying are the names of Webhooks.
+	replaying sync.Map
 }
 
 // New returns an enqueuer with its caches, which are empty. There is room for
@@ -93,7 +98,16 @@ func (e *Enqueuer) EnqueueFanOut(event types.UID) {
 func (e *Enqueuer) WebhookChanged(webhook types.NamespacedName) {
 	e.Webhooks.Add(reconcile.Request{NamespacedName: webhook})
 	e.RetainLater(webhook)
+	if _, ok := e.replaying.Load(webhook); ok {
+		e.Replays.Add(reconcile.Request{NamespacedName: webhook})
+	}
 }
+
+// FollowReplay has Replays told of a Webhook's deliveries, until UnfollowReplay.
+func (e *Enqueuer) FollowReplay(webhook types.NamespacedName) { e.replaying.Store(webhook, nil) }
+
+// UnfollowReplay ends FollowReplay.
+func (e *Enqueuer) UnfollowReplay(webhook types.NamespacedName) { e.replaying.Delete(webhook) }
 
 // EventAdded implements eventcache.Listener.
 func (e *Enqueuer) EventAdded(event eventcache.Event) {

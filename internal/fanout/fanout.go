@@ -21,8 +21,8 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
-// maxNames is how many deliveries and how many unmatched webhooks a status names.
-const maxNames = 50
+// MaxNames is how many deliveries and how many unmatched webhooks a status names.
+const MaxNames = 50
 
 // View is what a plan depends on.
 type View struct {
@@ -32,6 +32,9 @@ type View struct {
 	// Late are webhooks that were not known, or not as they are now, when the event
 	// was dispatched.
 	Late map[types.UID]bool
+	// Replays are those of them that somebody wants the event to be sent to: that they
+	// were created later does not matter.
+	Replays map[types.UID]bool
 	// Entries are the known deliveries of the event.
 	Entries []ledger.Entry
 	// Removed are the results of deliveries of the event's namespace that were removed
@@ -109,7 +112,7 @@ func Make(v View) Plan {
 		if known[key] {
 			continue
 		}
-		reason, ok := subject.Match(w)
+		reason, ok := v.match(subject, w)
 		switch {
 		case ok:
 			plan.Missing = append(plan.Missing, w)
@@ -121,8 +124,20 @@ func Make(v View) Plan {
 	return plan
 }
 
-func expired(v View) bool {
-	return v.Event.Status.ObservedGeneration < 1 && v.Now.Sub(matching.SubjectOf(v.Event).Oldest()) > v.MaxAge
+func (v View) match(subject matching.Subject, w *v1alpha1.Webhook) (v1alpha1.UnmatchedReason, bool) {
+	if v.Replays[w.UID] {
+		return subject.MatchReplay(w)
+	}
+	return subject.Match(w)
+}
+
+func expired(v View) bool { return Expired(v.Event, v.MaxAge, v.Now) }
+
+// Expired tells whether an event is not sent any more: nobody had worked on it before it
+// was older than maxAge. One that somebody has worked on in time never is.
+func Expired(e *v1alpha1.WebhookEvent, maxAge time.Duration, now time.Time) bool {
+	return e.Status.Result == v1alpha1.EventExpired ||
+		e.Status.ObservedGeneration < 1 && now.Sub(matching.SubjectOf(e).Oldest()) > maxAge
 }
 
 func status(
@@ -179,7 +194,7 @@ func Count(
 	// old are those of the deliveries that stored counts, fresh those of the others.
 	var old, fresh tally
 	of := func(name string) *tally {
-		if len(named) > 0 && len(named) < maxNames && !slices.Contains(named, name) {
+		if len(named) > 0 && len(named) < MaxNames && !slices.Contains(named, name) {
 			return &fresh
 		}
 		return &old
@@ -243,7 +258,7 @@ func names(v View) []string {
 	all = slices.AppendSeq(all, maps.Keys(v.Removed))
 	slices.Sort(all)
 	all = slices.Compact(all)
-	return all[:min(len(all), maxNames)]
+	return all[:min(len(all), MaxNames)]
 }
 
 // withoutLate takes the names of those that get the event after all out of the
@@ -400,7 +415,7 @@ var nearest = []v1alpha1.UnmatchedReason{
 
 func nameUnmatched(names map[v1alpha1.UnmatchedReason][]string) []v1alpha1.Unmatched {
 	var all []v1alpha1.Unmatched
-	room := maxNames
+	room := MaxNames
 	for _, reason := range nearest {
 		of := names[reason]
 		if len(of) == 0 {

@@ -26,6 +26,7 @@ func TestLateWebhooks(t *testing.T) {
 		event       *v1alpha1.WebhookEvent
 		webhooks    []v1alpha1.Webhook
 		late        map[types.UID]bool
+		replays     map[types.UID]bool
 		entries     []ledger.Entry
 		wantMissing []string
 		wantChange  Change
@@ -49,6 +50,29 @@ func TestLateWebhooks(t *testing.T) {
 			entries:    []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded), entry(e, b, v1alpha1.DeliverySucceeded)},
 			wantChange: Minor,
 		},
+		"late, and created later": {
+			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", createdLater)}, late: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
+		},
+		"a replay to one that was created later": {
+			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", createdLater)}, late: late, replays: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)}, wantMissing: []string{"b"},
+		},
+		"a replay to one that was created later, before the dispatch": {
+			event: event(), webhooks: []v1alpha1.Webhook{webhook("b", createdLater), webhook("c", createdLater)}, late: late, replays: late,
+			wantMissing: []string{"b"},
+		},
+		"a replay to one that is disabled": {
+			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", createdLater, disabled)}, late: late, replays: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
+		},
+		"a replay to one with another trigger": {
+			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", otherTrigger)}, late: late, replays: late,
+			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
+		},
+		"a replay of an event that expired": {
+			event: dispatched(t, expired), webhooks: []v1alpha1.Webhook{b}, late: late, replays: late,
+		},
 		"late, and does not match": {
 			event: e, webhooks: []v1alpha1.Webhook{a, webhook("b", disabled)}, late: late,
 			entries: []ledger.Entry{entry(e, a, v1alpha1.DeliverySucceeded)},
@@ -68,7 +92,7 @@ func TestLateWebhooks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := Make(View{
-				Event: tc.event, Webhooks: tc.webhooks, Late: tc.late, Entries: tc.entries, MaxAge: maxAge, Now: now.Add(time.Minute),
+				Event: tc.event, Webhooks: tc.webhooks, Late: tc.late, Replays: tc.replays, Entries: tc.entries, MaxAge: maxAge, Now: now.Add(time.Minute),
 			})
 			var missing []string
 			for _, w := range plan.Missing {

@@ -27,6 +27,9 @@ type Pending struct {
 	EventUID   types.UID
 	Webhook    types.NamespacedName
 	WebhookUID types.UID
+	// Replay is set where somebody has asked for the event to be sent, to a Webhook that
+	// may have been created later.
+	Replay bool
 	// Refused says why the API server refuses to store the delivery.
 	Refused string
 }
@@ -187,6 +190,24 @@ func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 		}
 	}
 	return Counts{}
+}
+
+// OldestFinished returns when the first one finished of those deliveries of a Webhook
+// that are finished and still in store; zero if there are none.
+func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID) time.Time {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	w, ok := l.webhooks[name]
+	if !ok {
+		return time.Time{}
+	}
+	var oldest int64
+	for _, i := range w.items {
+		if i.owner.uid == owner && i.finished != 0 && (oldest == 0 || i.finished < oldest) {
+			oldest = i.finished
+		}
+	}
+	return toTime(oldest)
 }
 
 // Totals returns how many deliveries are in store, and how many pending deliveries there are.

@@ -68,12 +68,22 @@ func Match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) (reason v1alpha1.Unmat
 
 // Match is the function Match.
 func (s Subject) Match(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
+	return s.match(w, w.CreationTimestamp.After(s.happened().Add(CreationTolerance)))
+}
+
+// MatchReplay is Match for a replay, which somebody has asked for: that the Webhook was
+// created later does not matter.
+func (s Subject) MatchReplay(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
+	return s.match(w, false)
+}
+
+func (s Subject) match(w *v1alpha1.Webhook, createdLater bool) (reason v1alpha1.UnmatchedReason, ok bool) {
 	switch {
 	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return follows(t, s.EventType) }):
 		return v1alpha1.UnmatchedTrigger, false
 	case !within(w.Spec.Scope, s.ResourcePath):
 		return v1alpha1.UnmatchedScope, false
-	case w.CreationTimestamp.After(s.happened().Add(CreationTolerance)):
+	case createdLater:
 		return v1alpha1.UnmatchedCreatedLater, false
 	case !w.DeletionTimestamp.IsZero():
 		return v1alpha1.UnmatchedDeleting, false

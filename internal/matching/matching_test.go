@@ -340,3 +340,25 @@ func BenchmarkMatch(b *testing.B) {
 		Match(w, e)
 	}
 }
+
+// Who asks for a replay need not have been there; all else holds.
+func TestMatchReplay(t *testing.T) {
+	later := func(w *v1alpha1.Webhook) { w.CreationTimestamp = metav1.NewTime(created.Add(time.Hour)) }
+	for name, tc := range map[string]struct {
+		change func(w *v1alpha1.Webhook)
+		want   v1alpha1.UnmatchedReason
+	}{
+		"created later": {later, ""},
+		"with another trigger": {func(w *v1alpha1.Webhook) {
+			later(w)
+			w.Spec.Triggers = []v1alpha1.Trigger{"clusters_freed"}
+		}, v1alpha1.UnmatchedTrigger},
+		"with another scope": {func(w *v1alpha1.Webhook) { later(w); w.Spec.Scope = "/video" }, v1alpha1.UnmatchedScope},
+		"disabled":           {func(w *v1alpha1.Webhook) { later(w); w.Spec.State = v1alpha1.WebhookDisabled }, v1alpha1.UnmatchedDisabled},
+		"going":              {func(w *v1alpha1.Webhook) { later(w); w.DeletionTimestamp = new(metav1.NewTime(created)) }, v1alpha1.UnmatchedDeleting},
+	} {
+		if reason, ok := SubjectOf(event(nil)).MatchReplay(webhook(tc.change)); reason != tc.want || ok != (tc.want == "") {
+			t.Errorf("%s: %q %t", name, reason, ok)
+		}
+	}
+}

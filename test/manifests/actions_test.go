@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -135,7 +136,9 @@ func TestOperatorActs(t *testing.T) {
 		watch.Stop()
 	}
 
-	patchType, patch, opts := merge(`{"status":{"observedGeneration":1,"webhookID":7}}`)
+	patchType, patch, opts := merge(`{"status":{"observedGeneration":1,"webhookID":7,` +
+		`"lastTest":{"hash":"0123456789abcdef","time":"2026-11-29T09:00:00Z"},` +
+		`"replay":{"value":"2026-11-29T08:00:00Z","state":"Running","startTime":"2026-11-29T09:00:00Z"}}}`)
 	_, err = horizon(t, cfg, "webhooks").Patch(ctx, w.GetName(), patchType, patch, opts, "status")
 	g.Expect(err).NotTo(HaveOccurred(), "the status of a webhook")
 	patchType, patch, opts = merge(`{"status":{"observedGeneration":1,"result":"Succeeded"}}`)
@@ -182,7 +185,17 @@ func TestPeopleAct(t *testing.T) {
 		_, err := horizon(t, as(t, s), plural).Create(ctx, obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
+	// What `kubectl annotate webhook` sends.
+	annotate := func(s subject, key, value string) error {
+		_, err := horizon(t, as(t, s), "webhooks").Patch(ctx, w.GetName(), types.MergePatchType,
+			fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value), metav1.PatchOptions{})
+		return err
+	}
 	actions := map[string]func(subject) error{
+		"test a webhook": func(s subject) error { return annotate(s, v1alpha1.AnnotationTest, rand.Text()) },
+		"replay events": func(s subject) error {
+			return annotate(s, v1alpha1.AnnotationReplaySince, time.Now().UTC().Format(time.RFC3339))
+		},
 		"list deliveries": func(s subject) error {
 			_, err := horizon(t, as(t, s), "webhookdeliveries").List(ctx, metav1.ListOptions{})
 			return err
@@ -216,9 +229,9 @@ func TestPeopleAct(t *testing.T) {
 	}
 	for role, may := range map[string][]string{
 		"view":                      {"list deliveries"},
-		"edit":                      {"list deliveries", "create a webhook", "resend", "read secrets"},
+		"edit":                      {"list deliveries", "create a webhook", "resend", "read secrets", "test a webhook", "replay events"},
 		"horizon-webhook-viewer":    {"list deliveries"},
-		"horizon-webhook-editor":    {"create a webhook"},
+		"horizon-webhook-editor":    {"create a webhook", "test a webhook", "replay events"},
 		"horizon-delivery-resender": {"list deliveries", "resend"},
 		"horizon-event-creator":     {"create an event"},
 	} {

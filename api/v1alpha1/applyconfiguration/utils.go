@@ -33,10 +33,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EventReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LastDelivery"):
 		return &apiv1alpha1.LastDeliveryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LastTest"):
+		return &apiv1alpha1.LastTestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MemberInfo"):
 		return &apiv1alpha1.MemberInfoApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PipelinerunInfo"):
 		return &apiv1alpha1.PipelinerunInfoApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ReplayCursor"):
+		return &apiv1alpha1.ReplayCursorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ReplayStatus"):
+		return &apiv1alpha1.ReplayStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RequestRecord"):
 		return &apiv1alpha1.RequestRecordApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResendCycle"):

@@ -126,6 +126,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.LastTest
+  map:
+    fields:
+    - name: delivery
+      type:
+        scalar: string
+    - name: hash
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.MemberInfo
   map:
     fields:
@@ -172,6 +187,53 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: title
+      type:
+        scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayCursor
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayState
+  scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayStatus
+  map:
+    fields:
+    - name: completionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: cursor
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayCursor
+    - name: expired
+      type:
+        scalar: numeric
+    - name: found
+      type:
+        scalar: numeric
+    - name: message
+      type:
+        scalar: string
+    - name: remaining
+      type:
+        scalar: numeric
+    - name: sent
+      type:
+        scalar: numeric
+    - name: startTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayState
+    - name: value
       type:
         scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.RequestRecord
@@ -584,9 +646,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lastDelivery
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.LastDelivery
+    - name: lastTest
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.LastTest
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: replay
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayStatus
     - name: restUntil
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

@@ -31,6 +31,10 @@ type WebhookStatusApplyConfiguration struct {
 	Deliveries *DeliveryCountsApplyConfiguration `json:"deliveries,omitempty"`
 	// lastDelivery is the delivery that was attempted last.
 	LastDelivery *LastDeliveryApplyConfiguration `json:"lastDelivery,omitempty"`
+	// lastTest tells of the test delivery that the annotation horizoncd.io/test asked for last.
+	LastTest *LastTestApplyConfiguration `json:"lastTest,omitempty"`
+	// replay tells of the replay that the annotation horizoncd.io/replay-since asked for last. Its numbers follow at most every five seconds.
+	Replay *ReplayStatusApplyConfiguration `json:"replay,omitempty"`
 }
 
 // WebhookStatusApplyConfiguration constructs a declarative configuration of the WebhookStatus type for use with
@@ -89,5 +93,21 @@ func (b *WebhookStatusApplyConfiguration) WithDeliveries(value *DeliveryCountsAp
 // If called multiple times, the LastDelivery field is set to the value of the last call.
 func (b *WebhookStatusApplyConfiguration) WithLastDelivery(value *LastDeliveryApplyConfiguration) *WebhookStatusApplyConfiguration {
 	b.LastDelivery = value
+	return b
+}
+
+// WithLastTest sets the LastTest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastTest field is set to the value of the last call.
+func (b *WebhookStatusApplyConfiguration) WithLastTest(value *LastTestApplyConfiguration) *WebhookStatusApplyConfiguration {
+	b.LastTest = value
+	return b
+}
+
+// WithReplay sets the Replay field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replay field is set to the value of the last call.
+func (b *WebhookStatusApplyConfiguration) WithReplay(value *ReplayStatusApplyConfiguration) *WebhookStatusApplyConfiguration {
+	b.Replay = value
 	return b
 }

@@ -1,0 +1,205 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/eventcache"
+	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/replay"
+)
+
+const (
+	// maxWaiting is how many deliveries of a Webhook wait, or are on their way, when no
+	// more events are taken.
+	maxWaiting = 100
+	// maxTaken bounds the events that are kept because one before them is not done.
+	maxTaken = 1000
+	// turnLength is how many events are looked at before other Webhooks have their turn.
+	turnLength = 50
+	// batchLength is how many events are looked for at a time, for which the cache goes
+	// through all that there are.
+	batchLength = 200
+)
+
+// advance settles what has become of the events on their way, and takes the next ones as
+// long as the Webhook has room. It returns what the status says then, and after how long
+// to look again even if nothing happens: zero is never.
+func (r *Reconciler) advance(
+	ctx context.Context, w *v1alpha1.Webhook, run *run,
+) (_ *v1alpha1.ReplayStatus, again time.Duration, _ error) {
+	refused, err := r.settle(ctx, w, run)
+	if err != nil {
+		return nil, 0, err
+	}
+	if w.Spec.State == v1alpha1.WebhookDisabled {
+		// What passes by until it takes events again is looked at, too.
+		run.began, run.next, run.more = time.Time{}, nil, run.more+len(run.next)
+		return run.waits("the webhook is Disabled"), 0, nil
+	}
+	if run.began.IsZero() {
+		run.began = r.Clock.Now()
+	}
+	for range turnLength {
+		if len(run.next) == 0 && !r.lookAhead(w, run) {
+			status, again := r.end(run, refused)
+			return status, again, nil
+		}
+		if !r.roomFor(w, run) {
+			return run.waits(cmp.Or(refused, fmt.Sprintf(
+				"%d deliveries of the webhook wait; the next event is taken when fewer do", maxWaiting))), run.recheck(), nil
+		}
+		if err := r.look(ctx, w, run, run.next[0]); err != nil {
+			return nil, 0, err
+		}
+		run.next = run.next[1:]
+	}
+	return run.underWay(refused), time.Millisecond, nil // behind the others
+}
+
+// end is where no event is left to look at: the replay is complete once all that it has
+// taken is stored.
+func (r *Reconciler) end(run *run, refused string) (_ *v1alpha1.ReplayStatus, again time.Duration) {
+	s := run.underWay(refused)
+	if again := run.recheck(); again > 0 {
+		return s, again
+	}
+	now := r.Clock.Now()
+	if rest := settling - now.Sub(run.began); rest > 0 {
+		return s, rest
+	}
+	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(now.Truncate(time.Second))
+	return s, 0
+}
+
+func (run *run) waits(why string) *v1alpha1.ReplayStatus {
+	return run.describe(v1alpha1.ReplayWaiting, why)
+}
+
+// underWay is waits where something is refused.
+func (run *run) underWay(refused string) *v1alpha1.ReplayStatus {
+	if refused != "" {
+		return run.waits(refused)
+	}
+	return run.describe(v1alpha1.ReplayRunning, "")
+}
+
+// recheck is when to look whether a delivery on its way is refused: nothing else tells.
+func (run *run) recheck() time.Duration {
+	if len(run.Open()) == 0 {
+		return 0
+	}
+	return statusInterval
+}
+
+// settle takes in what became of the events on their way. Where the delivery of one was
+// not made after all, because the Webhook or the event has changed meanwhile, it decides
+// again. It returns why one cannot be stored.
+func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) (refused string, _ error) {
+	for _, event := range run.Open() {
+		underWay := r.Rematches.Of(event.UID).Replays[w.UID] // read before the delivery
+		entry, known := r.Ledger.Get(nameOf(event, w))
+		switch {
+		case known && entry.Pending == nil && !underWay:
+			run.Settle(event.UID, replay.Send)
+			continue
+		case known && entry.Pending != nil && entry.Pending.Refused != "":
+			refused = "a delivery cannot be stored: " + entry.Pending.Refused
+		}
+		if underWay || w.Spec.State == v1alpha1.WebhookDisabled {
+			continue
+		}
+		switch verdict, err := r.decide(ctx, w, event); {
+		case err != nil:
+			return "", err
+		case verdict == replay.Send:
+			r.send(w, event)
+		default:
+			run.Settle(event.UID, verdict)
+		}
+	}
+	return refused, nil
+}
+
+// lookAhead finds the next events, and returns false where there are none.
+func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run) bool {
+	namespace := w.Namespace
+	if namespace == r.SystemNamespace {
+		namespace = metav1.NamespaceAll
+	}
+	run.next, run.more = r.Events.After(namespace, run.Looked(), run.began.Add(margin), batchLength)
+	return len(run.next) > 0
+}
+
+// roomFor tells whether one more event may be taken.
+func (r *Reconciler) roomFor(w *v1alpha1.Webhook, run *run) bool {
+	waiting := r.Ledger.CountsOf(client.ObjectKeyFromObject(w), w.UID).Waiting
+	return run.Taken() < maxTaken && waiting+len(run.Open()) < maxWaiting
+}
+
+// look takes the next event, or passes it over.
+func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position) error {
+	verdict := replay.Pass
+	switch entry, known := r.Ledger.Get(nameOf(event, w)); {
+	case !known:
+		var err error
+		if verdict, err = r.decide(ctx, w, event); err != nil {
+			return err
+		}
+	case entry.Pending != nil, run.made(entry, event):
+		verdict = replay.Send // not again, but the event's status has to tell of it
+	}
+	if verdict == replay.Send {
+		r.send(w, event)
+		run.Take(event)
+		return nil
+	}
+	run.Pass(event, verdict == replay.Expired)
+	return nil
+}
+
+// made tells whether the process before this one has stored a delivery, and may not have
+// lived to have the event's status tell of it.
+func (run *run) made(stored ledger.Entry, event eventcache.Position) bool {
+	began := run.status.StartTime.Time
+	return run.resumed && event.Created.Before(began) && !stored.State.Since.Before(began)
+}
+
+// decide decides on an event that no delivery is known of.
+func (r *Reconciler) decide(ctx context.Context, w *v1alpha1.Webhook, event eventcache.Position) (replay.Verdict, error) {
+	known, ok := r.Events.Get(event.UID)
+	if !ok {
+		return replay.Pass, nil
+	}
+	e, err := known.Load(ctx, r.APIReader)
+	if err != nil {
+		return replay.Pass, fmt.Errorf("reading event %s: %w", event.Key, err)
+	}
+	if e == nil {
+		return replay.Pass, nil
+	}
+	return replay.Decide(replay.View{
+		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(),
+		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID) },
+	}), nil
+}
+
+// send has an event fanned out to a Webhook.
+func (r *Reconciler) send(w *v1alpha1.Webhook, event eventcache.Position) {
+	r.Rematches.AddReplay(event.UID, w)
+	r.Enqueuer.EnqueueFanOut(event.UID)
+}
+
+// nameOf returns the name of the delivery of an event to a Webhook.
+func nameOf(event eventcache.Position, w *v1alpha1.Webhook) types.NamespacedName {
+	of := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: event.UID, CreationTimestamp: metav1.NewTime(event.Created)}}
+	return types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(of, w)}
+}
