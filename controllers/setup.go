@@ -98,6 +98,8 @@ const (
 	// refuseAfter is for how long a delivery is tried to be stored, while the API server
 	// stores other things, before it counts as refused.
 	refuseAfter = time.Minute
+	// replaySettling is how long a replay takes at least.
+	replaySettling = 5 * time.Second
 )
 
 // operator is what Setup adds to a manager.
@@ -181,6 +183,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	op.replays = &replay.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Ledger: enqueuer.Ledger,
 		Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
+		Settling: replaySettling,
 	}
 	op.tests = &testdelivery.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,

@@ -161,6 +161,7 @@ func (b *testbed) start(faults ...fault) {
 	b.flags(&o)
 	b.operator, err = newOperator(mgr, o)
 	b.Expect(err).NotTo(HaveOccurred())
+	b.operator.replays.Settling = time.Second
 	b.tune(b.operator)
 	b.Expect(b.operator.addTo(mgr, o)).To(Succeed())
 	ended := make(chan error, 1)

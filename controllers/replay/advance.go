@@ -73,7 +73,7 @@ func (r *Reconciler) end(run *run, refused string) (_ *v1alpha1.ReplayStatus, ag
 		return s, again
 	}
 	now := r.Clock.Now()
-	if rest := settling - now.Sub(run.began); rest > 0 {
+	if rest := r.Settling - now.Sub(run.began); rest > 0 {
 		return s, rest
 	}
 	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(now.Truncate(time.Second))
@@ -148,14 +148,20 @@ func (r *Reconciler) roomFor(w *v1alpha1.Webhook, run *run) bool {
 // look takes the next event, or passes it over.
 func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position) error {
 	verdict := replay.Pass
-	switch entry, known := r.Ledger.Get(nameOf(event, w)); {
-	case !known:
+	stored, known := r.Ledger.Get(nameOf(event, w))
+	if known && stored.Pending == nil {
+		made, err := r.made(ctx, w, run, event, stored)
+		if err != nil {
+			return err
+		}
+		if made {
+			verdict = replay.Send // not again, but the event's status has to tell of it
+		}
+	} else {
 		var err error
 		if verdict, err = r.decide(ctx, w, event); err != nil {
 			return err
 		}
-	case entry.Pending != nil, run.made(entry, event):
-		verdict = replay.Send // not again, but the event's status has to tell of it
 	}
 	if verdict == replay.Send {
 		r.send(w, event)
@@ -166,30 +172,48 @@ func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, ev
 	return nil
 }
 
-// made tells whether the process before this one has stored a delivery, and may not have
-// lived to have the event's status tell of it.
-func (run *run) made(stored ledger.Entry, event eventcache.Position) bool {
+// made tells whether this replay has stored a delivery before the process was replaced,
+// which may not have lived to have the event's status tell of it.
+func (r *Reconciler) made(
+	ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position, stored ledger.Entry,
+) (bool, error) {
 	began := run.status.StartTime.Time
-	return run.resumed && event.Created.Before(began) && !stored.State.Since.Before(began)
+	switch {
+	case !run.resumed || stored.State.Since.Before(began):
+		return false, nil
+	case !event.Created.After(began):
+		return true, nil
+	}
+	e, err := r.load(ctx, event) // fan-out makes deliveries of what has come since, too
+	if e == nil || err != nil {
+		return false, err
+	}
+	return replay.Unmatched(e, w), nil
 }
 
 // decide decides on an event that no delivery is known of.
 func (r *Reconciler) decide(ctx context.Context, w *v1alpha1.Webhook, event eventcache.Position) (replay.Verdict, error) {
-	known, ok := r.Events.Get(event.UID)
-	if !ok {
-		return replay.Pass, nil
-	}
-	e, err := known.Load(ctx, r.APIReader)
-	if err != nil {
-		return replay.Pass, fmt.Errorf("reading event %s: %w", event.Key, err)
-	}
-	if e == nil {
-		return replay.Pass, nil
+	e, err := r.load(ctx, event)
+	if e == nil || err != nil {
+		return replay.Pass, err
 	}
 	return replay.Decide(replay.View{
 		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(),
 		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID) },
 	}), nil
+}
+
+// load returns an event, or nil if it is gone.
+func (r *Reconciler) load(ctx context.Context, event eventcache.Position) (*v1alpha1.WebhookEvent, error) {
+	known, ok := r.Events.Get(event.UID)
+	if !ok {
+		return nil, nil
+	}
+	e, err := known.Load(ctx, r.APIReader)
+	if err != nil {
+		return nil, fmt.Errorf("reading event %s: %w", event.Key, err)
+	}
+	return e, nil
 }
 
 // send has an event fanned out to a Webhook.

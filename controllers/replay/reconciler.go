@@ -34,9 +34,6 @@ const (
 	// statusInterval is how far apart writes of numbers are. What a process that ends
 	// has done since the last one is looked at again.
 	statusInterval = 5 * time.Second
-	// settling is how long after its beginning a replay may end: watches of different
-	// kinds are not ordered, so an event from before it may be seen a while after it.
-	settling = 5 * time.Second
 	// margin is how much later than the beginning events may have been created that a
 	// replay looks at: the clocks of the API servers may differ, and what comes after it
 	// is fanned out as always.
@@ -59,6 +56,9 @@ type Reconciler struct {
 	SystemNamespace string
 	// MaxAge is the age beyond which an event that nobody worked on expires.
 	MaxAge time.Duration
+	// Settling is how long after its beginning a replay may end: watches of different
+	// kinds are not ordered, so an event from before it may be seen a while after it.
+	Settling time.Duration
 
 	// runs are of *run, by the name of the Webhook.
 	runs sync.Map

@@ -139,6 +139,14 @@ func Decide(v View) Verdict {
 	return Send
 }
 
+// Unmatched tells whether an event's status names a Webhook among those that do not get
+// it.
+func Unmatched(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) bool {
+	return e.Namespace == w.Namespace && slices.ContainsFunc(e.Status.Unmatched, func(u v1alpha1.Unmatched) bool {
+		return slices.Contains(u.Webhooks, w.Name)
+	})
+}
+
 // named tells whether the event's status names the delivery, which is gone then.
 func (v View) named() bool {
 	return v.Event.Namespace == v.Webhook.Namespace && slices.Contains(v.Event.Status.Deliveries, delivery.Name(v.Event, v.Webhook))
