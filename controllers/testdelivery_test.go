@@ -261,7 +261,7 @@ func TestRefusedTestIsTold(t *testing.T) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 		g.Expect(w.Status.LastTest).NotTo(BeNil())
 		g.Expect(w.Status.LastTest.Message).To(ContainSubstring(errQuota.Error()))
-		g.Expect(b.kubernetesEvents()).To(ContainElement(HaveField("Reason", "TestNotStored")))
+		g.Expect(b.kubernetesEvents()).To(ContainElement(HaveField("Reason", v1alpha1.ReasonRecordRefused)))
 	}).Should(Succeed())
 	taken := w.Status.LastTest.Time
 	b.Expect(b.requests("w")).To(BeZero(), "no record, no request")

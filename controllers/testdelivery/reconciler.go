@@ -121,7 +121,7 @@ func (r *Reconciler) refused(ctx context.Context, w *v1alpha1.Webhook, why error
 	last := *w.Status.LastTest
 	if message := string(text[:min(len(text), maxMessage)]); last.Message != message {
 		last.Message = message
-		r.Recorder.Eventf(w, nil, corev1.EventTypeWarning, "TestNotStored", "Test",
+		r.Recorder.Eventf(w, nil, corev1.EventTypeWarning, v1alpha1.ReasonRecordRefused, "Test",
 			"nothing is sent for the test that was asked for, without a record: %s", message)
 		if err := r.write(ctx, w, last); err != nil {
 			return fmt.Errorf("%w; %w", why, err)
