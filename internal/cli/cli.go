@@ -105,6 +105,9 @@ const (
 
 // commands make the commands, in the order of the help.
 var commands = []func(*plugin) *cobra.Command{
+	newWhy,
+	newRender,
+	newCheck,
 	newVersion,
 }
 

@@ -1,0 +1,744 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/insight"
+	"github.com/horizoncd/webhook-operator/test/operator"
+	"github.com/horizoncd/webhook-operator/test/receiver"
+)
+
+// situation is a state of the cluster that why has to explain.
+type situation struct {
+	// make brings it about, and returns what why is asked.
+	make func(b *bed) []string
+	// reason and message are what why has to say.
+	reason, message string
+	// change takes the cause away, or puts another one in its place. Where it returns
+	// something, that is asked instead.
+	change func(b *bed) []string
+	// then is the reason after that, and thenMessage part of the message.
+	then, thenMessage string
+}
+
+// at asks about the event at the Webhook w.
+func at(e *v1alpha1.WebhookEvent) []string { return []string{"event/" + e.Name, "--webhook", "w"} }
+
+// spec changes the spec of the Webhook w.
+func (b *bed) spec(change func(*v1alpha1.WebhookSpec)) {
+	b.Helper()
+	b.Eventually(func() error {
+		w := &v1alpha1.Webhook{}
+		if err := b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "w"}, w); err != nil {
+			return err
+		}
+		change(&w.Spec)
+		return b.client.Update(b.ctx, w, client.FieldOwner("jane"))
+	}).Should(Succeed())
+}
+
+func (b *bed) enable() { b.spec(func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookEnabled }) }
+
+// script sets how requests to the Webhook w are answered.
+func (b *bed) script(text string) { b.receiver.Script("/w", receiver.MustParseScript(text)...) }
+
+// resend asks for the delivery of an event at the Webhook w to be sent again.
+func (b *bed) resend(e *v1alpha1.WebhookEvent, value string) {
+	b.Helper()
+	b.Eventually(func(g Gomega) {
+		var list v1alpha1.WebhookDeliveryList
+		g.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace), client.MatchingLabels{v1alpha1.LabelEventUID: string(e.UID)})).To(Succeed())
+		g.Expect(list.Items).To(HaveLen(1))
+		d := &list.Items[0]
+		base := d.DeepCopy()
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, v1alpha1.AnnotationResend, value)
+		g.Expect(b.client.Patch(b.ctx, d, client.MergeFrom(base))).To(Succeed())
+	}).Should(Succeed())
+}
+
+// dispatched waits until the operator has dispatched an event.
+func (b *bed) dispatched(e *v1alpha1.WebhookEvent) {
+	b.Helper()
+	b.Eventually(func(g Gomega) {
+		now := &v1alpha1.WebhookEvent{}
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), now)).To(Succeed())
+		g.Expect(now.Status.Result).NotTo(Equal(v1alpha1.EventPending))
+	}).Should(Succeed())
+}
+
+// past lets time go by until an event is older than an age.
+func (b *bed) past(e *v1alpha1.WebhookEvent, age time.Duration) {
+	b.Helper()
+	b.Eventually(func() time.Duration { return time.Since(e.CreationTimestamp.Time) }).Should(BeNumerically(">", age))
+}
+
+func (b *bed) secret(data map[string]string) {
+	b.Helper()
+	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "token"}, StringData: data,
+	})).To(Succeed())
+}
+
+func named(s *v1alpha1.WebhookSpec) {
+	s.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "token"}
+}
+
+func stateOf(state v1alpha1.WebhookState) func(*v1alpha1.WebhookSpec) {
+	return func(s *v1alpha1.WebhookSpec) { s.State = state }
+}
+
+func withoutRetry(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) }
+
+// failing makes an event that fails at a Webhook with a spec, and mends what was wrong.
+func failing(script string, change func(*v1alpha1.WebhookSpec)) (func(*bed) []string, func(*bed) []string) {
+	return func(b *bed) []string {
+			b.script(script)
+			b.webhook("w", change)
+			return at(b.event(1, nil))
+		}, func(b *bed) []string {
+			b.script("200")
+			b.mended()
+			return nil
+		}
+}
+
+// mended asks for the delivery of the first event to be sent again.
+func (b *bed) mended() {
+	e := &v1alpha1.WebhookEvent{}
+	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "horizon-1"}, e)).To(Succeed())
+	b.resend(e, "mended")
+}
+
+const delivered = v1alpha1.ReasonAccepted
+
+func followed() map[string]situation {
+	long := func(s *v1alpha1.WebhookEventSpec) { s.Time = metav1.NewTime(time.Now().Add(-10 * time.Minute)) }
+	edit := func(b *bed, change func(*v1alpha1.WebhookSpec)) []string {
+		b.spec(change)
+		return nil
+	}
+	unfollowed := func(change func(*v1alpha1.WebhookSpec)) func(*bed) []string {
+		return func(b *bed) []string {
+			b.webhook("w", change)
+			e := b.event(1, nil)
+			b.dispatched(e)
+			b.past(e, time.Second) // managedFields tell whole seconds
+			return at(e)
+		}
+	}
+	return map[string]situation{
+		"a trigger": {
+			make: unfollowed(func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*", "clusters_freed"} }), reason: "Trigger",
+			message: "its triggers (members_*, clusters_freed) do not include clusters_deployed; the nearest is clusters_freed",
+			change: func(b *bed) []string {
+				return edit(b, func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"clusters_*"} })
+			},
+			then: insight.ReasonEditedLater, thenMessage: "(Trigger); it was edited at",
+		},
+		"a scope": {
+			make: unfollowed(func(s *v1alpha1.WebhookSpec) { s.Scope = "/music/play" }), reason: "Scope",
+			message: "its scope is /music/play, and the event's path /music/player/web/web-prod is beside that, not below it",
+			change:  func(b *bed) []string { return edit(b, func(s *v1alpha1.WebhookSpec) { s.Scope = "/music" }) },
+			then:    insight.ReasonEditedLater, thenMessage: "by jane, and follows such events now",
+		},
+		"disabled": {
+			make: unfollowed(stateOf(v1alpha1.WebhookDisabled)), reason: "Disabled", message: "which lets events pass by",
+			change: func(b *bed) []string { return edit(b, stateOf(v1alpha1.WebhookEnabled)) },
+			then:   insight.ReasonEditedLater,
+		},
+		"edited later, and back again": {
+			make: func(b *bed) []string {
+				ask := unfollowed(func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })(b)
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"*"} })
+				return ask
+			},
+			reason: insight.ReasonEditedLater, message: "it did not follow the event when that was dispatched (Trigger)",
+			change: func(b *bed) []string {
+				return edit(b, func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+			},
+			then: "Trigger",
+		},
+		"created later": {
+			make: func(b *bed) []string {
+				b.webhook("w", nil)
+				e := b.event(1, long)
+				b.dispatched(e)
+				return at(e)
+			},
+			reason: "CreatedLater", message: "happened at",
+			change: func(b *bed) []string { return at(b.event(2, nil)) }, then: delivered,
+		},
+		"being deleted": {
+			make: func(b *bed) []string {
+				w := b.webhook("w", nil)
+				base := w.DeepCopy()
+				w.Finalizers = []string{"example.com/hold"}
+				b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(base))).To(Succeed())
+				b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+				e := b.event(1, nil)
+				b.dispatched(e)
+				return at(e)
+			},
+			reason: "Deleting", message: "the webhook is being deleted, since",
+			change: func(b *bed) []string {
+				w := &v1alpha1.Webhook{}
+				b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "w"}, w)).To(Succeed())
+				base := w.DeepCopy()
+				w.Finalizers = nil
+				b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(base))).To(Succeed())
+				return nil
+			},
+			then: "Deleting", thenMessage: "it has been deleted since",
+		},
+		"no webhook": {
+			make: func(b *bed) []string {
+				e := b.event(1, nil)
+				b.dispatched(e)
+				return []string{e.Name}
+			},
+			reason: insight.ReasonNoWebhooks, message: "there is no webhook that could follow it",
+			change: func(b *bed) []string {
+				b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+				return nil
+			},
+			then: "Trigger", thenMessage: "w does not follow it: its triggers (members_*)",
+		},
+		"expired": {
+			make: func(b *bed) []string {
+				w := b.webhook("w", nil)
+				b.Eventually(func(g Gomega) {
+					g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+					g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
+				}).Should(Succeed())
+				return []string{b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.Time = metav1.NewTime(time.Now().Add(-100 * time.Hour)) }).Name}
+			},
+			reason: "Expired", message: "--max-event-age",
+			change: func(b *bed) []string { return at(b.event(2, nil)) }, then: delivered,
+		},
+	}
+}
+
+func sent() map[string]situation {
+	s := map[string]situation{}
+	add := func(name string, c situation, mk, mend func(*bed) []string) {
+		c.make, c.change, c.then = mk, mend, delivered
+		s[name] = c
+	}
+	mk, mend := failing("503", nil)
+	add("retrying", situation{reason: "Retrying", message: "attempt 2 is due at"}, mk, mend)
+	mk, mend = failing("500", withoutRetry)
+	add("retries exhausted", situation{reason: "RetriesExhausted", message: "1 attempt failed, which is all that spec.retry allows; the last attempt"}, mk, mend)
+	mk, mend = failing("410", nil)
+	add("gone", situation{reason: "Gone", message: "the receiver wants no more: answered 410 Gone"}, mk, mend)
+	mk, _ = failing("200", func(s *v1alpha1.WebhookSpec) { s.URL = "http://10.255.255.1/hooks" })
+	add("an address that is denied", situation{reason: "EgressDenied", message: "the operator sends nothing to this address"}, mk, func(b *bed) []string {
+		b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.receiver.URL("/w") })
+		b.mended()
+		return nil
+	})
+	mk, _ = failing("200", nil)
+	s["delivered, and a resend failed"] = situation{
+		make: mk, reason: delivered, message: "the receiver answered 200 OK at",
+		change: func(b *bed) []string {
+			b.script("410")
+			b.mended()
+			return nil
+		},
+		then: insight.ReasonResendFailed, thenMessage: "it was delivered before; the last resend failed: answered 410 Gone",
+	}
+	s["delivered, and a resend is retried"] = situation{
+		make: mk, reason: delivered, message: "after 1 attempt",
+		change: func(b *bed) []string {
+			b.script("502")
+			b.mended()
+			return nil
+		},
+		then: "Retrying", thenMessage: "a resend failed and is tried again: attempt 3 is due at",
+	}
+	s["waited too long"] = situation{
+		make: func(b *bed) []string {
+			b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+			e := b.event(1, nil)
+			d := b.delivery("w", e, v1alpha1.DeliveryWaiting)
+			delivery.GiveUp(d, v1alpha1.ReasonWaitedTooLong, "it waited longer than spec.retry.giveUpAfterSeconds of its webhook", time.Now())
+			b.Expect(b.client.Update(b.ctx, d)).To(Succeed())
+			return at(e)
+		},
+		reason: "WaitedTooLong", message: "spec.retry.giveUpAfterSeconds",
+		change: func(b *bed) []string { b.mended(); return nil }, then: delivered,
+	}
+	s["overflow"] = situation{
+		make: func(b *bed) []string {
+			b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+			e := b.event(1, nil)
+			d := b.delivery("w", e, v1alpha1.DeliveryWaiting)
+			delivery.GiveUp(d, v1alpha1.ReasonOverflow, "10000 deliveries of the webhook are waiting already", time.Now())
+			b.Expect(b.client.Update(b.ctx, d)).To(Succeed())
+			return at(e)
+		},
+		reason: "Overflow", message: "it was recorded and not sent: 10000 deliveries",
+		change: func(b *bed) []string { b.mended(); return nil }, then: delivered,
+	}
+	return s
+}
+
+func held() map[string]situation {
+	release := func(b *bed) []string { b.enable(); return nil }
+	return map[string]situation{
+		"paused": {
+			make: func(b *bed) []string {
+				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+				return at(b.event(1, nil))
+			},
+			reason: "Paused", message: "the webhook is Paused", change: release, then: delivered,
+		},
+		"disabled when it was stored": {
+			make: func(b *bed) []string {
+				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+				e := b.event(1, nil)
+				b.delivery("w", e, v1alpha1.DeliveryWaiting)
+				b.spec(stateOf(v1alpha1.WebhookDisabled))
+				return at(e)
+			},
+			reason: "Disabled", message: "earlier deliveries wait; it fails if it has not been sent by", change: release, then: delivered,
+		},
+		"a Secret is missing": {
+			make: func(b *bed) []string {
+				b.webhook("w", named)
+				return at(b.event(1, nil))
+			},
+			reason: "NotReady", message: "the webhook is not Ready: SecretNotFound: ",
+			change: func(b *bed) []string {
+				b.secret(map[string]string{"token": "open sesame"})
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.Description = "has its Secret" }) // which is looked at sooner
+				return nil
+			},
+			then: delivered,
+		},
+		"a key of a Secret is missing, for a resend": {
+			make: func(b *bed) []string {
+				b.webhook("w", nil)
+				e := b.event(1, nil)
+				b.delivery("w", e, v1alpha1.DeliverySucceeded)
+				b.secret(map[string]string{"other": "x"})
+				b.spec(named)
+				b.resend(e, "again")
+				return at(e)
+			},
+			reason: "NotReady", message: "a resend was asked for (again) and cannot begin: the webhook is not Ready: SecretKeyNotFound",
+			change: func(b *bed) []string {
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.SecretRef = nil })
+				return nil
+			},
+			then: delivered, thenMessage: "after 2 attempts",
+		},
+		"the receiver has gone for others": {
+			make: func(b *bed) []string {
+				b.script("410")
+				b.webhook("w", nil)
+				b.delivery("w", b.event(1, nil), v1alpha1.DeliveryFailed)
+				return at(b.event(2, nil))
+			},
+			reason: "Gone", message: "nothing is sent until the webhook is edited",
+			change: func(b *bed) []string {
+				b.script("200")
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.Description = "it is back" })
+				return nil
+			},
+			then: delivered,
+		},
+		"the receiver rests": {
+			make: func(b *bed) []string {
+				b.receiver.Script("/w", receiver.Answer{Status: 429, Header: map[string][]string{"Retry-After": {"600"}}})
+				b.webhook("w", nil)
+				b.delivery("w", b.event(1, nil), v1alpha1.DeliveryWaiting)
+				return at(b.event(2, nil))
+			},
+			reason: "ReceiverResting", message: "the receiver asked to be left alone until",
+			change: func(b *bed) []string {
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.receiver.URL("/elsewhere") })
+				return nil
+			},
+			then: delivered,
+		},
+		"the circuit is open": {
+			make: func(b *bed) []string {
+				b.script("500")
+				b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight = 1 })
+				var last *v1alpha1.WebhookEvent
+				for id := range int64(15) { // the first five open it, and probes let one through now and then
+					last = b.event(id+1, nil)
+				}
+				return at(last)
+			},
+			reason: "CircuitOpen", message: "attempts keep failing",
+			change: func(b *bed) []string { b.script("200"); return nil }, then: delivered,
+		},
+		"its record is refused": {
+			make: func(b *bed) []string {
+				b.quota()
+				b.webhook("w", nil)
+				return at(b.event(1, nil))
+			},
+			reason: "RecordRefused", message: "exceeded quota: records",
+			change: func(b *bed) []string {
+				b.Expect(b.client.Delete(b.ctx, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "records"}})).To(Succeed())
+				return nil
+			},
+			then: delivered,
+		},
+	}
+}
+
+// quota lets no delivery be stored in the namespace.
+func (b *bed) quota() {
+	b.Helper()
+	hard := corev1.ResourceList{"count/webhookdeliveries.horizoncd.io": resource.MustParse("0")}
+	q := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "records"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
+	}
+	b.Expect(b.client.Create(b.ctx, q)).To(Succeed())
+	b.Eventually(func() error { // what the quota controller writes when it next looks
+		if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(q), q); err != nil {
+			return err
+		}
+		q.Status.Hard, q.Status.Used = hard, hard
+		return b.client.Status().Update(b.ctx, q)
+	}).Should(Succeed())
+}
+
+// slots are situations in which one request is under way until gate is closed, and
+// something else waits for the receiver's one slot.
+func slots(gate chan struct{}) map[string]situation {
+	busy := func(b *bed) {
+		b.receiver.Script("/w", receiver.Answer{}, receiver.Answer{Until: gate}, receiver.Answer{})
+		b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight, s.TimeoutSeconds = 1, 120 })
+		b.delivery("w", b.event(1, nil), v1alpha1.DeliverySucceeded)
+		b.event(2, nil)
+		b.Expect(b.receiver.WaitRequests(b.ctx, "/w", 2)).To(Succeed())
+	}
+	open := func(*bed) []string { close(gate); return nil }
+	return map[string]situation{
+		"queued": {
+			make: func(b *bed) []string { busy(b); return at(b.event(3, nil)) }, reason: "Queued",
+			message: "the receiver is busy with earlier deliveries", change: open, then: delivered,
+		},
+		"a resend waits for a slot": {
+			make: func(b *bed) []string {
+				busy(b)
+				b.mended()
+				return []string{"event/horizon-1", "--webhook", "w"}
+			},
+			reason: insight.ReasonResendAsked, message: "a resend was asked for (mended) and has not begun",
+			change: open, then: delivered, thenMessage: "after 2 attempts",
+		},
+		"a first request is under way": {
+			make: func(b *bed) []string { busy(b); return []string{"event/horizon-2", "--webhook", "w"} }, reason: insight.ReasonNotObserved,
+			message: "no operator has recorded anything about the event since", change: open, then: delivered,
+		},
+	}
+}
+
+func removed() map[string]situation {
+	deliveredAt := func(b *bed) []string {
+		b.webhook("w", nil)
+		e := b.event(1, nil)
+		b.delivery("w", e, v1alpha1.DeliverySucceeded)
+		b.dispatched(e)
+		return at(e)
+	}
+	remove := func(b *bed, options ...client.DeleteOption) {
+		b.Expect(b.client.Delete(b.ctx, &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "w"}}, options...)).To(Succeed())
+	}
+	return map[string]situation{
+		"the webhook was deleted": {
+			make: deliveredAt, reason: delivered, message: "answered 200 OK",
+			change: func(b *bed) []string { remove(b); return nil },
+			then:   insight.ReasonWebhookDeleted, thenMessage: "removed with its webhook: that webhook has been deleted",
+		},
+		"the webhook was replaced": {
+			make: func(b *bed) []string {
+				ask := deliveredAt(b)
+				e := &v1alpha1.WebhookEvent{}
+				b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "horizon-1"}, e)).To(Succeed())
+				b.past(e, 4*time.Second) // or the new one would follow the event, too
+				return ask
+			},
+			reason: delivered, message: "answered 200 OK",
+			change: func(b *bed) []string {
+				remove(b)
+				b.webhook("w", nil)
+				return nil
+			},
+			then: insight.ReasonWebhookReplaced, thenMessage: "another one of its name was created at",
+		},
+		"the record was removed": {
+			make: deliveredAt, reason: delivered, message: "answered 200 OK",
+			change: func(b *bed) []string {
+				b.Expect(b.client.DeleteAllOf(b.ctx, &v1alpha1.WebhookDelivery{}, client.InNamespace(b.namespace))).To(Succeed())
+				return nil
+			},
+			then: insight.ReasonRecordRemoved, thenMessage: "it was delivered; its record was there and has been removed",
+		},
+		"the event was removed": {
+			make: func(b *bed) []string { return deliveredAt(b)[:1] }, reason: v1alpha1.ReasonDelivered, message: "delivered to 1 webhook",
+			change: func(b *bed) []string {
+				b.Expect(b.client.DeleteAllOf(b.ctx, &v1alpha1.WebhookEvent{}, client.InNamespace(b.namespace))).To(Succeed())
+				return nil
+			},
+			then: insight.ReasonEventRemoved, thenMessage: "the event has been removed, by age (--event-ttl of the operator) or by hand; 1 record is left of it",
+		},
+		"the webhook was deleted while it waited, and its record kept": {
+			make: func(b *bed) []string {
+				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+				e := b.event(1, nil)
+				b.delivery("w", e, v1alpha1.DeliveryWaiting)
+				return at(e)
+			},
+			reason: "Paused", message: "Paused",
+			change: func(b *bed) []string { remove(b, client.PropagationPolicy(metav1.DeletePropagationOrphan)); return nil },
+			then:   "WebhookGone", thenMessage: "a new one of the same name does not get it",
+		},
+	}
+}
+
+// ask runs why and returns what it answers about what was asked.
+func (b *bed) ask(args []string) (insight.Finding, string) {
+	b.Helper()
+	r := b.run(append([]string{"why", "-o", "json"}, args...)...)
+	if r.code != 0 {
+		return insight.Finding{Message: r.err}, r.err
+	}
+	var f insight.Finding
+	b.Expect(json.Unmarshal([]byte(r.out), &f)).To(Succeed(), r.out)
+	return f, r.out
+}
+
+// explains waits until why names a cause.
+func (b *bed) explains(args []string, reason, message string) {
+	b.Helper()
+	b.Eventually(func(g Gomega) {
+		f, all := b.ask(args)
+		g.Expect(f.Reason).To(Equal(reason), all)
+		g.Expect(f.Message).To(ContainSubstring(message), all)
+	}).Should(Succeed())
+}
+
+// Each situation is brought about on the real API server, by the real operator, and
+// explained to somebody who may only view the namespace. Then its cause is taken away, and
+// why must not name it any more.
+func TestWhyNamesTheCause(t *testing.T) {
+	all := map[string]situation{}
+	for _, some := range []map[string]situation{followed(), sent(), held(), removed()} {
+		for name, s := range some {
+			all[name] = s
+		}
+	}
+	for name, s := range all {
+		t.Run(name, func(t *testing.T) { s.test(newBed(t)) })
+	}
+	for name := range slots(nil) {
+		t.Run(name, func(t *testing.T) { slots(make(chan struct{}))[name].test(newBed(t)) })
+	}
+}
+
+func (s situation) test(b *bed) {
+	b.Helper()
+	viewer := b.as("viewer", "view")
+	args := s.make(b)
+	viewer.explains(args, s.reason, s.message)
+	if other := s.change(b); other != nil {
+		args = other
+	}
+	viewer.explains(args, s.then, s.thenMessage)
+	if s.reason == s.then && s.message == s.thenMessage {
+		b.Error("nothing has changed")
+	}
+}
+
+// Nobody works: the operator is stopped, and started again.
+func TestWhyWithoutOperator(t *testing.T) {
+	b := newBed(t)
+	viewer := b.as("viewer", "view")
+	b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.TimeoutSeconds = 1 })
+	b.delivery("w", b.event(1, nil), v1alpha1.DeliverySucceeded)
+	b.Expect(suite.operator.Stop()).To(Succeed())
+	t.Cleanup(func() { startOperator(t) })
+
+	e := b.event(2, nil)
+	viewer.explains(at(e), insight.ReasonNotObserved, "no operator has recorded anything about the event since")
+	b.past(e, 12*time.Second)
+	viewer.explains(at(e), insight.ReasonNoOperator, "no operator works: no operator has recorded anything about the event since")
+	_, answer := viewer.ask(at(e))
+	b.Expect(answer).To(ContainSubstring("you may not read the lease"))
+
+	// An administrator may look at the lease.
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: insight.DefaultSystemNamespace, Name: insight.LeaseName},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: new("pod_1"), LeaseDurationSeconds: new(int32(15)), RenewTime: &metav1.MicroTime{Time: time.Now().Add(-time.Minute)},
+		},
+	}
+	b.Expect(b.client.Create(b.ctx, lease)).To(Succeed())
+	t.Cleanup(func() { _ = b.client.Delete(context.Background(), lease) })
+	b.explains(at(e), insight.ReasonNoOperator, "pod_1 held the lease last")
+	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &metav1.MicroTime{Time: time.Now()}, new(int32(3600))
+	b.Expect(b.client.Update(b.ctx, lease)).To(Succeed())
+	b.explains(at(e), insight.ReasonNotObserved, "but one works (pod_1 holds the lease")
+	b.Expect(b.client.Delete(b.ctx, lease)).To(Succeed())
+
+	// An edit that nobody has looked at.
+	b.spec(func(s *v1alpha1.WebhookSpec) { s.Description = "edited" })
+	viewer.explains([]string{"webhook/w"}, insight.ReasonNotObserved, "the webhook as it was last edited")
+
+	startOperator(t)
+	viewer.explains(at(e), delivered, "answered 200 OK")
+	viewer.explains([]string{"webhook/w"}, delivered, "the webhook can be sent to")
+}
+
+// startOperator starts the suite's operator again if it has ended.
+func startOperator(t *testing.T) {
+	t.Helper()
+	if suite.operator.State() == "" {
+		return
+	}
+	var err error
+	suite.operator, err = operator.Start(context.Background(), operator.Options{
+		Binary: filepath.Join(suite.cp.Dir(), "webhook-operator"), Kubeconfig: suite.install.Kubeconfig,
+		Log: filepath.Join(suite.cp.Dir(), "operator.log"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a person may not read is named, and the rest told.
+func TestWhyWithoutPermission(t *testing.T) {
+	b := newBed(t)
+	b.webhook("w", nil)
+	b.webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+	e := b.event(1, nil)
+	b.delivery("w", e, v1alpha1.DeliverySucceeded)
+	b.dispatched(e)
+
+	resender := b.as("resender", "horizon-delivery-resender")
+	resender.explains([]string{"event/" + e.Name}, insight.ReasonNotPermitted, "you may not read webhookevents of the namespace "+b.namespace)
+	var answer insight.Event
+	_, out := resender.ask([]string{"event/" + e.Name})
+	b.Expect(json.Unmarshal([]byte(out), &answer)).To(Succeed())
+	b.Expect(answer.Webhooks).To(HaveLen(1))
+	b.Expect(answer.Webhooks[0].Reason).To(Equal(delivered))
+
+	nobody := b.as("nobody")
+	r := nobody.run("why", "event/"+e.Name)
+	b.Expect(r.code).To(Equal(exitError))
+	b.Expect(r.err).To(ContainSubstring("You need the role view (or horizon-webhook-viewer) in the namespace " + b.namespace))
+
+	creator := b.as("creator", "horizon-event-creator")
+	creator.explains([]string{"event/" + e.Name}, insight.ReasonNotPermitted, "unknown of 1 webhook, 1 webhook does not follow it")
+	_, out = creator.ask([]string{"event/" + e.Name})
+	b.Expect(out).To(And(
+		ContainSubstring("you may not read webhooks of the namespace "+b.namespace),
+		ContainSubstring("you may not read webhookdeliveries of the namespace "+b.namespace)))
+}
+
+// Webhooks of the system namespace are told of to whoever may read them.
+func TestWhyOfTheSystemNamespace(t *testing.T) {
+	b := newBed(t)
+	w := &v1alpha1.Webhook{
+		ObjectMeta: metav1.ObjectMeta{Namespace: insight.DefaultSystemNamespace, Name: "audit-" + b.namespace},
+		Spec:       v1alpha1.WebhookSpec{URL: b.receiver.URL("/audit"), Triggers: []v1alpha1.Trigger{"pipelineruns_*"}},
+	}
+	b.Expect(b.client.Create(b.ctx, w)).To(Succeed())
+	t.Cleanup(func() { _ = b.client.Delete(context.Background(), w) })
+	e := b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "pipelineruns_executed" })
+	b.explains([]string{e.Name, "--webhook", w.Name}, delivered, "answered 200 OK")
+	_, out := b.ask([]string{e.Name})
+	b.Expect(out).To(ContainSubstring(`"namespace": "` + insight.DefaultSystemNamespace + `"`))
+
+	viewer := b.as("viewer", "view")
+	viewer.explains([]string{e.Name}, insight.ReasonNoWebhooks, "there is no webhook")
+	_, out = viewer.ask([]string{e.Name})
+	b.Expect(out).To(ContainSubstring("webhooks of the namespace horizon-webhooks, which follow the events of every namespace, are not told of"))
+	b.Expect(strings.Contains(out, w.Name)).To(BeFalse())
+}
+
+// An event's status names 50 deliveries; why tells of all.
+func TestWhyOfManyWebhooks(t *testing.T) {
+	b := newBed(t)
+	const many = 55
+	for i := range many {
+		b.webhook("w"+string(rune('a'+i/26))+string(rune('a'+i%26)), nil)
+	}
+	e := b.event(1, nil)
+	b.Eventually(func(g Gomega) {
+		_, out := b.ask([]string{e.Name})
+		var answer insight.Event
+		g.Expect(json.Unmarshal([]byte(out), &answer)).To(Succeed())
+		g.Expect(answer.Webhooks).To(HaveLen(many))
+		for _, row := range answer.Webhooks {
+			g.Expect(row.Reason).To(Equal(delivered), row.Webhook.Name)
+		}
+	}).Should(Succeed())
+}
+
+func TestWhyOfWebhook(t *testing.T) {
+	for name, s := range map[string]situation{
+		"well": {
+			make: func(b *bed) []string { b.webhook("w", nil); return []string{"w"} }, reason: "NothingSent", message: "the webhook can be sent to",
+			change: func(b *bed) []string { b.event(1, nil); return nil }, then: delivered,
+		},
+		"not ready": {
+			make: func(b *bed) []string { b.webhook("w", named); return []string{"w"} }, reason: "NotReady", message: "SecretNotFound",
+			change: func(b *bed) []string { b.spec(func(s *v1alpha1.WebhookSpec) { s.SecretRef = nil }); return nil }, then: "NothingSent",
+		},
+		"paused": {
+			make: func(b *bed) []string { b.webhook("w", stateOf(v1alpha1.WebhookPaused)); return []string{"w"} }, reason: "Paused", message: "Paused",
+			change: func(b *bed) []string { b.enable(); return nil }, then: "NothingSent",
+		},
+		"failing": {
+			make: func(b *bed) []string {
+				b.script("500")
+				b.webhook("w", nil)
+				b.event(1, nil)
+				return []string{"webhook/w"}
+			},
+			reason: "Failing", message: "the last attempt failed: answered 500",
+			change: func(b *bed) []string { b.script("200"); b.mended(); return nil }, then: delivered,
+		},
+	} {
+		t.Run(name, func(t *testing.T) { s.test(newBed(t)) })
+	}
+}
+
+// What waits for a Webhook is counted, and those that are due first are named.
+func TestWhyOfWebhookThatWaits(t *testing.T) {
+	b := newBed(t)
+	b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+	for id := range int64(insight.MaxWaiting + 2) {
+		b.event(id+1, nil)
+	}
+	b.Eventually(func(g Gomega) {
+		_, out := b.ask([]string{"w"})
+		var answer insight.Webhook
+		g.Expect(json.Unmarshal([]byte(out), &answer)).To(Succeed())
+		g.Expect(answer.Count).To(Equal(insight.WaitingCount{Due: insight.MaxWaiting + 2}))
+		g.Expect(answer.Waiting).To(HaveLen(insight.MaxWaiting))
+		g.Expect(answer.Waiting[0].Reason).To(Equal("Paused"))
+	}).Should(Succeed())
+	b.Expect(b.mustRun("why", "w")).To(ContainSubstring("12 deliveries wait: 12 due."))
+}

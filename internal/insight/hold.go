@@ -1,0 +1,119 @@
+package insight
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/receiver"
+)
+
+// instant is a clock that has stopped.
+type instant time.Time
+
+func (i instant) Now() time.Time                  { return time.Time(i) }
+func (i instant) Since(t time.Time) time.Duration { return time.Time(i).Sub(t) }
+
+// receiverWait is what the operator, if it started now, would take over from a Webhook's
+// status as the reason why nothing but a resend is sent to its receiver: a 410, or a
+// rest. Nil is none.
+func receiverWait(w *v1alpha1.Webhook, now time.Time) *delivery.WaitReason {
+	return receiver.NewRegistry(nil, instant(now)).Of(w).WaitReason()
+}
+
+// current returns a condition of a Webhook if it is about the Webhook as it is now, and
+// nil if it is about an earlier edit.
+func current(w *v1alpha1.Webhook, conditionType string) *metav1.Condition {
+	c := meta.FindStatusCondition(w.Status.Conditions, conditionType)
+	if c == nil || c.ObservedGeneration != w.Generation {
+		return nil
+	}
+	return c
+}
+
+// stopped says who has stopped a Webhook; nil where nobody has.
+func stopped(w *v1alpha1.Webhook, now time.Time) *Finding {
+	resume := command("resume", w.Namespace, w.Name)
+	switch {
+	case !w.DeletionTimestamp.IsZero():
+		return &Finding{Outcome: Stopped, Reason: string(v1alpha1.UnmatchedDeleting),
+			Message: "the webhook is being deleted, since " + when(w.DeletionTimestamp.Time, now)}
+	case w.Spec.State == v1alpha1.WebhookPaused:
+		return &Finding{Outcome: Stopped, Reason: v1alpha1.ReasonPaused,
+			Message: "the webhook is Paused: deliveries are recorded and wait", Help: resume + " sends them"}
+	case w.Spec.State == v1alpha1.WebhookDisabled:
+		return &Finding{Outcome: Stopped, Reason: string(v1alpha1.UnmatchedDisabled),
+			Message: "the webhook is Disabled: new events pass it by, and earlier deliveries wait", Help: resume + " enables it"}
+	}
+	return nil
+}
+
+// unready says what a Webhook lacks; nil where it lacks nothing, or nothing is known.
+func unready(w *v1alpha1.Webhook) *Finding {
+	c := current(w, v1alpha1.ConditionReady)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return nil
+	}
+	return &Finding{Outcome: Stopped, Reason: v1alpha1.ReasonNotReady, Message: "the webhook is not Ready: " + c.Reason + ": " + c.Message,
+		Help: mend(w, c.Reason)}
+}
+
+// mend says how what a Webhook lacks is supplied.
+func mend(w *v1alpha1.Webhook, reason string) string {
+	const soon = "; the operator notices within 30 s"
+	edit := command("edit", w.Namespace, w.Name)
+	switch reason {
+	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound:
+		return "create the Secret or the key in the namespace " + w.Namespace + soon + ", or name another one: " + edit
+	case v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonConfigMapKeyNotFound:
+		return "create the ConfigMap or the key in the namespace " + w.Namespace + soon + ", or name another one: " + edit
+	case v1alpha1.ReasonSecretInvalid, v1alpha1.ReasonURLInvalid, v1alpha1.ReasonCAInvalid, v1alpha1.ReasonClientCertificateInvalid:
+		return "put a valid value there" + soon + ", or name another one: " + edit
+	case v1alpha1.ReasonSSLVerifyRequired:
+		return "take sslVerifyEnabled out of the spec: " + edit
+	}
+	return "change what it names: " + edit
+}
+
+// unreceptive says why the receiver takes nothing but resends now; nil where it takes
+// requests as far as the Webhook's status tells.
+func unreceptive(w *v1alpha1.Webhook, now time.Time) *Finding {
+	healthy := current(w, v1alpha1.ConditionHealthy)
+	if why := receiverWait(w, now); why != nil {
+		f := &Finding{Outcome: Troubled, Reason: why.Reason, Message: why.Message}
+		switch why.Reason {
+		case v1alpha1.ReasonGone:
+			f.Outcome = Stopped
+			f.Help = "if it is there again or has moved, edit the webhook: " + command("edit", w.Namespace, w.Name)
+		case v1alpha1.ReasonReceiverResting:
+			f.Next = w.Status.RestUntil.Time
+			f.Message = "the receiver asked to be left alone until " + when(f.Next, now)
+			if healthy != nil && healthy.Reason == why.Reason {
+				f.Message += " (" + healthy.Message + ")"
+			}
+			f.Help = "a resend passes this: " + command("resend", w.Namespace, "DELIVERY")
+		}
+		return f
+	}
+	if healthy != nil && healthy.Status == metav1.ConditionFalse && healthy.Reason == v1alpha1.ReasonCircuitOpen {
+		return &Finding{Outcome: Troubled, Reason: healthy.Reason, Message: "the circuit of the receiver is open: " + healthy.Message,
+			Help: fmt.Sprintf("mend the receiver, and deliveries follow within %s; a resend passes this: %s",
+				span(receiver.MaxProbeInterval), command("resend", w.Namespace, "DELIVERY"))}
+	}
+	return nil
+}
+
+// hold is what keeps everything but resends from being sent to a Webhook now, as the
+// Webhook tells it; nil is nothing.
+func hold(w *v1alpha1.Webhook, now time.Time) *Finding {
+	for _, f := range []*Finding{stopped(w, now), unready(w), unreceptive(w, now)} {
+		if f != nil {
+			return f
+		}
+	}
+	return nil
+}
