@@ -133,21 +133,21 @@ func (c *checker) server() (served bool, _ error) {
 
 // permission is something that a person may be allowed to do, and which role allows it.
 type permission struct {
-	what, role  string
-	group       string
-	resource    string
-	verbs       []string
-	subresource string
+	what, role      string
+	group, resource string
+	verbs           []string
 }
 
 var permissions = []permission{
-	{what: "read Webhooks", role: "view (or horizon-webhook-viewer)", group: v1alpha1.GroupVersion.Group, resource: "webhooks", verbs: []string{"get", "list"}},
-	{what: "read events", role: "view (or horizon-webhook-viewer)", group: v1alpha1.GroupVersion.Group, resource: "webhookevents", verbs: []string{"get", "list"}},
-	{what: "read deliveries", role: "view (or horizon-webhook-viewer)", group: v1alpha1.GroupVersion.Group, resource: "webhookdeliveries", verbs: []string{"get", "list"}},
-	{what: "write Webhooks", role: "edit (or horizon-webhook-editor)", group: v1alpha1.GroupVersion.Group, resource: "webhooks", verbs: []string{"create", "patch", "delete"}},
-	{what: "resend deliveries", role: "edit (or horizon-delivery-resender)", group: v1alpha1.GroupVersion.Group, resource: "webhookdeliveries", verbs: []string{"patch"}},
-	{what: "create Secrets", role: "edit", resource: "secrets", verbs: []string{"create"}},
+	{"read Webhooks", viewerRole, v1alpha1.GroupVersion.Group, "webhooks", []string{"get", "list"}},
+	{"read events", viewerRole, v1alpha1.GroupVersion.Group, "webhookevents", []string{"get", "list"}},
+	{"read deliveries", viewerRole, v1alpha1.GroupVersion.Group, "webhookdeliveries", []string{"get", "list"}},
+	{"write Webhooks", "edit (or horizon-webhook-editor)", v1alpha1.GroupVersion.Group, "webhooks", []string{"create", "patch", "delete"}},
+	{"resend deliveries", "edit (or horizon-delivery-resender)", v1alpha1.GroupVersion.Group, "webhookdeliveries", []string{"patch"}},
+	{"create Secrets", "edit", "", "secrets", []string{"create"}},
 }
+
+const viewerRole = "view (or horizon-webhook-viewer)"
 
 // permissions says what the person may do in the namespace.
 func (c *checker) permissions(ctx context.Context) error {
@@ -178,7 +178,7 @@ func (c *checker) allowed(ctx context.Context, p permission) (bool, error) {
 	for _, verb := range p.verbs {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: c.namespace, Verb: verb, Group: p.group, Resource: p.resource, Subresource: p.subresource,
+				Namespace: c.namespace, Verb: verb, Group: p.group, Resource: p.resource,
 			},
 		}}
 		if err := cluster.Create(ctx, review); err != nil {
@@ -236,8 +236,8 @@ func (c *checker) webhooks(ctx context.Context, reader *insight.Reader) error {
 	wellKnown := 0
 	for i := range list.Items {
 		w := &list.Items[i]
-		mark := isOK
 		for _, f := range insight.OfWebhook(w, c.now()) {
+			mark := isWrong
 			switch {
 			case f.Outcome == insight.Working:
 				wellKnown++
@@ -245,8 +245,6 @@ func (c *checker) webhooks(ctx context.Context, reader *insight.Reader) error {
 			case f.Outcome == insight.Unknown, f.Reason == v1alpha1.ReasonPaused, f.Reason == string(v1alpha1.UnmatchedDisabled),
 				f.Reason == string(v1alpha1.UnmatchedDeleting): // somebody's wish
 				mark = isNote
-			default:
-				mark = isWrong
 			}
 			c.line(mark, "webhook %s: %s", w.Name, f.Reason+": "+withHelp(f))
 		}

@@ -64,9 +64,7 @@ A delivery that is in store is sent again with the body it was made with: see ku
 	cmd.Flags().StringVarP(&f.file, "filename", "f", "", "a file with an event; - is standard input")
 	cmd.Flags().BoolVar(&f.body, "body", false, "print the body alone, byte for byte")
 	addAnswerOutput(cmd, &f.output)
-	_ = cmd.RegisterFlagCompletionFunc("event", func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return p.completeEvents(cmd, nil, toComplete)
-	})
+	_ = cmd.RegisterFlagCompletionFunc("event", asFlag(p.completeEvents))
 	return cmd
 }
 

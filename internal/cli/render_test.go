@@ -52,7 +52,7 @@ func TestParseEvent(t *testing.T) {
 
 func TestRender(t *testing.T) {
 	b := newBed(t)
-	b.secret(map[string]string{"token": "open sesame", "url": b.receiver.URL("/secret-path")})
+	b.tokens(map[string]string{"token": "open sesame", "url": b.receiver.URL("/secret-path")})
 	b.webhook("w", named)
 	e := b.event(1, nil)
 	d := b.delivery("w", e, v1alpha1.DeliverySucceeded)

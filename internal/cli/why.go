@@ -52,9 +52,7 @@ Where a name is that of more than one of these, say which: event/NAME, webhook/N
 	}
 	cmd.Flags().StringVar(&webhook, "webhook", "", "of an event: ask about this Webhook only")
 	addAnswerOutput(cmd, &output)
-	_ = cmd.RegisterFlagCompletionFunc("webhook", func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return p.completeWebhooks(cmd, nil, toComplete)
-	})
+	_ = cmd.RegisterFlagCompletionFunc("webhook", asFlag(p.completeWebhooks))
 	return cmd
 }
 
@@ -62,6 +60,13 @@ Where a name is that of more than one of these, say which: event/NAME, webhook/N
 func addAnswerOutput(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", "", "print the answer as json or yaml")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// asFlag completes a flag as the first argument, whatever arguments there are.
+func asFlag(complete completion) completion {
+	return func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return complete(cmd, nil, toComplete)
+	}
 }
 
 func (p *plugin) completeWhy(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

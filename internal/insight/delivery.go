@@ -21,7 +21,7 @@ func OfDelivery(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, now time.Time)
 	}
 	state := delivery.StateOf(d)
 	if state.Resend {
-		return resendAsked(d, w, now)
+		return resendAsked(d, w)
 	}
 	if w == nil {
 		if retry.Decide(state, nil, false, now).Action == retry.GiveUp {
@@ -138,7 +138,7 @@ func failed(d *v1alpha1.WebhookDelivery, reason, message string, now time.Time) 
 }
 
 // resendAsked is about a delivery of which a resend was asked for and has not begun.
-func resendAsked(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, now time.Time) Finding {
+func resendAsked(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook) Finding {
 	asked := "a resend was asked for (" + cut(d.Annotations[v1alpha1.AnnotationResend]) + ")"
 	if d.Status.Result == v1alpha1.DeliverySucceeded {
 		asked = "it was delivered before; " + asked

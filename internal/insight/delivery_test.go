@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -53,13 +54,7 @@ func webhook(name string, changes ...func(*v1alpha1.Webhook)) *v1alpha1.Webhook 
 // says makes a condition of a Webhook, about the Webhook as it is.
 func says(conditionType string, status metav1.ConditionStatus, reason, message string) func(*v1alpha1.Webhook) {
 	return func(w *v1alpha1.Webhook) {
-		conditions := w.Status.Conditions[:0]
-		for _, c := range w.Status.Conditions {
-			if c.Type != conditionType {
-				conditions = append(conditions, c)
-			}
-		}
-		w.Status.Conditions = append(conditions, metav1.Condition{
+		meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{
 			Type: conditionType, Status: status, Reason: reason, Message: message, ObservedGeneration: w.Generation,
 		})
 	}

@@ -309,7 +309,8 @@ func (v *view) sum(rows []EventWebhook) Finding {
 	case v.only != "" && len(rows) > 0:
 		return rows[0].Finding
 	case v.only != "":
-		return Finding{Outcome: Unknown, Reason: ReasonNoWebhooks, Message: fmt.Sprintf("no webhook %s is known that could follow the event", v.only)}
+		return Finding{Outcome: Unknown, Reason: ReasonNoWebhooks,
+			Message: fmt.Sprintf("no webhook %s is known that could follow the event", v.only)}
 	case e.Status.Result == v1alpha1.EventExpired:
 		return expired(e)
 	}
@@ -318,7 +319,8 @@ func (v *view) sum(rows []EventWebhook) Finding {
 	}
 	if len(rows) == 0 {
 		if !v.webhooksOf[e.Namespace] {
-			return Finding{Outcome: Unknown, Reason: ReasonNotPermitted, Message: fmt.Sprintf("the event is %s; you may not read more", e.Status.Result)}
+			return Finding{Outcome: Unknown, Reason: ReasonNotPermitted,
+				Message: fmt.Sprintf("the event is %s; you may not read more", e.Status.Result)}
 		}
 		return Finding{Outcome: NotFollowed, Reason: ReasonNoWebhooks, Message: "there is no webhook that could follow it",
 			Help: command("create", e.Namespace, "NAME", "--url URL", "--triggers "+e.Spec.EventType)}
@@ -348,7 +350,10 @@ func total(rows []EventWebhook) Finding {
 	for _, say := range []struct {
 		of    Outcome
 		words string
-	}{{Delivered, "delivered to %s"}, {Failed, "failed at %s"}, {Waiting, "waiting for %s"}, {Removed, "no record left of %s"}, {Unknown, "unknown of %s"}} {
+	}{
+		{Delivered, "delivered to %s"}, {Failed, "failed at %s"}, {Waiting, "waiting for %s"},
+		{Removed, "no record left of %s"}, {Unknown, "unknown of %s"},
+	} {
 		if n := tally[say.of]; n > 0 {
 			parts = append(parts, fmt.Sprintf(say.words, count(n, "webhook", "webhooks")))
 		}

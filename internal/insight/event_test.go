@@ -25,7 +25,7 @@ func dispatched(result v1alpha1.EventResult) func(*v1alpha1.WebhookEvent) {
 func unmatched(reason v1alpha1.UnmatchedReason, names ...string) func(*v1alpha1.WebhookEvent) {
 	return func(e *v1alpha1.WebhookEvent) {
 		e.Status.Unmatched = append(e.Status.Unmatched, v1alpha1.Unmatched{
-			Reason: reason, Count: int32(len(names)), Webhooks: names, //nolint:gosec // a few
+			Reason: reason, Count: int32(len(names)), Webhooks: names,
 		})
 	}
 }

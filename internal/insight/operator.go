@@ -220,7 +220,8 @@ func works(lease Lease, wrote time.Time, answer *Operator, now time.Time, system
 		}
 		return noOperatorWorks(why, system)
 	case !wrote.IsZero():
-		return Finding{Outcome: Working, Message: "an operator has worked here, last at " + when(wrote, now) + ", and nothing waits for it; " + lease.Words(now)}
+		return Finding{Outcome: Working,
+			Message: "an operator has worked here, last at " + when(wrote, now) + ", and nothing waits for it; " + lease.Words(now)}
 	default:
 		return Finding{Outcome: Unknown, Message: "nothing here tells whether an operator works; " + lease.Words(now)}
 	}

@@ -66,7 +66,8 @@ func (r *Reader) collect(ctx context.Context, v *view, namespace string) (notes 
 			return false, fmt.Errorf("listing %s of the namespace %s: %w", what, namespace, err)
 		case namespace != v.event.Namespace:
 			if what == "webhooks" {
-				notes = append(notes, "webhooks of the namespace "+namespace+", which follow the events of every namespace, are not told of: you may not read them")
+				notes = append(notes, "webhooks of the namespace "+namespace+
+					", which follow the events of every namespace, are not told of: you may not read them")
 			}
 		default:
 			notes = append(notes, "you may not read "+what+" of the namespace "+namespace+": the role view (or horizon-webhook-viewer) allows it")
