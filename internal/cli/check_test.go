@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 	b.webhook("w", nil)
 	b.event(2, nil)
 	b.Eventually(func() string { r = viewer.run("check"); return r.out }).Should(And(
-		MatchRegexp("WRONG  webhook bare: NotReady: the webhook is not Ready: SecretNotFound: .* Help: create the Secret"),
+		MatchRegexp("WRONG  webhook bare: NotReady: the webhook is not Ready: SecretNotFound: .* Help: once it is there, the operator notices"),
 		ContainSubstring("WRONG  webhook w: Failing: the last attempt failed: answered 500")))
 	b.Expect(r.code).To(Equal(exitUnmet))
 	b.Expect(r.err).To(BeEmpty())

@@ -333,9 +333,7 @@ func tellWebhook(t *teller, w *insight.Webhook) {
 	for _, d := range w.Waiting {
 		t.WriteByte('\n')
 		t.say("%s: %s", d.Name, verdict(d.Finding))
-		if d.Message == w.Message {
-			d.Message = ""
-		}
+		d.Message = strings.TrimPrefix(d.Message, w.Message+"; ") // it is said above
 		if d.Help == w.Help {
 			d.Help = ""
 		}

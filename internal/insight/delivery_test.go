@@ -185,7 +185,7 @@ func TestOfDelivery(t *testing.T) {
 		},
 		"not ready": {
 			steps: steps{wait("NotReady")}, changes: changes{bare}, outcome: Waiting, reason: "NotReady",
-			message: "SecretNotFound: the Secret token does not exist", help: "create the Secret",
+			message: "SecretNotFound: the Secret token does not exist", help: "the operator notices within 30 s",
 		},
 		"not ready, and the edit has not been looked at": {
 			steps: steps{wait("NotReady")}, changes: changes{bare, edited}, outcome: Waiting, reason: "NotReady", message: "stored because of NotReady",

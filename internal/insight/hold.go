@@ -64,19 +64,15 @@ func unready(w *v1alpha1.Webhook) *Finding {
 
 // mend says how what a Webhook lacks is supplied.
 func mend(w *v1alpha1.Webhook, reason string) string {
-	const soon = "; the operator notices within 30 s"
 	edit := command("edit", w.Namespace, w.Name)
 	switch reason {
-	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound:
-		return "create the Secret or the key in the namespace " + w.Namespace + soon + ", or name another one: " + edit
-	case v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonConfigMapKeyNotFound:
-		return "create the ConfigMap or the key in the namespace " + w.Namespace + soon + ", or name another one: " + edit
+	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound,
+		v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonConfigMapKeyNotFound:
+		return "once it is there, the operator notices within 30 s; to name another one: " + edit
 	case v1alpha1.ReasonSecretInvalid, v1alpha1.ReasonURLInvalid, v1alpha1.ReasonCAInvalid, v1alpha1.ReasonClientCertificateInvalid:
-		return "put a valid value there" + soon + ", or name another one: " + edit
-	case v1alpha1.ReasonSSLVerifyRequired:
-		return "take sslVerifyEnabled out of the spec: " + edit
+		return "once it is mended, the operator notices within 30 s; to name another one: " + edit
 	}
-	return "change what it names: " + edit
+	return "to change the webhook: " + edit
 }
 
 // unreceptive says why the receiver takes nothing but resends now; nil where it takes
