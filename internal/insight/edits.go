@@ -19,7 +19,7 @@ type edit struct {
 func lastEdit(o metav1.Object) edit {
 	var last edit
 	for _, entry := range o.GetManagedFields() {
-		if entry.Subresource == "" && entry.Time != nil && entry.Time.After(last.at) && touchesSpec(entry) {
+		if entry.Time != nil && entry.Time.After(last.at) && touchesSpec(entry) {
 			last = edit{entry.Time.Time, entry.Manager}
 		}
 	}

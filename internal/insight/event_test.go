@@ -173,6 +173,14 @@ func TestWithoutDelivery(t *testing.T) {
 			event:   of{dispatched("Unmatched")},
 			webhook: webhook("a", func(w *v1alpha1.Webhook) { w.Namespace = DefaultSystemNamespace }), outcome: Removed, reason: ReasonRecordRemoved,
 		},
+		"a webhook of the system namespace that was created in the second of the event": {
+			event: of{dispatched("Unmatched")},
+			webhook: webhook("a", func(w *v1alpha1.Webhook) {
+				w.Namespace, w.Generation, w.CreationTimestamp = DefaultSystemNamespace, 1, ago(time.Hour)
+				w.ManagedFields = []metav1.ManagedFieldsEntry{wrote("", "kubectl-create", `{"f:spec":{}}`, w.CreationTimestamp)}
+			}),
+			outcome: Removed, reason: ReasonRecordRemoved,
+		},
 		"a webhook of the system namespace that was edited": {
 			event:   of{dispatched("Unmatched")},
 			webhook: webhook("a", func(w *v1alpha1.Webhook) { w.Namespace = DefaultSystemNamespace }, editedBy("kubectl-edit", time.Minute)),

@@ -74,6 +74,9 @@ func TestRenderOfAnEventThatIsNowhere(t *testing.T) {
 	if r.URL != "[redacted]" || !strings.Contains(notes, "the key url of the Secret room") {
 		t.Errorf("the URL is %q: %s", r.URL, notes)
 	}
+	if id := r.Headers[1]; id.Name != "Webhook-Id" || id.Value != delivery.MessageID(madeUpUID, w.UID) {
+		t.Errorf("the id is %v", id)
+	}
 	if e.UID != "" || !e.CreationTimestamp.IsZero() {
 		t.Error("the event was changed")
 	}
