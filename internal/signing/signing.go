@@ -113,8 +113,22 @@ func ParseSecret(value []byte) (s Secret, trimmed bool, err error) {
 // Sign returns what proves a request to a receiver who knows the secret. It is about
 // the id, the time in whole seconds, and the body.
 func (s Secret) Sign(id string, at time.Time, body []byte) (string, error) {
+	key, err := s.key()
+	if err != nil {
+		return "", err
+	}
+	signature, err := key.Sign(id, at, body)
+	if err != nil {
+		return "", fmt.Errorf("signing: %w", err)
+	}
+	return signature, nil
+}
+
+// key returns the key of signatures: what a secret that begins with whsec_ encodes, or
+// the text as it is.
+func (s Secret) key() (*standardwebhooks.Webhook, error) {
 	if s.value == nil {
-		return "", errNoSecret
+		return nil, errNoSecret
 	}
 	var key *standardwebhooks.Webhook
 	var err error
@@ -124,13 +138,9 @@ func (s Secret) Sign(id string, at time.Time, body []byte) (string, error) {
 		key, err = standardwebhooks.NewWebhookRaw([]byte(*s.value))
 	}
 	if err != nil {
-		return "", errors.New("signing: the secret cannot be used as a key") // the cause would tell of it
+		return nil, errors.New("signing: the secret cannot be used as a key") // the cause would tell of it
 	}
-	signature, err := key.Sign(id, at, body)
-	if err != nil {
-		return "", fmt.Errorf("signing: %w", err)
-	}
-	return signature, nil
+	return key, nil
 }
 
 // Reveal returns the secret itself, for those who have to look for it in what a
