@@ -105,10 +105,9 @@ const (
 
 // commands make the commands, in the order of the help.
 var commands = []func(*plugin) *cobra.Command{
-	newWhy,
-	newRender,
-	newCheck,
-	newVersion,
+	newList, newShow, newCreate, newEdit, newPause, newResume, newDisable, newDelete,
+	newWhy, newRender, newLint, newVerify,
+	newCheck, newCompletion, newVersion,
 }
 
 // hiddenFlags are those of kubectl that work here, too, and that few look for.

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// countPage is how many rows are asked for at once when they are only counted.
+const countPage = 500
+
+func newDelete(p *plugin) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:     "delete WEBHOOK…",
+		GroupID: groupWebhooks,
+		Short:   "Delete webhooks, and their deliveries with them",
+		Long: `Delete webhooks. Their deliveries go along, those that wait are not sent any more, and so does a Secret that
+create or edit has made for one. It is asked for first; where there is no terminal to ask on, --yes is needed.`,
+		Example: `  kubectl horizon delete smoke-tests
+
+  # In a script
+  kubectl horizon delete smoke-tests chat --yes`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeManyWebhooks,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.deleteWebhooks(cmd.Context(), args, yes)
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func (p *plugin) deleteWebhooks(ctx context.Context, names []string, yes bool) error {
+	if !yes && !interactive(p.In) {
+		return usagef("there is no terminal to ask on: say --yes to delete %s", strings.Join(names, ", "))
+	}
+	webhooks, problems, err := (&selection{}).webhooks(ctx, p, names)
+	if err != nil {
+		return err
+	}
+	for i := range webhooks {
+		if err := p.deleteWebhook(ctx, &webhooks[i], yes); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return p.joined(problems)
+}
+
+// deleteWebhook deletes one Webhook, the very one that was asked about.
+func (p *plugin) deleteWebhook(ctx context.Context, object *unstructured.Unstructured, yes bool) error {
+	name := object.GetName()
+	along := p.deliveriesOf(ctx, object)
+	if !yes {
+		ok, err := p.askYes(fmt.Sprintf("Delete webhook %s, and %s with it?", name, along))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("webhook %s was not deleted", name)
+		}
+	}
+	api, err := p.client()
+	if err != nil {
+		return err
+	}
+	uid := object.GetUID()
+	err = api.Delete(ctx, object, client.Preconditions{UID: &uid})
+	switch {
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("webhook %s was deleted and made anew meanwhile, and that one was left: %w", name, err)
+	case err != nil:
+		return fmt.Errorf("deleting webhook %s: %w", name, err)
+	}
+	_, err = fmt.Fprintf(p.Out, "webhook.horizoncd.io/%s deleted, and %s with it\n", name, along)
+	return err
+}
+
+// deliveriesOf says how many deliveries a Webhook has, and how many of them wait.
+func (p *plugin) deliveriesOf(ctx context.Context, object *unstructured.Unstructured) string {
+	label := v1alpha1.LabelWebhook + "=" + object.GetName()
+	all, err := p.countRows(ctx, object.GetNamespace(), label)
+	if err != nil {
+		return "its deliveries"
+	}
+	if all == 0 {
+		return "no delivery"
+	}
+	text := count(all, "delivery", "deliveries")
+	waiting, err := p.countRows(ctx, object.GetNamespace(), label+","+v1alpha1.LabelResult+"="+string(v1alpha1.DeliveryWaiting))
+	switch {
+	case err != nil || waiting == 0:
+	case waiting == 1:
+		text += " (1 waits and will not be sent)"
+	default:
+		text += fmt.Sprintf(" (%d wait and will not be sent)", waiting)
+	}
+	return text
+}
+
+// countRows counts the deliveries with labels, page by page and without the objects.
+func (p *plugin) countRows(ctx context.Context, namespace, label string) (int, error) {
+	n := 0
+	options := metav1.ListOptions{LabelSelector: label, Limit: countPage}
+	for {
+		table, err := p.table(ctx, "webhookdeliveries", namespace, options, metav1.IncludeNone)
+		if err != nil {
+			return 0, fmt.Errorf("counting deliveries: %w", err)
+		}
+		n += len(table.Rows)
+		if table.Continue == "" {
+			return n, nil
+		}
+		options.Continue = table.Continue
+	}
+}
+
+// interactive tells whether there is somebody to ask.
+func interactive(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// askYes asks on the terminal. Only a yes is one.
+func (p *plugin) askYes(question string) (bool, error) {
+	fmt.Fprintf(p.ErrOut, "%s [y/N] ", question)
+	line, err := bufio.NewReader(p.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("reading the answer: %w", err)
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes", nil
+}
