@@ -221,7 +221,7 @@ func (t *teller) showLog(ctx context.Context, d *v1alpha1.WebhookDelivery) error
 		return err
 	}
 	for _, part := range []struct{ title, says string }{
-		{"request headers", "webhook-id: whd_"},
+		{"request headers", "Content-Type: application/json;charset=utf-8"},
 		{"request body", `"eventType": "clusters_rollbacked"`},
 		{"response headers", "Server: pager/2.1"},
 		{"response body", "the pager's database is down"},
