@@ -95,6 +95,7 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 	for i := range webhooks {
 		b.webhook(fmt.Sprintf("w%d", i), randomWebhook(r))
 	}
+	b.known()
 	made := map[string]*v1alpha1.WebhookEvent{}
 	for i := range int64(events) {
 		e := b.event(i+1, randomEvent(r))

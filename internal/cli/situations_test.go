@@ -73,6 +73,19 @@ func (b *bed) dispatched(e *v1alpha1.WebhookEvent) {
 	}).Should(Succeed())
 }
 
+// known waits until the operator has looked at all Webhooks: an event that comes before
+// that may be dispatched without them, and its status then does not name them.
+func (b *bed) known() {
+	b.Helper()
+	b.Eventually(func(g Gomega) {
+		var list v1alpha1.WebhookList
+		g.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
+		for _, w := range list.Items {
+			g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation), w.Name)
+		}
+	}).Should(Succeed())
+}
+
 // past lets time go by until an event is older than an age.
 func (b *bed) past(e *v1alpha1.WebhookEvent, age time.Duration) {
 	b.Helper()
@@ -127,6 +140,7 @@ func followed() map[string]situation {
 	unfollowed := func(change func(*v1alpha1.WebhookSpec)) func(*bed) []string {
 		return func(b *bed) []string {
 			b.webhook("w", change)
+			b.known()
 			e := b.event(1, nil)
 			b.dispatched(e)
 			b.past(e, time.Second) // managedFields tell whole seconds
@@ -168,6 +182,7 @@ func followed() map[string]situation {
 		"created later": {
 			make: func(b *bed) []string {
 				b.webhook("w", nil)
+				b.known()
 				e := b.event(1, long)
 				b.dispatched(e)
 				return at(e)
@@ -178,12 +193,21 @@ func followed() map[string]situation {
 		"being deleted": {
 			make: func(b *bed) []string {
 				w := b.webhook("w", nil)
+				b.known()
+				b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 				base := w.DeepCopy()
 				w.Finalizers = []string{"example.com/hold"}
 				b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(base))).To(Succeed())
 				b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
-				e := b.event(1, nil)
-				b.dispatched(e)
+				var e *v1alpha1.WebhookEvent
+				id := int64(0)
+				b.Eventually(func(g Gomega) { // once the operator has seen that
+					id++
+					e = b.event(id, nil)
+					b.dispatched(e)
+					g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+					g.Expect(e.Status.Result).To(Equal(v1alpha1.EventUnmatched))
+				}).Should(Succeed())
 				return at(e)
 			},
 			reason: "Deleting", message: "the webhook is being deleted, since",
@@ -212,11 +236,8 @@ func followed() map[string]situation {
 		},
 		"expired": {
 			make: func(b *bed) []string {
-				w := b.webhook("w", nil)
-				b.Eventually(func(g Gomega) {
-					g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
-					g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
-				}).Should(Succeed())
+				b.webhook("w", nil)
+				b.known()
 				return []string{b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.Time = metav1.NewTime(time.Now().Add(-100 * time.Hour)) }).Name}
 			},
 			reason: "Expired", message: "--max-event-age",

@@ -132,6 +132,7 @@ func TestWhyWithoutPermission(t *testing.T) {
 	b := newBed(t)
 	b.webhook("w", nil)
 	b.webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+	b.known()
 	e := b.event(1, nil)
 	b.delivery("w", e, v1alpha1.DeliverySucceeded)
 	b.dispatched(e)

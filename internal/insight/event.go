@@ -155,6 +155,9 @@ func (v *view) without(w *v1alpha1.Webhook) Finding {
 		return v.edited(w, words(u))
 	case !v.deliveriesOf[w.Namespace]:
 		return v.notPermitted(w.Namespace)
+	case w.Status.ObservedGeneration < w.Generation: // the event may have been dispatched without it
+		return Finding{Outcome: Waiting, Reason: ReasonNotObserved, Help: ifItLasts(e.Namespace),
+			Message: "no operator has looked at the webhook as it is now, which follows such events"}
 	case own && len(e.Status.Deliveries) < maxNames || v.editOf(w).manager != "":
 		return v.edited(w, "it did not follow the event when that was dispatched")
 	default:

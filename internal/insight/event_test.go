@@ -141,6 +141,10 @@ func TestWithoutDelivery(t *testing.T) {
 			}},
 			webhook: webhook("a", triggers("members_*")), outcome: NotFollowed, reason: "FilterError", message: "(FilterError: no such key: env)",
 		},
+		"not looked at yet": {
+			event:   of{dispatched("Unmatched")},
+			webhook: webhook("a", edited), outcome: Waiting, reason: ReasonNotObserved, message: "no operator has looked at the webhook as it is now",
+		},
 		"record removed": {
 			event:   of{dispatched("Succeeded"), names(webhook("a")), func(e *v1alpha1.WebhookEvent) { e.Status.Counts.Succeeded = 1 }},
 			webhook: webhook("a"), outcome: Removed, reason: ReasonRecordRemoved, message: "it was delivered; its record was there",
