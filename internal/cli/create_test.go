@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -229,6 +230,28 @@ func TestCreateWithoutRightsToSecrets(t *testing.T) {
 	b.Expect(b.gone("a")).To(BeTrue())
 	b.mustRun("create", "a", "--url", "https://a", "--trigger", "*", "--secret-ref", "b")
 	b.Expect(b.get("a").Spec.SecretRef).To(Equal(&v1alpha1.SecretKeyReference{Name: "b", Key: "token"}))
+}
+
+// Who may create Secrets and not change them has one that stays, and is told so.
+func TestCreateWithoutRightToOwn(t *testing.T) {
+	b := newBed(t)
+	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "secrets"}
+	b.Expect(b.client.Create(b.ctx, &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: role.Name},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}}},
+	})).To(Succeed())
+	b.Expect(b.client.Create(b.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: role.Name}, RoleRef: role,
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "writer"}},
+	})).To(Succeed())
+	var r ran
+	b.Eventually(func() int { // roles take effect a moment later
+		r = b.as("writer", "horizon-webhook-editor").
+			run("create", "a", "--url", "https://a", "--trigger", "*", "--secret-file", b.file("token", secretValue))
+		return r.code
+	}).Should(Equal(0))
+	b.Expect(r.err).To(ContainSubstring("warning: the Secret a-webhook will stay when the webhook is deleted: "))
+	b.Expect(b.secret("a-webhook").OwnerReferences).To(BeEmpty())
 }
 
 func TestEventTypes(t *testing.T) {

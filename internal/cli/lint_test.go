@@ -3,10 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -137,51 +140,101 @@ func (b *bed) dryRun(text string) error {
 // Without a cluster, lint refuses what an API server refuses, in the same words.
 func TestLintSaysWhatTheServerSays(t *testing.T) {
 	b := newBed(t)
-	line := regexp.MustCompile(`^stdin:([0-9]+): (.*)$`)
 	for name, text := range manifests {
-		b.stdin = text
-		r := b.run("lint", "--offline", "-f", "-")
-		refused := b.dryRun(text)
-		if want := map[bool]int{true: exitUnmet, false: 0}[refused != nil]; r.code != want {
-			t.Errorf("%s: lint exits with %d, and the API server says: %v\n%s%s", name, r.code, refused, r.out, r.err)
+		b.sameVerdict(name, text)
+	}
+}
+
+// The same for Webhooks that are put together at random.
+func TestLintSaysWhatTheServerSaysAtRandom(t *testing.T) {
+	b := newBed(t)
+	random := rand.New(rand.NewPCG(16, 7))
+	fields := map[string][]string{
+		"url":              {"https://a", "https://a/b?c=%20", "http://[::1]:8080/", "https://a b", "ftp://a", "https://a:65536", "https://a#b", `"https://é"`, "7", `""`},
+		"urlSecretRef":     {"{name: a, key: b}", "{name: a}", "{name: A, key: b}", "{}", "null"},
+		"triggers":         {`["*"]`, "[clusters_*, members_created]", "[cluster_created, clusters_created]", "[deployed]", "[]", "[clusters_deployed, clusters_deployed]", "[1]", "null"},
+		"scope":            {"/music", "/music/", "music", "/a//b", "/a/*", `""`, "[]"},
+		"state":            {"Enabled", "Paused", "enabled", "off"},
+		"description":      {"text", `"\e[31m"`, strings.Repeat("x", 1025), "true"},
+		"sslVerifyEnabled": {"true", "no", `"true"`, "0"},
+		"timeoutSeconds":   {"1", "300", "0", "1e2", "1.0", "99999999999", "-1"},
+		"maxInFlight":      {"100", "101", "{}"},
+		"webhookID":        {"1", "0", "9007199254740992", "1.5"},
+		"retry":            {"{}", "{limit: 0}", "{limit: 101}", "{minBackoffSeconds: 4000}", "{max: 1}", "null", "[]"},
+		"retention":        {"{limit: 0}", "{ttlSecondsAfterFinished: 899}", "{limit: -1, ttlSecondsAfterFinished: x}"},
+		"secretRef":        {"{name: a, key: b}", "{name: a, key: b c}", "a/b"},
+		"tls":              {"{}", "{caSecretRef: {name: a}}", "{caSecretRef: {name: a}, caConfigMapRef: {name: b}}", "{ca: a}"},
+		"unknown":          {"1"},
+	}
+	names := slices.Sorted(maps.Keys(fields))
+	verdicts := map[bool]int{} // by whether it was refused
+	for i := range 150 {
+		text := strings.Split(validWebhook, "spec:")[0] + "spec:\n"
+		for _, name := range names {
+			chance := 0.15
+			if name == "url" || name == "triggers" {
+				chance = 0.9
+			}
+			values := fields[name]
+			if random.Float64() < chance {
+				// The first values are those that pass.
+				text += fmt.Sprintf("  %s: %s\n", name, values[random.IntN(len(values))*random.IntN(2)])
+			}
+		}
+		verdicts[b.sameVerdict(fmt.Sprintf("%d:\n%s", i, text), text)]++
+	}
+	b.Expect(verdicts[true]).To(BeNumerically(">", 15))
+	b.Expect(verdicts[false]).To(BeNumerically(">", 15))
+}
+
+var lintLine = regexp.MustCompile(`^stdin:([0-9]+): (.*)$`)
+
+// sameVerdict holds what lint says offline against what the API server says, and returns
+// whether that refuses it.
+func (b *bed) sameVerdict(name, text string) bool {
+	b.Helper()
+	b.stdin = text
+	r := b.run("lint", "--offline", "-f", "-")
+	refused := b.dryRun(text)
+	if want := map[bool]int{true: exitUnmet, false: 0}[refused != nil]; r.code != want {
+		b.Errorf("%s: lint exits with %d, and the API server says: %v\n%s%s", name, r.code, refused, r.out, r.err)
+		return refused != nil
+	}
+	var got []string
+	lines := strings.Count(text, "\n") + 1
+	for l := range strings.Lines(r.out) {
+		found := lintLine.FindStringSubmatch(strings.TrimSpace(l))
+		if found == nil {
+			b.Errorf("%s: %q", name, l)
 			continue
 		}
-		var got []string
-		lines := strings.Count(text, "\n") + 1
-		for l := range strings.Lines(r.out) {
-			found := line.FindStringSubmatch(strings.TrimSpace(l))
-			if found == nil {
-				t.Errorf("%s: %q", name, l)
-				continue
-			}
-			var at int
-			if _, err := fmt.Sscan(found[1], &at); err != nil || at < 1 || at > lines {
-				t.Errorf("%s: line %s of %d", name, found[1], lines)
-			}
-			if !strings.HasPrefix(found[2], "warning: ") {
-				got = append(got, found[2])
-			}
+		if at, err := strconv.Atoi(found[1]); err != nil || at < 1 || at > lines {
+			b.Errorf("%s: line %s of %d", name, found[1], lines)
 		}
-		status, ok := errors.AsType[*apierrors.StatusError](refused)
-		if !ok || !apierrors.IsInvalid(refused) {
-			continue
-		}
-		var want []string
-		for _, cause := range status.Status().Details.Causes {
-			switch {
-			case strings.Contains(cause.Message, "some validation rules were not checked"):
-			case cause.Field == "<nil>":
-				want = append(want, oneLine(cause.Message))
-			default:
-				want = append(want, oneLine(cause.Field+": "+cause.Message))
-			}
-		}
-		slices.Sort(got)
-		slices.Sort(want)
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: lint says\n%s\nthe API server\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		if !strings.HasPrefix(found[2], "warning: ") {
+			got = append(got, found[2])
 		}
 	}
+	status, ok := errors.AsType[*apierrors.StatusError](refused)
+	if !ok || !apierrors.IsInvalid(refused) {
+		return refused != nil
+	}
+	var want []string
+	for _, cause := range status.Status().Details.Causes {
+		switch {
+		case strings.Contains(cause.Message, "some validation rules were not checked"):
+		case cause.Field == "<nil>":
+			want = append(want, oneLine(cause.Message))
+		default:
+			want = append(want, oneLine(cause.Field+": "+cause.Message))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		b.Errorf("%s: lint says\n%s\nthe API server\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	return true
 }
 
 func TestLintLines(t *testing.T) {

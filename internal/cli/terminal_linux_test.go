@@ -34,6 +34,18 @@ func newTerminal(t *testing.T) (terminal, keyboard *os.File) {
 	return terminal, keyboard
 }
 
+func TestCreateAsksForSecret(t *testing.T) {
+	b := newBed(t)
+	terminal, keyboard := newTerminal(t)
+	if _, err := io.WriteString(keyboard, secretValue+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	r := b.with(func(p *plugin) { p.In = terminal }, "create", "a", "--url", "https://a", "--trigger", "*", "--secret-from-stdin")
+	b.Expect(r.code).To(Equal(0), r.err)
+	b.Expect(r.err).To(Equal("secret (it is not shown): \n"))
+	b.Expect(string(b.secret("a-webhook").Data["token"])).To(Equal(secretValue))
+}
+
 func TestDeleteAsks(t *testing.T) {
 	b := newBed(t)
 	b.webhook("one", nil)

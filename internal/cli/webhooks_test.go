@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -229,12 +232,15 @@ func (s *syncBuffer) String() string {
 }
 
 // background runs a command until the test ends it.
-func (b *bed) background(args ...string) (out *syncBuffer, end func() int) {
+func (b *bed) background(change func(*plugin), args ...string) (out *syncBuffer, end func() int) {
 	b.Helper()
 	out = &syncBuffer{}
 	ctx, cancel := context.WithCancel(b.ctx)
 	b.Cleanup(cancel)
 	p := b.plugin(out, out)
+	if change != nil {
+		change(p)
+	}
 	done := make(chan int, 1)
 	go func() {
 		done <- execute(ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
@@ -247,8 +253,8 @@ func (b *bed) background(args ...string) (out *syncBuffer, end func() int) {
 
 func TestListWatch(t *testing.T) {
 	b := newBed(t)
-	out, end := b.background("list", "-w")
-	names, endNames := b.background("list", "-w", "-o", "name")
+	out, end := b.background(nil, "list", "-w")
+	names, endNames := b.background(nil, "list", "-w", "-o", "name")
 	b.Eventually(out.String).Should(ContainSubstring("No webhooks in namespace"))
 	b.webhook("smoke-tests", nil)
 	b.Eventually(out.String).Should(MatchRegexp(`(?m)^NAME +STATE.*\n(smoke-tests +Enabled .*\n)*smoke-tests +Enabled +True`))
@@ -260,6 +266,45 @@ func TestListWatch(t *testing.T) {
 	b.Expect(end()).To(Equal(0))
 	b.Eventually(names.String).Should(MatchRegexp(`^(webhook.horizoncd.io/smoke-tests\n){3,}$`))
 	b.Expect(endNames()).To(Equal(0))
+}
+
+// The API server ends watches, and forgets old versions.
+func TestListWatchGoesOn(t *testing.T) {
+	b := newBed(t)
+	b.webhook("first", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.observed("first")
+	admin, err := client.NewWithWatch(suite.cp.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
+	b.Expect(err).NotTo(HaveOccurred())
+	watches := make(chan watch.Interface)
+	begin := func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) (watch.Interface, error) {
+		select {
+		case w, ok := <-watches:
+			if ok {
+				return w, nil
+			}
+			return c.Watch(ctx, list, options...)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	out, end := b.background(func(p *plugin) { p.cluster = interceptor.NewClient(admin, interceptor.Funcs{Watch: begin}) }, "list", "-w")
+
+	b.Eventually(out.String).Should(ContainSubstring("first "))
+	b.webhook("second", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.observed("second")
+	watches <- watch.NewEmptyWatch() // it ends at once
+	b.Eventually(out.String).Should(MatchRegexp(`(?m)^second +Paused`))
+	b.webhook("third", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.observed("third")
+	expired := watch.NewFakeWithOptions(watch.FakeOptions{ChannelSize: 1})
+	expired.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+	watches <- expired
+	b.Eventually(out.String).Should(MatchRegexp(`(?m)^third +Paused`))
+	close(watches)
+	b.mustRun("resume", "first")
+	b.Eventually(out.String).Should(MatchRegexp(`(?m)^first +Enabled`))
+	b.Expect(end()).To(Equal(0))
+	b.Expect(regexp.MustCompile(`(?m)^first +Paused`).FindAllString(out.String(), -1)).To(HaveLen(1), "nothing is told twice")
 }
 
 func TestViewersReadAndDoNotWrite(t *testing.T) {

@@ -124,7 +124,7 @@ func (d *Document) Validate(ctx context.Context) ([]Problem, error) {
 		if found := malformedField.FindStringSubmatch(malformed.Error()); found != nil {
 			path += "." + found[1]
 		}
-		return []Problem{{Line: d.Line(path), Field: path, Message: malformed.Error()}}, nil //nolint:nilerr // it is the answer
+		return []Problem{{Line: d.Line(path), Field: path, Message: malformed.Error()}}, nil
 	}
 	var problems []Problem
 	for _, path := range unknown {
