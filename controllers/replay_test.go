@@ -9,6 +9,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -341,20 +342,33 @@ func TestReplayAfterACrash(t *testing.T) {
 	}
 }
 
-// A replay does not hold back what is observed of an edit.
-func TestReplayLeavesObservedGenerationAlone(t *testing.T) {
+// What cannot be stored is told and waits, and does not hold back what is observed of an
+// edit; once it can be, the replay goes on by itself.
+func TestReplayOfWhatCannotBeStored(t *testing.T) {
+	const events = 20
 	b := newTestbed(t)
-	gate := make(chan struct{})
-	defer close(gate)
-	b.receiver.Script("/w", receiver.Answer{Until: gate})
-	b.start()
-	b.events("e", 20, earlier)
-	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Spec.MaxInFlight = 1 })
+	var open atomic.Bool
+	b.start(creating(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		if open.Load() {
+			return pass()
+		}
+		return answer(r, apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(), "d", errQuota))
+	}))
+	b.events("e", events, earlier)
+	w := b.webhook("w")
 	b.observed(w)
 	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
-	b.Eventually(func() int { return b.requests("w") }).Should(Equal(1))
+	status := b.replayed(w, v1alpha1.ReplayWaiting)
+	b.Expect(status.Message).To(And(ContainSubstring("a delivery cannot be stored"), ContainSubstring(errQuota.Error())))
+	b.Expect(status.Sent).To(BeZero())
+	b.Expect(status.Found).To(Equal(int32(events)))
 	b.edit(w, map[string]any{"spec": map[string]any{"description": "edited meanwhile"}})
 	b.observed(w)
+	b.Expect(b.replayed(w, v1alpha1.ReplayWaiting).Cursor).To(BeNil(), "nothing is done")
+	open.Store(true)
+	b.Expect(b.replayed(w, v1alpha1.ReplayCompleted).Sent).To(Equal(int32(events)))
+	b.once("e", events, w)
+	b.allSettled("e", events, v1alpha1.EventSucceeded)
 }
 
 // An event that somebody deletes while it is on its way does not hold up the others, nor
