@@ -27,7 +27,7 @@ const (
 	turnLength = 50
 	// batchLength is how many events are looked for at a time, for which the cache goes
 	// through all that there are.
-	batchLength = 200
+	batchLength = 500
 )
 
 // advance settles what has become of the events on their way, and takes the next ones as

@@ -3,6 +3,7 @@ package eventcache
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,16 +21,17 @@ type Position struct {
 
 // After returns the first n events behind a position, in order, and how many more there
 // are: of a namespace, or of all where that is empty, and created no later than a time.
-// It looks at all events that are known, and keeps n of them.
+// It looks at all events that are known, without holding anybody up, and keeps n of them.
 func (c *Cache) After(namespace string, position Position, until time.Time, n int) (next []Position, more int) {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
+	all := slices.AppendSeq(make([]*entry, 0, len(c.events)), maps.Values(c.events))
+	c.mu.RUnlock() // an entry's place and name never change
 	var (
 		first  = firstEntries{}
 		after  = entry{created: position.Created.Unix(), namespace: position.Key.Namespace, name: position.Key.Name}
 		latest = until.Unix()
 	)
-	for _, e := range c.events {
+	for _, e := range all {
 		switch {
 		case e.created < after.created, e.created > latest, namespace != "" && e.namespace != namespace, e.compare(&after) <= 0:
 			continue
