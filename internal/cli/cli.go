@@ -107,7 +107,8 @@ const (
 // commands make the commands, in the order of the help.
 var commands = []func(*plugin) *cobra.Command{
 	newList, newShow, newCreate, newEdit, newPause, newResume, newDisable, newDelete,
-	newWhy, newRender, newLint, newVerify,
+	newLogs, newLog, newResend,
+	newTest, newReplay, newWhy, newRender, newLint, newListen, newVerify,
 	newCheck, newCompletion, newVersion,
 }
 

@@ -42,13 +42,24 @@ func (g *grid) add(cells ...string) {
 
 // print writes the grid. A terminal of 0 columns is none, and nothing is cut.
 func (g *grid) print(out io.Writer, terminal int) error {
+	return g.printRows(out, g.rows, !g.noHeaders, g.widths(terminal))
+}
+
+// titles are those of the columns.
+func (g *grid) titles() []string {
+	titles := make([]string, len(g.columns))
+	for i, c := range g.columns {
+		titles[i] = c.title
+	}
+	return titles
+}
+
+// widths are those of the columns, as wide as the widest cell, or less where a terminal
+// lacks room.
+func (g *grid) widths(terminal int) []int {
 	rows := g.rows
 	if !g.noHeaders {
-		titles := make([]string, len(g.columns))
-		for i, c := range g.columns {
-			titles[i] = c.title
-		}
-		rows = append([][]string{titles}, rows...)
+		rows = append([][]string{g.titles()}, rows...)
 	}
 	widths := make([]int, len(g.columns))
 	for _, row := range rows {
@@ -57,6 +68,14 @@ func (g *grid) print(out io.Writer, terminal int) error {
 		}
 	}
 	g.shrink(widths, terminal)
+	return widths
+}
+
+// printRows writes rows in columns of the given widths.
+func (g *grid) printRows(out io.Writer, rows [][]string, titles bool, widths []int) error {
+	if titles {
+		rows = append([][]string{g.titles()}, rows...)
+	}
 	var b strings.Builder
 	for _, row := range rows {
 		var line strings.Builder

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/term"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/insight"
@@ -44,8 +47,10 @@ type plugin struct {
 var scheme = runtime.NewScheme()
 
 func init() {
+	log.SetLogger(klog.Logger{}) // without one, a command that lasts half a minute prints a stack
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(authenticationv1.AddToScheme(scheme))
 	utilruntime.Must(authorizationv1.AddToScheme(scheme))
 	utilruntime.Must(coordinationv1.AddToScheme(scheme))
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
@@ -59,8 +64,10 @@ func mapper() meta.RESTMapper {
 		m.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
 	m.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
 	m.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
+	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), meta.RESTScopeRoot)
 	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), meta.RESTScopeRoot)
 	return m
 }
@@ -122,6 +129,21 @@ func (p *plugin) reader() (*insight.Reader, error) {
 func (p *plugin) table(
 	ctx context.Context, resource, namespace string, options metav1.ListOptions, include metav1.IncludeObjectPolicy,
 ) (*metav1.Table, error) {
+	request, err := p.tableRequest(resource, namespace, options, include)
+	if err != nil {
+		return nil, err
+	}
+	table := &metav1.Table{}
+	if err := request.Do(ctx).Into(table); err != nil {
+		return nil, err
+	}
+	return table, nil
+}
+
+// tableRequest is a list or a watch of a resource as rows.
+func (p *plugin) tableRequest(
+	resource, namespace string, options metav1.ListOptions, include metav1.IncludeObjectPolicy,
+) (*rest.Request, error) {
 	config, err := p.config()
 	if err != nil {
 		return nil, err
@@ -134,16 +156,10 @@ func (p *plugin) table(
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	table := &metav1.Table{}
-	err = c.Get().Namespace(namespace).Resource(resource).
+	return c.Get().Namespace(namespace).Resource(resource).
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
 		VersionedParams(&options, metav1.ParameterCodec).
-		Param("includeObject", string(include)).
-		Do(ctx).Into(table)
-	if err != nil {
-		return nil, err
-	}
-	return table, nil
+		Param("includeObject", string(include)), nil
 }
 
 // terminalWidth returns the width of a terminal, or 0 for anything else.

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// await looks at an object whenever it changes, until look says that it is done, or ctx
+// ends, which is no error. list is an empty list of its kind.
+func (p *plugin) await(
+	ctx context.Context, key client.ObjectKey, list client.ObjectList, look func(runtime.Object) (done bool, _ error),
+) (done bool, _ error) {
+	c, err := p.client()
+	if err != nil {
+		return false, err
+	}
+	only := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{metav1.ObjectNameField: key.Name}}
+	see := func(object runtime.Object) error {
+		if done, err = look(object); err == nil && done {
+			err = errEnded
+		}
+		return err
+	}
+	f := &follower{
+		watch: func(ctx context.Context, version string) (watch.Interface, error) {
+			return c.Watch(ctx, list, append(only, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})...)
+		},
+		relist: func(ctx context.Context) (string, error) {
+			list := list.DeepCopyObject().(client.ObjectList) // nothing of the last one stays
+			if err := c.List(ctx, list, only...); err != nil {
+				return "", err
+			}
+			objects, err := meta.ExtractList(list)
+			if err != nil {
+				return "", handlingError{err}
+			}
+			if len(objects) == 0 {
+				return "", handlingError{fmt.Errorf("%s was deleted", key.Name)}
+			}
+			if err := see(objects[0]); err != nil {
+				return "", handlingError{err}
+			}
+			return list.GetResourceVersion(), nil
+		},
+		each: func(event watch.Event) error {
+			if event.Type == watch.Deleted {
+				return fmt.Errorf("%s was deleted", key.Name)
+			}
+			return see(event.Object)
+		},
+		tell: func(text string) { fmt.Fprintln(p.ErrOut, printable(text)) },
+	}
+	if err := f.run(ctx, ""); err != nil && !errors.Is(err, errEnded) {
+		return false, err
+	}
+	return done, nil
+}
+
+// operatorWorks says in a sentence whether an operator works, as far as can be told.
+func (p *plugin) operatorWorks(ctx context.Context, w *v1alpha1.Webhook) string {
+	if w.Status.ObservedGeneration < w.Generation {
+		return "No operator has looked at the webhook as it is now, so none seems to work in this cluster, or for this namespace: " +
+			"ask an administrator."
+	}
+	reader, err := p.reader()
+	if err != nil {
+		return err.Error()
+	}
+	works, err := reader.Operator(ctx, w.Namespace)
+	if err != nil {
+		return fmt.Sprintf("Whether an operator works cannot be told: %v.", err)
+	}
+	return withHelp(works.Finding) + "."
+}

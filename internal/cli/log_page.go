@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/insight"
+)
+
+// page prints all of a delivery.
+func (l *logOne) page(answer *insight.Delivery) error {
+	now, d := l.now(), answer.Object
+	var b strings.Builder
+	b.WriteString(l.verdict(answer.Finding, answer.Notes))
+	b.WriteByte('\n')
+	writeFacts(&b, d, now)
+	b.WriteString("\nAttempts, the latest first:\n")
+	if err := writeAttempts(&b, d, l.width); err != nil {
+		return err
+	}
+	request, response := d.Status.Request, d.Status.Response
+	if request != nil {
+		writeSection(&b, "Request headers", printable(request.Headers), "")
+	}
+	writeSection(&b, "Request body", l.pretty(d.Spec.Payload), "")
+	switch {
+	case response != nil:
+		writeSection(&b, "Response headers", printable(response.Headers), cutNote(response.HeadersTruncated, "8 KiB"))
+		writeSection(&b, "Response body", l.pretty(response.Body), cutNote(response.BodyTruncated, "16 KiB"))
+	case request != nil:
+		b.WriteString("\nThere was no answer.\n")
+	}
+	if again := "kubectl horizon resend " + d.Name; !strings.Contains(answer.Help, again) {
+		fmt.Fprintf(&b, "\nTo send it again: %s -n %s\n", oneLine(again), oneLine(d.Namespace))
+	}
+	_, err := io.WriteString(l.Out, b.String())
+	return err
+}
+
+// verdict says what became of a delivery, and what helps.
+func (p *plugin) verdict(f insight.Finding, notes []string) string {
+	t := &teller{width: p.width}
+	t.say("%s", summary(f))
+	if f.Help != "" {
+		t.indented("Help: ", f.Help)
+	}
+	t.notes(notes)
+	return t.String()
+}
+
+// writeFacts says whose delivery it is and of what.
+func writeFacts(out io.Writer, d *v1alpha1.WebhookDelivery, now time.Time) {
+	fact := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(out, "%-12s %s\n", name+":", oneLine(value))
+		}
+	}
+	event := d.Spec.EventRef.Name
+	if d.Spec.EventRef.Namespace != d.Namespace {
+		event += " in the namespace " + d.Spec.EventRef.Namespace
+	}
+	fact("Delivery", d.Name)
+	fact("Webhook", d.Spec.WebhookRef.Name)
+	fact("Event", event)
+	fact("Type", d.Spec.EventType)
+	fact("Resource", strings.TrimSpace(d.Spec.ResourceName+" "+parenthesized(d.Spec.ResourcePath)))
+	if !d.Spec.Time.IsZero() {
+		fact("Happened", stamp(d.Spec.Time.Time, now))
+	}
+	if d.Status.Request != nil {
+		fact("Sent to", d.Status.Request.URL)
+	}
+	fact("webhook-id", delivery.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID))
+	fact("Resend", resendFact(d, now))
+}
+
+func parenthesized(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// stamp is a time with how long ago it was.
+func stamp(at, now time.Time) string {
+	return at.UTC().Format(time.RFC3339) + ", " + lasting(now.Sub(at)) + " ago"
+}
+
+// resendFact says who asked for a resend, and what became of it.
+func resendFact(d *v1alpha1.WebhookDelivery, now time.Time) string {
+	value := d.Annotations[v1alpha1.AnnotationResend]
+	made := d.Status.Resend
+	switch {
+	case delivery.ResendPending(d.Annotations):
+		return "asked for " + asked(value, now) + "; not made yet"
+	case value == "" && made == nil:
+		return ""
+	case made == nil || value != "" && d.Annotations[v1alpha1.AnnotationResent] == delivery.ResendHash(value) && made.Value != cutRunes(value, 128):
+		return "asked for " + asked(value, now) + "; refused: an Event of the delivery (ResendRefused) says why"
+	}
+	return fmt.Sprintf("asked for %s; made %s, %s", asked(made.Value, now), stamp(made.Time.Time, now), count(int(made.Attempts), "attempt", "attempts"))
+}
+
+// asked reads the value of the resend annotation: kubectl horizon writes <time>/<user>.
+func asked(value string, now time.Time) string {
+	at, user, found := strings.Cut(value, "/")
+	when, err := time.Parse(time.RFC3339, at)
+	if !found || err != nil {
+		return "with the value " + value
+	}
+	return "by " + user + " " + stamp(when, now)
+}
+
+func cutRunes(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n])
+	}
+	return s
+}
+
+// writeAttempts lists the attempts, the latest first.
+func writeAttempts(out io.Writer, d *v1alpha1.WebhookDelivery, terminal int) error {
+	history := d.Status.History
+	if len(history) == 0 {
+		_, err := io.WriteString(out, "  none yet\n")
+		return err
+	}
+	if terminal > 0 {
+		terminal -= len(margin)
+	}
+	g := &grid{columns: []column{{title: "TIME"}, {title: "CAUSE"}, {title: "CODE"}, {title: "MS"}, {title: "ERROR"}}}
+	for _, a := range history {
+		code := ""
+		if a.StatusCode != 0 {
+			code = strconv.Itoa(int(a.StatusCode))
+		}
+		g.add(a.Time.UTC().Format("2006-01-02T15:04:05.000Z"), string(a.Cause), dash(code), strconv.Itoa(int(a.Milliseconds)), dash(a.Error))
+	}
+	g.wrapLast(terminal)
+	var b bytes.Buffer
+	if err := g.print(&b, terminal); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out, indent(b.String())); err != nil {
+		return err
+	}
+	if left := int(d.Status.Attempts) - len(history); left > 0 {
+		_, err := fmt.Fprintf(out, "%sand %s before\n", margin, count(left, "attempt", "attempts"))
+		return err
+	}
+	return nil
+}
+
+// longestWrap bounds how many lines a cell takes.
+const longestWrap = 8
+
+// wrapLast breaks the last column into lines where it is wider than the terminal, and says
+// nothing where that has no room for it.
+func (g *grid) wrapLast(terminal int) {
+	last := len(g.columns) - 1
+	widths := g.widths(0)
+	room := terminal - totalWidth(widths[:last]) - gap
+	if terminal <= 0 || room < 2*minFlexible {
+		return
+	}
+	var rows [][]string
+	for _, row := range g.rows {
+		lines := wrapCell(row[last], room)
+		row[last] = lines[0]
+		rows = append(rows, row)
+		for _, line := range lines[1:] {
+			next := make([]string, len(row))
+			next[last] = line
+			rows = append(rows, next)
+		}
+	}
+	g.rows = rows
+}
+
+// wrapCell breaks a text into lines of so many columns, between words where there are some.
+func wrapCell(text string, columns int) (lines []string) {
+	for cellWidth(text) > columns && len(lines) < longestWrap-1 {
+		end := len(strings.TrimSuffix(cutWidth(text, columns+1), "…"))
+		if space := strings.LastIndexByte(text[:end], ' '); space > end/2 {
+			end = space
+		}
+		lines = append(lines, text[:end])
+		text = strings.TrimLeft(text[end:], " ")
+	}
+	return append(lines, cutWidth(text, columns))
+}
+
+// writeSection writes a part of the exchange, indented, with a note after its title.
+func writeSection(out io.Writer, title, text, note string) {
+	fmt.Fprintf(out, "\n%s%s:\n", title, note)
+	text = strings.TrimRight(text, "\n")
+	if text == "" {
+		text = "(empty)"
+	}
+	fmt.Fprintln(out, indent(text))
+}
+
+func cutNote(cut bool, limit string) string {
+	if !cut {
+		return ""
+	}
+	return " (cut: at most " + limit + " are kept, and no more than could be read)"
+}
+
+// pretty is a body to be read: JSON indented unless --raw is given, anything else as it is,
+// and in both cases escaped.
+func (l *logOne) pretty(body string) string {
+	if !l.raw {
+		var b bytes.Buffer
+		if json.Indent(&b, []byte(body), "", "  ") == nil {
+			body = b.String()
+		}
+	}
+	return printable(body)
+}

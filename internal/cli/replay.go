@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+)
+
+// replayPatience is after how long --wait says whether an operator works that has not taken
+// the replay.
+const replayPatience = 15 * time.Second
+
+// replay is the command replay.
+type replay struct {
+	*plugin
+	since        string
+	wait, cancel bool
+	timeout      time.Duration
+}
+
+func newReplay(p *plugin) *cobra.Command {
+	r := &replay{plugin: p}
+	cmd := &cobra.Command{
+		Use:     "replay WEBHOOK [--since TIME | --cancel]",
+		Short:   "Send a webhook the events that it missed",
+		GroupID: groupTry,
+		Long: `Send a webhook the events since a time that it follows and has no delivery for: those from before it was created, or
+while it was Disabled, as far as they still exist. The oldest come first. The operator does it; a crash repeats nothing.
+
+--wait shows how far it is, and ends when all is looked at and sent; whether the receiver accepted it, kubectl horizon logs
+shows. Ctrl-C ends only the watching: --cancel stops the replay. Without flags, the command says how far a replay is.`,
+		Example: `  # What happened within the last two hours
+  kubectl horizon replay smoke-tests --since 2h --wait
+
+  # How far is it?
+  kubectl horizon replay smoke-tests
+
+  # Send no more of it
+  kubectl horizon replay smoke-tests --cancel`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: p.completeWebhooks,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, flag := range []string{"since", "wait"} {
+				if err := exclusive(cmd, flag, "cancel"); err != nil {
+					return err
+				}
+			}
+			return r.run(cmd.Context(), args[0])
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&r.since, "since", "", "events since a time, or within a duration until now: 2h, 7d, 2026-11-29T09:00:00Z")
+	flags.BoolVar(&r.wait, "wait", false, "show how far it is, until it is complete")
+	flags.BoolVar(&r.cancel, "cancel", false, "stop a replay: what was not sent yet is not")
+	flags.DurationVar(&r.timeout, "timeout", 0, "how long --wait waits; 0: as long as it takes")
+	return cmd
+}
+
+func (r *replay) run(ctx context.Context, webhook string) error {
+	namespace, err := r.namespace()
+	if err != nil {
+		return err
+	}
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	key := client.ObjectKey{Namespace: namespace, Name: webhook}
+	w := &v1alpha1.Webhook{}
+	if err := c.Get(ctx, key, w); err != nil {
+		return err
+	}
+	value := w.Annotations[v1alpha1.AnnotationReplaySince]
+	switch {
+	case r.cancel:
+		return r.stop(ctx, w, value)
+	case r.since != "":
+		if value, err = r.begin(ctx, w); err != nil {
+			return err
+		}
+	}
+	if r.wait {
+		if value == "" {
+			return usagef("%s has no replay to wait for; --since begins one", webhook)
+		}
+		return r.watch(ctx, key, value)
+	}
+	if r.since == "" {
+		r.show(w)
+	}
+	return nil
+}
+
+// begin asks for a replay, and returns the value that does.
+func (r *replay) begin(ctx context.Context, w *v1alpha1.Webhook) (string, error) {
+	since, err := moment("since", r.since, r.now())
+	if err != nil {
+		return "", err
+	}
+	if since.After(r.now()) {
+		return "", usagef("--since %s is yet to come", since.Format(time.RFC3339))
+	}
+	value := since.UTC().Format(time.RFC3339)
+	// The operator answers each value once. One that is a second earlier asks anew.
+	if last := w.Status.Replay; last != nil && last.Value == value && !last.CompletionTime.IsZero() {
+		value = since.Add(-time.Second).UTC().Format(time.RFC3339)
+	}
+	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, value); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(r.Out, "A replay of %s since %s is asked for. kubectl horizon replay %s says how far it is, --cancel stops it.\n",
+		oneLine(w.Name), value, oneLine(w.Name))
+	return value, nil
+}
+
+// stop takes the annotation away.
+func (r *replay) stop(ctx context.Context, w *v1alpha1.Webhook, value string) error {
+	if value == "" {
+		fmt.Fprintf(r.Out, "%s has no replay.\n", oneLine(w.Name))
+		return nil
+	}
+	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, ""); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.Out, "The replay of %s since %s is stopped. Deliveries that are stored already are sent.\n", oneLine(w.Name), oneLine(value))
+	return nil
+}
+
+// show says how far a replay is.
+func (r *replay) show(w *v1alpha1.Webhook) {
+	if w.Status.Replay == nil {
+		fmt.Fprintf(r.Out, "%s has had no replay; --since begins one.\n", oneLine(w.Name))
+		return
+	}
+	fmt.Fprintln(r.Out, oneLine(replayState(w.Status.Replay, r.now())))
+}
+
+// replayState says in a line how far a replay is.
+func replayState(s *v1alpha1.ReplayStatus, now time.Time) string {
+	text := fmt.Sprintf("%s: since %s, %s found, %d sent", s.State, s.Value, count(int(s.Found), "event", "events"), s.Sent)
+	if s.Expired > 0 {
+		text += fmt.Sprintf(", %d expired", s.Expired)
+	}
+	if s.Remaining > 0 {
+		text += fmt.Sprintf(", %d to be looked at", s.Remaining)
+	}
+	if s.Cursor != nil && s.CompletionTime.IsZero() {
+		text += ", now at " + s.Cursor.Time.UTC().Format(time.RFC3339)
+	}
+	if !s.CompletionTime.IsZero() {
+		text += ", ended " + stamp(s.CompletionTime.Time, now)
+	}
+	if s.Message != "" {
+		text += ": " + s.Message
+	}
+	return text
+}
+
+// watch shows the progress of a replay until it has ended.
+func (r *replay) watch(ctx context.Context, key client.ObjectKey, value string) error {
+	bounded, cancel := withTimeout(ctx, r.timeout)
+	defer cancel()
+	w := &replayWatch{replay: r, shown: r.progress("Replaying", 0), value: value}
+	if err := w.begun(bounded, key); err != nil {
+		return err
+	}
+	ended, err := r.await(bounded, key, &v1alpha1.WebhookList{}, func(object runtime.Object) (bool, error) {
+		return w.look(object.(*v1alpha1.Webhook))
+	})
+	w.shown.end()
+	switch {
+	case err != nil:
+		return err
+	case !ended:
+		what := "The time of --timeout is over"
+		if ctx.Err() != nil {
+			what = "No longer watching"
+		}
+		fmt.Fprintf(r.ErrOut, "%s. The replay goes on; kubectl horizon replay %s --cancel stops it.\n", what, oneLine(key.Name))
+		return errUnmet
+	}
+	fmt.Fprintln(r.Out, oneLine(replayState(w.latest, r.now())))
+	if w.latest.State != v1alpha1.ReplayCompleted {
+		return errUnmet
+	}
+	return nil
+}
+
+// replayWatch is what was seen of a replay.
+type replayWatch struct {
+	*replay
+	shown  *progress
+	value  string
+	latest *v1alpha1.ReplayStatus
+	said   string
+}
+
+// look takes the state of a replay from its Webhook, and tells whether it has ended.
+func (r *replayWatch) look(w *v1alpha1.Webhook) (done bool, _ error) {
+	s := w.Status.Replay
+	now := w.Annotations[v1alpha1.AnnotationReplaySince]
+	if s == nil || s.Value != cutRunes(r.value, longestRequest) {
+		if now != r.value {
+			return false, fmt.Errorf("the replay was replaced or stopped before it began: the annotation is %q now", now)
+		}
+		return false, nil
+	}
+	r.latest = s
+	if !s.CompletionTime.IsZero() {
+		return true, nil
+	}
+	if s.Message != "" && s.Message != r.said {
+		r.said = s.Message
+		r.shown.end()
+		fmt.Fprintln(r.ErrOut, oneLine(s.Message))
+	}
+	r.shown.total = max(r.shown.total, int(s.Remaining))
+	r.shown.set(r.shown.total - int(s.Remaining))
+	return false, nil
+}
+
+// begun waits until an operator has taken the replay. Where that takes long, it says whether
+// one works, and that is all.
+func (r *replayWatch) begun(ctx context.Context, key client.ObjectKey) error {
+	brief, cancel := context.WithTimeout(ctx, replayPatience)
+	defer cancel()
+	taken, err := r.await(brief, key, &v1alpha1.WebhookList{}, func(object runtime.Object) (bool, error) {
+		_, err := r.look(object.(*v1alpha1.Webhook))
+		return r.latest != nil, err
+	})
+	if err != nil || taken || ctx.Err() != nil {
+		return err
+	}
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	w := &v1alpha1.Webhook{}
+	if err := c.Get(ctx, key, w); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.ErrOut, "No operator has taken the replay for %s. %s\n", lasting(replayPatience), r.operatorWorks(ctx, w))
+	return nil
+}
