@@ -48,7 +48,7 @@ func (p *plugin) deleteWebhooks(ctx context.Context, names []string, yes bool) e
 	if !yes && !interactive(p.In) {
 		return usagef("there is no terminal to ask on: say --yes to delete %s", strings.Join(names, ", "))
 	}
-	webhooks, problems, err := (&selection{}).webhooks(ctx, p, names)
+	webhooks, problems, err := (&choice{}).webhooks(ctx, p, names)
 	if err != nil {
 		return err
 	}

@@ -263,7 +263,7 @@ esac`)
 func TestDifferences(t *testing.T) {
 	g := NewWithT(t)
 	before := map[string]any{"a": int64(1), "b": map[string]any{"c": "x", "d": "same"}, "gone": true}
-	after := map[string]any{"a": int64(2), "b": map[string]any{"c": hostile, "d": "same"}, "new": []any{"*"}}
+	after := map[string]any{"a": int64(2), "b": map[string]any{"c": hostileText, "d": "same"}, "new": []any{"*"}}
 	g.Expect(strings.Join(differences("", before, after), "\n")).To(And(
 		HavePrefix("a was 1, and is 2\nb.c was \"x\", and is "), Not(ContainSubstring("\x1b")),
 		HaveSuffix("gone was true, and is absent\nnew was absent, and is [\"*\"]")))

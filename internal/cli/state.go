@@ -78,7 +78,7 @@ func newResume(p *plugin) *cobra.Command  { return newState(p, stateCommands["re
 func newDisable(p *plugin) *cobra.Command { return newState(p, stateCommands["disable"]) }
 
 func newState(p *plugin, s stateCommand) *cobra.Command {
-	var chosen selection
+	var chosen choice
 	cmd := &cobra.Command{
 		Use:     s.name + " WEBHOOK… | --all | -l SELECTOR",
 		GroupID: groupWebhooks,
@@ -98,21 +98,21 @@ func newState(p *plugin, s stateCommand) *cobra.Command {
 	return cmd
 }
 
-// selection is which Webhooks a command is about: those that are named, all, or those with
+// choice is which Webhooks a command is about: those that are named, all, or those with
 // labels.
-type selection struct {
+type choice struct {
 	all      bool
 	selector string
 }
 
-func (s *selection) addTo(cmd *cobra.Command) {
+func (s *choice) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.all, "all", false, "all webhooks of the namespace")
 	cmd.Flags().StringVarP(&s.selector, "selector", "l", "", "those with such labels, such as team=music")
 	_ = cmd.RegisterFlagCompletionFunc("selector", cobra.NoFileCompletions)
 }
 
 // check is asked with the flags parsed.
-func (s *selection) check(_ *cobra.Command, names []string) error {
+func (s *choice) check(_ *cobra.Command, names []string) error {
 	ways := 0
 	for _, given := range []bool{len(names) > 0, s.all, s.selector != ""} {
 		if given {
@@ -131,7 +131,7 @@ func (s *selection) check(_ *cobra.Command, names []string) error {
 
 // webhooks reads those that are meant. A name that there is no Webhook of is an error in
 // the result, and the others are there all the same.
-func (s *selection) webhooks(ctx context.Context, p *plugin, names []string) (found []unstructured.Unstructured, missing []error, err error) {
+func (s *choice) webhooks(ctx context.Context, p *plugin, names []string) (found []unstructured.Unstructured, missing []error, err error) {
 	if len(names) > 0 {
 		for _, name := range names {
 			object, err := p.getWebhook(ctx, name)
@@ -169,7 +169,7 @@ func (s *selection) webhooks(ctx context.Context, p *plugin, names []string) (fo
 	return list.Items, nil, nil
 }
 
-func (p *plugin) setStates(ctx context.Context, s stateCommand, chosen *selection, names []string) error {
+func (p *plugin) setStates(ctx context.Context, s stateCommand, chosen *choice, names []string) error {
 	webhooks, problems, err := chosen.webhooks(ctx, p, names)
 	if err != nil {
 		return err

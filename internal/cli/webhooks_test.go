@@ -26,8 +26,8 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
 
-// hostile is what a tenant may write to confuse who reads it.
-const hostile = "\x1b[2J\x1b[31mred\x1b[0m \u202egnp.exe\u202c zero\u200bwidth\u2028line\x00\r\nnext\t宽"
+// hostileText is what a tenant may write to confuse who reads it.
+const hostileText = "\x1b[2J\x1b[31mred\x1b[0m \u202egnp.exe\u202c zero\u200bwidth\u2028line\x00\r\nnext\t宽"
 
 // plugin returns what a command runs with, to be changed by a test.
 func (b *bed) plugin(out, errOut io.Writer) *plugin {
@@ -98,7 +98,7 @@ func TestListAndShow(t *testing.T) {
 	})
 	b.webhook("hostile", func(s *v1alpha1.WebhookSpec) {
 		s.URL = "http://ci.example.com/" + strings.Repeat("a", 300)
-		s.Description = (hostile + strings.Repeat(" and on", 200))[:1000]
+		s.Description = (hostileText + strings.Repeat(" and on", 200))[:1000]
 		s.WebhookID = 8
 		s.State = v1alpha1.WebhookPaused
 	})
@@ -129,7 +129,7 @@ func TestListAndShow(t *testing.T) {
 		}
 		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionHealthy, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonFailing,
-			Message: "the last attempt failed: " + hostile, LastTransitionTime: metav1.NewTime(now.Add(-90 * time.Second)),
+			Message: "the last attempt failed: " + hostileText, LastTransitionTime: metav1.NewTime(now.Add(-90 * time.Second)),
 		})
 	})
 
@@ -316,6 +316,7 @@ func TestViewersReadAndDoNotWrite(t *testing.T) {
 	b.Expect(viewer.mustRun("show", "smoke-tests")).To(ContainSubstring("Triggers"))
 	before := b.get("smoke-tests").ResourceVersion
 	t.Setenv("KUBE_EDITOR", "sed -i s/Enabled/Paused/")
+	t.Setenv("TMPDIR", t.TempDir())
 	for _, args := range [][]string{
 		{"pause", "smoke-tests"}, {"resume", "smoke-tests"}, {"disable", "--all"},
 		{"edit", "smoke-tests", "--scope", "/music"}, {"edit", "smoke-tests"},
