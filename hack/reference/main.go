@@ -2,9 +2,13 @@
 package main
 
 import (
-	"fmt"
+	"os"
 
 	"github.com/horizoncd/webhook-operator/internal/cli"
 )
 
-func main() { fmt.Print(cli.Reference()) }
+func main() {
+	if _, err := os.Stdout.WriteString(cli.Reference()); err != nil {
+		os.Exit(1)
+	}
+}

@@ -160,6 +160,8 @@ func (b *bed) record(w *v1alpha1.Webhook, number int, at time.Time, change func(
 	return d
 }
 
-func metadataOf(d *v1alpha1.WebhookDelivery) *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{ObjectMeta: d.ObjectMeta}
+func metadataOf(d *v1alpha1.WebhookDelivery) *rowMetadata {
+	m := &rowMetadata{}
+	m.Metadata.Annotations = d.Annotations
+	return m
 }

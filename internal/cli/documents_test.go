@@ -35,7 +35,7 @@ func TestCommandLinesOfDocuments(t *testing.T) {
 		t.Error("an unknown flag is taken")
 	}
 	for _, path := range []string{"README.md", "docs/recipes.md", "docs/operations.md", "test/dev/main.go"} {
-		data, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // this repository's own
+		data, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestK9sPlugins(t *testing.T) {
 func TestKrewManifest(t *testing.T) {
 	text := ""
 	for _, part := range []string{"krew.yaml.in", "krew_platform.yaml.in"} {
-		data, err := os.ReadFile(filepath.Join(root, "hack/plugin", part)) //nolint:gosec // this repository's own
+		data, err := os.ReadFile(filepath.Join(root, "hack/plugin", part))
 		if err != nil {
 			t.Fatal(err)
 		}

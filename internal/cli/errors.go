@@ -60,7 +60,7 @@ func missingRole(err error) string {
 	}
 	verb, _, _ := strings.Cut(rest, " ")
 	reads := verb == "get" || verb == "list" || verb == "watch"
-	role := ""
+	var role string
 	switch {
 	case resource == "webhooks" && !reads:
 		role = "edit (or horizon-webhook-editor)"

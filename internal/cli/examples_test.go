@@ -87,8 +87,8 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 	b.Expect(err).NotTo(HaveOccurred())
 	env, err := suite.install.Environment(plugin)
 	b.Expect(err).NotTo(HaveOccurred())
-	s := &shell{bed: b, dir: t.TempDir()}
-	s.env = append(env, "HOME="+s.dir, "KUBECONFIG="+s.kubeconfigHere())
+	s := &shell{bed: b, dir: t.TempDir(), env: env}
+	s.env = append(s.env, "HOME="+s.dir, "KUBECONFIG="+s.kubeconfigHere())
 	s.programs(map[string]string{
 		"pass":      `echo 'https://chat.example.com/hooks/9f8e7d'`,
 		"kustomize": `cat "$HOME/webhook.yaml"`,
@@ -129,9 +129,9 @@ func (s *shell) kubeconfigHere() string {
 // programs puts stand-ins for what examples call beside the plugin on PATH.
 func (s *shell) programs(scripts map[string]string) {
 	bin := filepath.Join(s.dir, ".local", "bin")
-	s.Expect(os.MkdirAll(bin, 0o755)).To(Succeed()) //nolint:gosec // a directory of this test
+	s.Expect(os.MkdirAll(bin, 0o755)).To(Succeed())
 	for name, script := range scripts {
-		s.Expect(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755)).To(Succeed()) //nolint:gosec // a program
+		s.Expect(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755)).To(Succeed())
 	}
 	for _, variable := range s.env {
 		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
@@ -159,7 +159,7 @@ func (s *shell) files() {
 			"spec: {eventID: 5, eventType: clusters_deployed, cluster: {id: 1, name: web}}\n",
 	} {
 		path := filepath.Join(s.dir, name)
-		s.Expect(os.MkdirAll(filepath.Dir(path), 0o755)).To(Succeed()) //nolint:gosec // a directory of this test
+		s.Expect(os.MkdirAll(filepath.Dir(path), 0o755)).To(Succeed())
 		s.Expect(os.WriteFile(path, []byte(content), 0o600)).To(Succeed())
 	}
 }

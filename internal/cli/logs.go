@@ -34,8 +34,6 @@ type logs struct {
 	// seen is what of each delivery was last shown. It takes about 40 bytes a delivery.
 	seen map[uint64]uint64
 	seed maphash.Seed
-	// definitions are the columns of the table that is watched.
-	definitions []metav1.TableColumnDefinition
 }
 
 // Columns that are not in a row's cells.
@@ -125,6 +123,9 @@ func (l *logs) list(ctx context.Context) (rows []*deliveryRow, total int, versio
 		found.add(row)
 		if l.watch {
 			l.changed(row)
+		}
+		if l.format() == "name" {
+			row.cells = [numColumns]string{}
 		}
 	})
 	return found.sorted(), total, version, err
@@ -327,10 +328,7 @@ func (l *logs) watched(ctx context.Context, event watch.Event) error {
 	if !ok {
 		return fmt.Errorf("the API server sent a %T where a table was asked for", event.Object)
 	}
-	if len(table.ColumnDefinitions) > 0 { // those that follow have none
-		l.definitions = table.ColumnDefinitions
-	}
-	rows, err := rowsOf(table, l.definitions, l.query.namespace)
+	rows, err := l.deliveryRows(table, l.query.namespace)
 	if err != nil {
 		return err
 	}

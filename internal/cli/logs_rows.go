@@ -56,7 +56,17 @@ type deliveryRow struct {
 	time  time.Time
 	cells [numColumns]string
 	// meta is the metadata, where it was asked for.
-	meta *metav1.PartialObjectMetadata
+	meta *rowMetadata
+}
+
+// rowMetadata is what is kept of metadata: most of it are managedFields, which nobody here
+// looks at, and which take longer to read than all else.
+type rowMetadata struct {
+	Metadata struct {
+		Namespace   string            `json:"namespace"`
+		Name        string            `json:"name"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
 }
 
 func (r *deliveryRow) result() string { return r.cells[columnResult] }
@@ -90,6 +100,15 @@ func compareRows(a, b *deliveryRow) int {
 	return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.name, b.name), cmp.Compare(a.namespace, b.namespace))
 }
 
+// deliveryRows reads the rows of a table. The API server tells the columns once in a list or
+// a watch, and not always with a row.
+func (p *plugin) deliveryRows(table *metav1.Table, namespace string) ([]*deliveryRow, error) {
+	if len(table.ColumnDefinitions) > 0 {
+		p.deliveryColumns = table.ColumnDefinitions
+	}
+	return rowsOf(table, p.deliveryColumns, namespace)
+}
+
 // rowsOf reads the rows of a table whose columns are those of definitions.
 func rowsOf(table *metav1.Table, definitions []metav1.TableColumnDefinition, namespace string) ([]*deliveryRow, error) {
 	places, nameAt := [numColumns]int{}, -1
@@ -115,12 +134,11 @@ func rowsOf(table *metav1.Table, definitions []metav1.TableColumnDefinition, nam
 			row.name = cellText(from.Cells[nameAt])
 		}
 		if len(from.Object.Raw) > 0 {
-			row.meta = &metav1.PartialObjectMetadata{}
+			row.meta = &rowMetadata{}
 			if err := json.Unmarshal(from.Object.Raw, row.meta); err != nil {
 				return nil, fmt.Errorf("reading the metadata of a delivery: %w", err)
 			}
-			row.meta.ManagedFields = nil // it is most of it
-			row.namespace, row.name = row.meta.Namespace, row.meta.Name
+			row.namespace, row.name = row.meta.Metadata.Namespace, row.meta.Metadata.Name
 		}
 		if row.name == "" {
 			return nil, errors.New("the API server's table of deliveries has no names")
@@ -172,16 +190,12 @@ func (p *plugin) rows(ctx context.Context, q rowQuery, begin func(), each func(*
 
 func (p *plugin) pages(ctx context.Context, q rowQuery, each func(*deliveryRow)) (version string, err error) {
 	options := metav1.ListOptions{LabelSelector: q.labels, FieldSelector: q.fields, Limit: pageSize}
-	var definitions []metav1.TableColumnDefinition
 	for {
 		table, err := p.table(ctx, deliveriesResource, q.namespace, options, q.include)
 		if err != nil {
 			return "", err
 		}
-		if len(table.ColumnDefinitions) > 0 { // a later page may leave them out
-			definitions = table.ColumnDefinitions
-		}
-		rows, err := rowsOf(table, definitions, q.namespace)
+		rows, err := p.deliveryRows(table, q.namespace)
 		if err != nil {
 			return "", err
 		}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
@@ -13,8 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega"
+	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
@@ -357,4 +362,24 @@ func TestLogsWatch(t *testing.T) {
 		shown = append(shown, fields[0][len(fields[0])-1:]+" "+fields[3]+" "+fields[5])
 	}
 	b.Expect(shown).To(Equal([]string{"1 Succeeded 1", "2 Failed 1", "2 Succeeded 2", "3 Succeeded 1", "4 Succeeded 1", "5 Succeeded 1"}))
+}
+
+// A watch whose first event is a bookmark tells its columns with that, and with no row.
+func TestWatchedWithoutColumns(t *testing.T) {
+	var out bytes.Buffer
+	p := newPlugin(genericiooptions.IOStreams{In: &out, Out: &out, ErrOut: &out}, "test")
+	for _, name := range []string{"Name", "Webhook", "Result"} {
+		p.deliveryColumns = append(p.deliveryColumns, metav1.TableColumnDefinition{Name: name})
+	}
+	l := &logs{plugin: p, seen: map[uint64]uint64{}, seed: maphash.MakeSeed()}
+	l.output.addTo(&cobra.Command{}, true)
+	row := metav1.TableRow{Cells: []any{"w-692ab7f0-0123456789abcdef", "w", "Failed"}}
+	for range 2 { // it is shown once
+		if err := l.watched(t.Context(), watch.Event{Type: watch.Modified, Object: &metav1.Table{Rows: []metav1.TableRow{row}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ids(out.String()); !slices.Equal(got, []string{"ID", "w-692ab7f0-0123456789abcdef"}) {
+		t.Errorf("shown: %q", out.String())
+	}
 }

@@ -41,6 +41,9 @@ type plugin struct {
 
 	restConfig *rest.Config
 	cluster    client.WithWatch
+	// deliveryColumns are those of the API server's table of deliveries, as it last told
+	// them.
+	deliveryColumns []metav1.TableColumnDefinition
 }
 
 // scheme has the kinds that commands read and write.
@@ -168,7 +171,7 @@ func terminalWidth(out io.Writer) int {
 	if !ok {
 		return 0
 	}
-	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor fits
+	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return 0
 	}

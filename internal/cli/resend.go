@@ -199,7 +199,7 @@ func (r *resend) find(ctx context.Context, names []string) error {
 }
 
 func (r *resend) found(row *deliveryRow) {
-	if r.value != "" && row.meta.Annotations[v1alpha1.AnnotationResend] == r.value {
+	if r.value != "" && row.meta.Metadata.Annotations[v1alpha1.AnnotationResend] == r.value {
 		r.already++
 		return
 	}

@@ -40,7 +40,6 @@ type resendWait struct {
 	value          string
 	waiting        map[string]*target
 	endings        map[string]ending
-	definitions    []metav1.TableColumnDefinition
 	shown          *progress
 }
 
@@ -73,7 +72,7 @@ func (r *resend) await(ctx context.Context) error {
 		return err
 	case ctx.Err() != nil:
 		fmt.Fprintln(r.ErrOut, "No longer waiting. What was asked for goes on.")
-		return ctx.Err()
+		return errUnmet
 	}
 	return w.sumUp(ctx)
 }
@@ -107,10 +106,7 @@ func (w *resendWait) follower() *follower {
 			if !ok {
 				return fmt.Errorf("the API server sent a %T where a table was asked for", event.Object)
 			}
-			if len(table.ColumnDefinitions) > 0 {
-				w.definitions = table.ColumnDefinitions
-			}
-			rows, err := rowsOf(table, w.definitions, w.namespace)
+			rows, err := w.deliveryRows(table, w.namespace)
 			if err != nil {
 				return err
 			}
@@ -183,7 +179,7 @@ func (w *resendWait) look(row *deliveryRow) {
 // endingOf is how the resend of a value ended, if it has: attempts is how many requests had
 // been made before it.
 func endingOf(row *deliveryRow, attempts int, value, hash string) (ending, bool) {
-	notes := row.meta.Annotations
+	notes := row.meta.Metadata.Annotations
 	switch {
 	case notes[v1alpha1.AnnotationResend] != value:
 		return ending{endingReplaced, "somebody asked for it anew"}, true
