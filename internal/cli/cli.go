@@ -123,7 +123,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usagef("%w; see %s --help", err, cmd.CommandPath())
+				return usagef("%w\nUsage: %s", err, cmd.UseLine())
 			}
 			return nil
 		}
@@ -136,7 +136,10 @@ func wrapArgs(c *cobra.Command) {
 // newPlugin returns what all commands share.
 func newPlugin(streams genericiooptions.IOStreams, version string) *plugin {
 	kube := genericclioptions.NewConfigFlags(true)
-	return &plugin{IOStreams: streams, kube: kube, version: version, now: time.Now, width: terminalWidth(streams.Out)}
+	return &plugin{
+		IOStreams: streams, kube: kube, version: version, now: time.Now,
+		width: terminalWidth(streams.Out), interactive: isTerminal(streams.In),
+	}
 }
 
 // oneOf checks the value of a flag against those that there are.

@@ -1,16 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -45,7 +40,7 @@ create or edit has made for one. It is asked for first; where there is no termin
 }
 
 func (p *plugin) deleteWebhooks(ctx context.Context, names []string, yes bool) error {
-	if !yes && !interactive(p.In) {
+	if !yes && !p.interactive {
 		return usagef("there is no terminal to ask on: say --yes to delete %s", strings.Join(names, ", "))
 	}
 	webhooks, problems, err := (&choice{}).webhooks(ctx, p, names)
@@ -65,7 +60,7 @@ func (p *plugin) deleteWebhook(ctx context.Context, object *unstructured.Unstruc
 	name := object.GetName()
 	along := p.deliveriesOf(ctx, object)
 	if !yes {
-		ok, err := p.askYes(fmt.Sprintf("Delete webhook %s, and %s with it?", name, along))
+		ok, err := p.confirmed(ctx, fmt.Sprintf("Delete webhook %s, and %s with it?", name, along))
 		if err != nil {
 			return err
 		}
@@ -126,21 +121,4 @@ func (p *plugin) countRows(ctx context.Context, namespace, label string) (int, e
 		}
 		options.Continue = table.Continue
 	}
-}
-
-// interactive tells whether there is somebody to ask.
-func interactive(in io.Reader) bool {
-	f, ok := in.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// askYes asks on the terminal. Only a yes is one.
-func (p *plugin) askYes(question string) (bool, error) {
-	fmt.Fprintf(p.ErrOut, "%s [y/N] ", question)
-	line, err := bufio.NewReader(p.In).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("reading the answer: %w", err)
-	}
-	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes", nil
 }

@@ -12,10 +12,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// argument is one of a command line, with or without quotes.
+var argument = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+
 // checkLine tells whether a command line is one that the plugin takes, without running
-// it. It is split at spaces; quotes are taken off.
+// it.
 func checkLine(line string) error {
-	args := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(line))
+	var args []string
+	for _, arg := range argument.FindAllString(line, -1) {
+		args = append(args, strings.Trim(arg, `'"`))
+	}
 	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}, "test")
 	cmd, rest, err := newRoot(p).Find(args)
 	if err != nil {

@@ -172,7 +172,10 @@ func (g *grid) wrapLast(terminal int) {
 	}
 	var rows [][]string
 	for _, row := range g.rows {
-		lines := wrapCell(row[last], room)
+		lines := wrap(row[last], room)
+		if len(lines) > longestWrap {
+			lines = append(lines[:longestWrap-1], cutWidth(lines[longestWrap-1]+"…", room))
+		}
 		row[last] = lines[0]
 		rows = append(rows, row)
 		for _, line := range lines[1:] {
@@ -182,19 +185,6 @@ func (g *grid) wrapLast(terminal int) {
 		}
 	}
 	g.rows = rows
-}
-
-// wrapCell breaks a text into lines of so many columns, between words where there are some.
-func wrapCell(text string, columns int) (lines []string) {
-	for cellWidth(text) > columns && len(lines) < longestWrap-1 {
-		end := len(strings.TrimSuffix(cutWidth(text, columns+1), "…"))
-		if space := strings.LastIndexByte(text[:end], ' '); space > end/2 {
-			end = space
-		}
-		lines = append(lines, text[:end])
-		text = strings.TrimLeft(text[end:], " ")
-	}
-	return append(lines, cutWidth(text, columns))
 }
 
 // writeSection writes a part of the exchange, indented, with a note after its title.

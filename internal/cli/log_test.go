@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,25 +181,4 @@ func TestLogCurl(t *testing.T) {
 	golden(t, "log/curl.txt", b.still(b.mustRun("log", sent.Name, "--curl")))
 	golden(t, "log/curl-unsent.txt", b.still(b.mustRun("log", unsent.Name, "--curl")))
 	b.Expect(b.mustRun("log", secret.Name, "--curl")).To(And(ContainSubstring(`--url "$URL"`), Not(ContainSubstring("chat.example.com"))))
-}
-
-func TestWrapCell(t *testing.T) {
-	for name, tc := range map[string]struct {
-		text    string
-		columns int
-		want    []string
-	}{
-		"short":      {text: "answered 500", columns: 20, want: []string{"answered 500"}},
-		"words":      {text: "answered 500 Internal Server Error", columns: 14, want: []string{"answered 500", "Internal", "Server Error"}},
-		"no spaces":  {text: "abcdefghij", columns: 4, want: []string{"abcd", "efgh", "ij"}},
-		"wide":       {text: "名前名前名前", columns: 5, want: []string{"名前", "名前", "名前"}},
-		"ends there": {text: "abcd", columns: 4, want: []string{"abcd"}},
-		"too long":   {text: strings.Repeat("x", 100), columns: 5, want: append(slices.Repeat([]string{"xxxxx"}, 7), "xxxx…")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := wrapCell(tc.text, tc.columns); !slices.Equal(got, tc.want) {
-				t.Errorf("got %q", got)
-			}
-		})
-	}
 }

@@ -38,6 +38,8 @@ type plugin struct {
 	// width is that of the terminal in columns; 0 where the output is no terminal, and
 	// nothing is cut.
 	width int
+	// interactive tells whether somebody can be asked on standard input.
+	interactive bool
 
 	restConfig *rest.Config
 	cluster    client.WithWatch
@@ -97,6 +99,7 @@ func (p *plugin) config() (*rest.Config, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
 	config.UserAgent = "kubectl-horizon/" + p.version
+	config.WarningHandler = rest.NewWarningWriter(p.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	p.restConfig = config
 	return config, nil
 }

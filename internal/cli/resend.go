@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -235,34 +234,14 @@ func (r *resend) confirm(ctx context.Context, named bool) error {
 	if n <= unasked || r.yes {
 		return nil
 	}
-	if r.width == 0 {
+	if !r.interactive {
 		return usagef("more than %d deliveries are only sent again with --yes; nothing was sent", unasked)
 	}
-	answer, err := r.ask(ctx, "Send them? [y/N] ")
-	if err != nil {
-		return err
+	ok, err := r.confirmed(ctx, "Send them?")
+	if err == nil && !ok {
+		err = errors.New("not confirmed; nothing was sent")
 	}
-	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
-		return errors.New("not confirmed; nothing was sent")
-	}
-	return nil
-}
-
-// ask asks a person, and returns the answer: empty if there is none.
-func (p *plugin) ask(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(p.ErrOut, question)
-	answers := make(chan string, 1)
-	go func() {
-		answer, _ := bufio.NewReader(p.In).ReadString('\n')
-		answers <- strings.TrimSpace(answer)
-	}()
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(p.ErrOut)
-		return "", ctx.Err()
-	case answer := <-answers:
-		return answer, nil
-	}
+	return err
 }
 
 // request is the value of an annotation that asks for something: when, and who.

@@ -102,9 +102,9 @@ func TestResendBulk(t *testing.T) {
 	r = b.run(selected...)
 	b.Expect(r.code).To(Equal(exitUsage))
 	b.Expect(r.err).To(And(ContainSubstring("130 deliveries are to be sent again, 20/s: 6s."), ContainSubstring("--yes")))
-	b.width, b.stdin = 80, "n\n"
+	b.interactive, b.stdin = true, "n\n"
 	b.Expect(b.run(selected...).err).To(ContainSubstring("not confirmed"))
-	b.width = 0
+	b.interactive = false
 	b.Expect(b.receiver.Total().Requests).To(BeZero())
 
 	ctx, cancel := context.WithCancel(b.ctx)

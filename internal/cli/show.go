@@ -61,8 +61,7 @@ func (p *plugin) show(ctx context.Context, o *output, name string) error {
 	if err != nil {
 		return err
 	}
-	// insight.Reader.Webhook belongs here: its Findings and what waits follow the facts.
-	return p.printWebhook(&insight.Webhook{Object: w})
+	return p.printWebhook(w)
 }
 
 // getWebhook reads a Webhook of the namespace, as the API server has it.
@@ -111,7 +110,7 @@ func (f *facts) print(out io.Writer, terminal int) error {
 		if row[0] == "" {
 			name = ""
 		}
-		lines := wrapWords(row[1], terminal-indent)
+		lines := wrap(row[1], terminal-indent)
 		for i, line := range lines {
 			if i > 0 {
 				name = ""
@@ -124,55 +123,8 @@ func (f *facts) print(out io.Writer, terminal int) error {
 	return err
 }
 
-// minWrap is the least width that text is wrapped to: below it, lines are left to the
-// terminal.
-const minWrap = 24
-
-// wrapWords breaks a text into lines of a width, at spaces where there are some.
-func wrapWords(text string, columns int) []string {
-	if columns < minWrap {
-		return []string{text}
-	}
-	var lines []string
-	line, used := "", 0
-	for word := range strings.SplitSeq(text, " ") {
-		for {
-			w := cellWidth(word)
-			if line == "" && used == 0 && w <= columns {
-				line, used = word, w
-				break
-			}
-			if used > 0 && used+1+w <= columns {
-				line, used = line+" "+word, used+1+w
-				break
-			}
-			if used > 0 {
-				lines = append(lines, line)
-				line, used = "", 0
-				continue
-			}
-			head := headWidth(word, columns)
-			lines = append(lines, head)
-			word = word[len(head):]
-		}
-	}
-	return append(lines, line)
-}
-
-// headWidth returns as much of a word as fits.
-func headWidth(word string, columns int) string {
-	n := 0
-	for i, r := range word {
-		if n += runeWidth(r); n > columns && i > 0 {
-			return word[:i]
-		}
-	}
-	return word
-}
-
-// printWebhook prints all about a Webhook.
-func (p *plugin) printWebhook(answer *insight.Webhook) error {
-	w := answer.Object
+// printWebhook prints all about a Webhook, and what helps where something is wrong.
+func (p *plugin) printWebhook(w *v1alpha1.Webhook) error {
 	f := &facts{}
 	f.add("Webhook", "%s in namespace %s", w.Name, w.Namespace)
 	if w.Spec.Description != "" {
@@ -184,17 +136,14 @@ func (p *plugin) printWebhook(answer *insight.Webhook) error {
 	p.addWanted(f, w)
 	f.section()
 	p.addHealth(f, w)
-	for _, finding := range answer.Findings {
-		f.add("", "%s", oneLine(finding.Message))
+	for _, finding := range insight.OfWebhook(w, p.now()) {
 		if finding.Help != "" {
-			f.add("", "→ %s", oneLine(finding.Help))
+			f.add("Help", "%s", oneLine(finding.Help))
 		}
 	}
-	for _, note := range answer.Notes {
-		f.add("", "%s", oneLine(note))
-	}
 	f.section()
-	f.add("Logs", "kubectl horizon logs %s", w.Name)
+	f.add("Logs", "`kubectl horizon logs %s -n %s`", w.Name, w.Namespace)
+	f.add("Why", "`kubectl horizon why webhook/%s -n %s`", w.Name, w.Namespace)
 	return f.print(p.Out, p.width)
 }
 
@@ -253,9 +202,9 @@ func (p *plugin) addWanted(f *facts, w *v1alpha1.Webhook) {
 	}
 	switch spec.State {
 	case v1alpha1.WebhookPaused:
-		f.add("State", "Paused: deliveries are recorded and wait; kubectl horizon resume %s", w.Name)
+		f.add("State", "Paused: deliveries are recorded and wait")
 	case v1alpha1.WebhookDisabled:
-		f.add("State", "Disabled: events pass by; kubectl horizon resume %s", w.Name)
+		f.add("State", "Disabled: events pass by")
 	default:
 		f.add("State", "%s", dash(string(spec.State)))
 	}
@@ -306,8 +255,8 @@ func (p *plugin) addHealth(f *facts, w *v1alpha1.Webhook) {
 	if last.StatusCode != 0 {
 		answer = "answered " + strconv.Itoa(int(last.StatusCode))
 	}
-	f.add("Last", "%s ago: %s, %s; kubectl horizon log %s",
-		age(last.Time.Time, p.now()), last.Result, answer, oneLine(last.Name))
+	f.add("Last", "%s ago: %s, %s; `kubectl horizon log %s -n %s`",
+		age(last.Time.Time, p.now()), last.Result, answer, oneLine(last.Name), w.Namespace)
 }
 
 // addCondition says what a condition says.

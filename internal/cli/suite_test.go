@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -97,6 +96,8 @@ type bed struct {
 	// width is that of the terminal; 0 is none.
 	width int
 	stdin string
+	// interactive tells whether stdin is that of a person.
+	interactive bool
 }
 
 func newBed(t *testing.T) *bed {
@@ -156,10 +157,7 @@ func (b *bed) run(args ...string) ran {
 func (b *bed) runContext(ctx context.Context, args ...string) ran {
 	b.Helper()
 	var out, errOut bytes.Buffer
-	streams := genericiooptions.IOStreams{In: strings.NewReader(b.stdin), Out: &out, ErrOut: &errOut}
-	p := newPlugin(streams, "test")
-	p.width = b.width
-	code := execute(ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
+	code := execute(ctx, b.plugin(&out, &errOut), append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
 	return ran{out.String(), errOut.String(), code}
 }
 

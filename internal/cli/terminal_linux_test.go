@@ -54,7 +54,7 @@ func TestDeleteAsks(t *testing.T) {
 		if _, err := io.WriteString(keyboard, answer+"\n"); err != nil {
 			t.Fatal(err)
 		}
-		r := b.with(func(p *plugin) { p.In = terminal }, "delete", "one")
+		r := b.with(func(p *plugin) { p.In, p.interactive = terminal, isTerminal(terminal) }, "delete", "one")
 		b.Expect(r.err).To(ContainSubstring("Delete webhook one, and no delivery with it? [y/N]"))
 		b.Expect(b.gone("one")).To(Equal(deleted), answer)
 		if deleted {

@@ -32,7 +32,7 @@ const hostileText = "\x1b[2J\x1b[31mred\x1b[0m \u202egnp.exe\u202c zero\u200bwid
 // plugin returns what a command runs with, to be changed by a test.
 func (b *bed) plugin(out, errOut io.Writer) *plugin {
 	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(b.stdin), Out: out, ErrOut: errOut}, "test")
-	p.width = b.width
+	p.width, p.interactive = b.width, b.interactive
 	return p
 }
 

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -243,41 +241,6 @@ func summary(f insight.Finding) string {
 		return verdict(f)
 	}
 	return verdict(f) + ": " + f.Message
-}
-
-// copied are the commands in a text, which are there to be copied.
-var copied = regexp.MustCompile("`kubectl [^`]*`")
-
-// wrap breaks a text into lines, at spaces that are not in a command. A width of less than
-// 20 is none.
-func wrap(text string, width int) []string {
-	if width < 20 {
-		return []string{text}
-	}
-	commands := copied.FindAllStringIndex(text, -1)
-	at := 0
-	words := strings.FieldsFunc(text, func(r rune) bool {
-		for len(commands) > 0 && commands[0][1] <= at {
-			commands = commands[1:]
-		}
-		inCommand := len(commands) > 0 && commands[0][0] <= at
-		at += utf8.RuneLen(r)
-		return r == ' ' && !inCommand
-	})
-	var lines []string
-	line := ""
-	for _, word := range words {
-		switch {
-		case line == "":
-			line = word
-		case cellWidth(line)+1+cellWidth(word) > width:
-			lines = append(lines, line)
-			line = word
-		default:
-			line += " " + word
-		}
-	}
-	return append(lines, line)
 }
 
 func tellEvent(t *teller, e *insight.Event) {

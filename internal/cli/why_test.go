@@ -110,16 +110,6 @@ func TestTellDelivery(t *testing.T) {
 	everyWidth(t, "why/delivery", true, func(te *teller) { tellDelivery(te, answer) })
 }
 
-func TestWrap(t *testing.T) {
-	g := NewWithT(t)
-	g.Expect(wrap("a text that is longer than the width", 20)).To(Equal([]string{"a text that is", "longer than the", "width"}))
-	g.Expect(wrap("it says: `kubectl horizon resend chat-1 -n music` sends it", 20)).To(
-		Equal([]string{"it says:", "`kubectl horizon resend chat-1 -n music`", "sends it"}))
-	g.Expect(wrap("a text that is longer than the width", 0)).To(HaveLen(1))
-	g.Expect(wrap("it's a ` that nothing ends, though it is long", 20)).To(HaveLen(3))
-	g.Expect(wrap("", 20)).To(Equal([]string{""}))
-}
-
 // A name may be that of several things, of one, or of none.
 func TestWhyOfNames(t *testing.T) {
 	b := newBed(t)
