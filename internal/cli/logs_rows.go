@@ -20,7 +20,7 @@ const (
 	deliveriesResource = "webhookdeliveries"
 	// pageSize is how many rows are asked for at a time. Memory depends on it, and not on
 	// how many deliveries there are.
-	pageSize = 500
+	pageSize = 2000
 	// listTries is how often a list is begun anew whose pages the API server no longer
 	// has: it keeps them for five minutes.
 	listTries = 3

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,6 +37,8 @@ func (o *output) addTo(cmd *cobra.Command, wide bool) {
 		cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the titles of the columns out")
 	}
 	slices.Sort(formats)
+	cmd.Flags().Lookup("output").Usage = "print it as " + strings.Join(formats, ", ") + "; without, in this command's own words"
+	_ = cmd.Flags().MarkHidden("allow-missing-template-keys") // as kubectl has it, and few look for it
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
