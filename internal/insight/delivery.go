@@ -139,7 +139,11 @@ func failed(d *v1alpha1.WebhookDelivery, reason, message string, now time.Time) 
 
 // resendAsked is about a delivery of which a resend was asked for and has not begun.
 func resendAsked(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook) Finding {
-	asked := "a resend was asked for (" + cut(d.Annotations[v1alpha1.AnnotationResend]) + ")"
+	what := "a resend"
+	if d.Spec.EventType == v1alpha1.EventTypeTest && d.Status.Attempts == 0 {
+		what = "a test" // which begins as a resend does
+	}
+	asked := what + " was asked for (" + cut(d.Annotations[v1alpha1.AnnotationResend]) + ")"
 	if d.Status.Result == v1alpha1.DeliverySucceeded {
 		asked = "it was delivered before; " + asked
 	}

@@ -230,6 +230,10 @@ func TestOfDelivery(t *testing.T) {
 			steps: steps{attempt(410, time.Minute, initial), ask("x")}, changes: changes{bare},
 			outcome: Waiting, reason: "NotReady", message: "cannot begin: the webhook is not Ready: SecretNotFound",
 		},
+		"a test was asked for, and a Secret is missing": {
+			steps: steps{ask("x"), func(d *v1alpha1.WebhookDelivery) { d.Spec.EventType = v1alpha1.EventTypeTest }}, changes: changes{bare},
+			outcome: Waiting, reason: "NotReady", message: "a test was asked for (x) and cannot begin: the webhook is not Ready: SecretNotFound",
+		},
 		"a resend was asked for of a webhook that is gone": {
 			steps: steps{attempt(410, time.Minute, initial), ask("x")}, removed: true, outcome: Failed, reason: ReasonResendRefused,
 		},

@@ -326,7 +326,7 @@ func (v *view) sum(rows []EventWebhook) Finding {
 				Message: fmt.Sprintf("the event is %s; you may not read more", e.Status.Result)}
 		}
 		return Finding{Outcome: NotFollowed, Reason: ReasonNoWebhooks, Message: "there is no webhook that could follow it",
-			Help: command("create", e.Namespace, "NAME", "--url URL", "--triggers "+e.Spec.EventType)}
+			Help: command("create", e.Namespace, "NAME", "--url URL", "--trigger "+e.Spec.EventType)}
 	}
 	return total(rows)
 }

@@ -86,7 +86,7 @@ func TestWithoutDelivery(t *testing.T) {
 			webhook: webhook("a", triggers("clusters_freed", "clusters_builddeployed", "members_*")),
 			outcome: NotFollowed, reason: "Trigger",
 			message: "its triggers (clusters_freed, clusters_builddeployed, members_*) do not include clusters_deployed; the nearest is clusters_builddeployed",
-			help:    "add clusters_deployed to spec.triggers: `kubectl horizon edit a -n music`; `kubectl horizon replay a --since 2026-11-23T08:00:00Z -n music`",
+			help:    "add clusters_deployed to spec.triggers: `kubectl horizon edit a --add-trigger clusters_deployed -n music`; `kubectl horizon replay a --since 2026-11-23T08:00:00Z -n music`",
 		},
 		"scope": {
 			event:   of{dispatched("Unmatched")},

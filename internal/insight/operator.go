@@ -223,7 +223,7 @@ func works(lease Lease, wrote time.Time, answer *Operator, now time.Time, system
 		return Finding{Outcome: Working,
 			Message: "an operator has worked here, last at " + when(wrote, now) + ", and nothing waits for it; " + lease.Words(now)}
 	default:
-		return Finding{Outcome: Unknown, Message: "nothing here tells whether an operator works; " + lease.Words(now)}
+		return Finding{Outcome: Unknown, Message: "whether an operator works is not known: none has had anything to do in this namespace yet; " + lease.Words(now)}
 	}
 }
 

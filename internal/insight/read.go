@@ -3,6 +3,7 @@ package insight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -194,6 +195,12 @@ func (r *Reader) withoutEvent(ctx context.Context, key types.NamespacedName, web
 	if apierrors.IsForbidden(cause) {
 		why = "you may not read webhookevents of the namespace " + key.Namespace + ": the role view (or horizon-webhook-viewer) allows it"
 		answer.Finding = Finding{Outcome: Unknown, Reason: ReasonNotPermitted}
+	}
+	happened := func(d v1alpha1.WebhookDelivery) bool { return d.Spec.EventType != v1alpha1.EventTypeTest }
+	if apierrors.IsNotFound(cause) && len(answer.Webhooks) > 0 && !slices.ContainsFunc(deliveries.Items, happened) {
+		answer.Finding = total(answer.Webhooks)
+		answer.Notes = append(answer.Notes, "this is no event: kubectl horizon test has sent it")
+		return answer, nil
 	}
 	answer.Message = fmt.Sprintf("%s; %s left of it", why, count(len(answer.Webhooks), "record is", "records are"))
 	return answer, nil

@@ -27,7 +27,8 @@ func unfollowed(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, reason v1alpha1.U
 		if near := nearestTrigger(w.Spec.Triggers, e.Spec.EventType); near != "" {
 			f.Message += "; the nearest is " + string(near)
 		}
-		f.Help = fmt.Sprintf("to follow such events, add %s to spec.triggers: %s", e.Spec.EventType, edit) + then
+		f.Help = fmt.Sprintf("to follow such events, add %s to spec.triggers: %s", e.Spec.EventType,
+			command("edit", w.Namespace, w.Name, "--add-trigger", e.Spec.EventType)) + then
 	case v1alpha1.UnmatchedScope:
 		f.Message = outside(w.Spec.Scope, e.Spec.ResourcePath)
 		f.Help = "to follow events of this path, change spec.scope: " + edit + then
