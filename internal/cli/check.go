@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,7 +27,7 @@ Webhooks, and its events.
 The exit code is 3 where something is wrong. What you may not do is no fault, and is told as a note.`,
 		Example: `  kubectl horizon check
   kubectl horizon check -n music`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			namespace, err := p.namespace()
 			if err != nil {
@@ -99,6 +100,10 @@ func (c *checker) server() (served bool, _ error) {
 	}
 	version, err := d.ServerVersion()
 	if err != nil {
+		if utilnet.IsConnectionRefused(err) && config.Host == "http://localhost:8080" {
+			c.line(isWrong, noKubeconfig)
+			return false, nil
+		}
 		c.line(isWrong, "the API server %s does not answer: %v", config.Host, err)
 		return false, nil
 	}
@@ -251,7 +256,7 @@ func (c *checker) webhooks(ctx context.Context, reader *insight.Reader) error {
 	}
 	switch {
 	case len(list.Items) == 0:
-		c.line(isNote, "the namespace %s has no Webhooks: kubectl horizon create NAME --url URL --triggers TYPE", c.namespace)
+		c.line(isNote, "the namespace %s has no Webhooks: `kubectl horizon create NAME --url URL --trigger TYPE -n %s` makes one", c.namespace, c.namespace)
 	case wellKnown > 0:
 		c.line(isOK, "%s of the namespace %s can be sent to, and nothing is known to be wrong with their receivers",
 			count(wellKnown, "Webhook", "Webhooks"), c.namespace)

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
@@ -69,13 +71,13 @@ All is done with your own kubeconfig and rights. Nothing has to be installed in 
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl horizon"},
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.ErrOut)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddGroup(
 		&cobra.Group{ID: groupWebhooks, Title: "Webhooks:"},
@@ -131,6 +133,46 @@ func wrapArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// knownCommand says which command may be meant by one that there is not.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		text += ": did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(text + " kubectl horizon --help lists all")
+}
+
+// flagError makes a usage error of a mistake in flags, and says which flag may be meant.
+func flagError(cmd *cobra.Command, err error) error {
+	help := "\nSee: " + cmd.CommandPath() + " --help"
+	if number, ok := errors.AsType[*strconv.NumError](err); ok {
+		what := "it has to be a whole number"
+		if errors.Is(err, strconv.ErrRange) {
+			what = "it is out of range"
+		}
+		return usagef("%s%s", strings.ReplaceAll(err.Error(), number.Error(), what), help)
+	}
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || len(unknown.GetSpecifiedName()) < 2 {
+		return usagef("%w%s", err, help)
+	}
+	given := unknown.GetSpecifiedName()
+	var near []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && (strings.HasPrefix(f.Name, given) || strings.HasPrefix(given, f.Name)) {
+			near = append(near, "--"+f.Name)
+		}
+	})
+	if len(near) > 0 {
+		return usagef("%w: did you mean %s?%s", err, strings.Join(near, " or "), help)
+	}
+	return usagef("%w%s", err, help)
 }
 
 // newPlugin returns what all commands share.

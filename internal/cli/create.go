@@ -70,7 +70,7 @@ already is never overwritten. Or name one that exists with --secret-ref.`,
 
   # Only print the manifest
   kubectl horizon create chat --url https://chat.example.com/hooks --trigger '*' --dry-run=client -o yaml`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("the new webhook"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
@@ -120,7 +120,13 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err := c.create(ctx, api, object, secret); err != nil {
 		return err
 	}
-	if c.wait {
+	if c.wait && c.own() {
+		if err := c.report(object, secret, ""); err != nil {
+			return err
+		}
+		return c.untilReady(ctx, c.plugin, object)
+	}
+	if c.wait { // -o prints what is known then
 		err = c.untilReady(ctx, c.plugin, object)
 	}
 	if printed := c.report(object, secret, ""); printed != nil {
@@ -160,7 +166,7 @@ func newSecret(namespace, webhook string, values map[string][]byte) *corev1.Secr
 // dryCreate has the API server check both, and store nothing.
 func dryCreate(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) error {
 	if err := api.Create(ctx, object, client.FieldOwner(fieldManager), client.DryRunAll); err != nil {
-		return fmt.Errorf("creating webhook %s: %w", object.GetName(), refusal(err))
+		return notCreated(object, err)
 	}
 	if len(secret.Data) == 0 {
 		return nil
@@ -174,7 +180,7 @@ func dryCreate(ctx context.Context, api client.Client, object *unstructured.Unst
 func (c *creator) create(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) error {
 	if len(secret.Data) == 0 {
 		if err := api.Create(ctx, object, client.FieldOwner(fieldManager)); err != nil {
-			return fmt.Errorf("creating webhook %s: %w", object.GetName(), refusal(err))
+			return notCreated(object, err)
 		}
 		return nil
 	}
@@ -189,6 +195,15 @@ func (c *creator) create(ctx context.Context, api client.Client, object *unstruc
 	}
 	c.bindSecret(ctx, api, object, secret)
 	return nil
+}
+
+// notCreated says why a Webhook was not created, and how one that is there already is changed.
+func notCreated(object *unstructured.Unstructured, err error) error {
+	if apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("there is a webhook %s in the namespace %s already: `kubectl horizon edit %s -n %s` changes it",
+			object.GetName(), object.GetNamespace(), object.GetName(), object.GetNamespace())
+	}
+	return fmt.Errorf("creating webhook %s: %w", object.GetName(), refusal(err))
 }
 
 // createSecret creates a Secret that must not be there yet.
@@ -304,8 +319,11 @@ func (w *waiter) untilReady(ctx context.Context, p *plugin, object *unstructured
 		return false, nil
 	})
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case err == nil:
+		fmt.Fprintf(p.ErrOut, "webhook %s is ready: it can be sent to\n", object.GetName())
+		return nil
 	case !wait.Interrupted(err):
 		return err
 	}

@@ -117,8 +117,8 @@ func TestCreateMistakes(t *testing.T) {
 		"scope":         {args: []string{"a", "--url", "https://a", "--trigger", "*", "--scope", "music"}, want: []string{"--scope (spec.scope): ", "write /music"}},
 		"name":          {args: []string{"A", "--url", "https://a", "--trigger", "*"}, want: []string{"NAME (metadata.name): "}},
 		"reference":     {args: []string{"a", "--url", "https://a", "--trigger", "*", "--secret-ref", "B/c d"}, want: []string{"--secret-ref (spec.secretRef.name): ", "--secret-ref (spec.secretRef.key): "}},
-		"both URLs":     {args: []string{"a", "--url", "https://a", "--url-ref", "b", "--trigger", "*"}, code: exitUsage, want: []string{"--url… can be given in one way only"}},
-		"two secrets":   {args: []string{"a", "--secret-file", token, "--secret-ref", "b"}, code: exitUsage, want: []string{"--secret… can be given in one way only"}},
+		"both URLs":     {args: []string{"a", "--url", "https://a", "--url-ref", "b", "--trigger", "*"}, code: exitUsage, want: []string{"give one of --url, --url-file, --url-from-stdin, --url-ref, not more"}},
+		"two secrets":   {args: []string{"a", "--secret-file", token, "--secret-ref", "b"}, code: exitUsage, want: []string{"give one of --secret-file, --secret-from-stdin, --secret-ref, not more"}},
 		"stdin twice":   {args: []string{"a", "--secret-from-stdin", "--url-from-stdin"}, code: exitUsage, want: []string{"exclude each other"}},
 		"empty secret":  {args: []string{"a", "--secret-from-stdin"}, stdin: "\n", want: []string{"--secret-from-stdin: the value is empty"}},
 		"secret":        {args: []string{"a", "--secret-file", b.file("bad", secretValue+"\x00")}, want: []string{"--secret-file: byte 29 of the value is NUL"}},
@@ -126,7 +126,7 @@ func TestCreateMistakes(t *testing.T) {
 		"no file":       {args: []string{"a", "--secret-file", "/nonexistent"}, want: []string{"--secret-file: open /nonexistent"}},
 		"time":          {args: []string{"a", "--timeout", "1.5s"}, code: exitUsage, want: []string{"a whole number of seconds"}},
 		"dry run":       {args: []string{"a", "--dry-run", "maybe"}, code: exitUsage, want: []string{"none, client, server"}},
-		"no name":       {code: exitUsage, want: []string{"accepts 1 arg"}},
+		"no name":       {code: exitUsage, want: []string{"name the new webhook"}},
 		"server dryrun": {args: []string{"a", "--url", "ftp://a", "--trigger", "*", "--dry-run=server"}, want: []string{"--url (spec.url): "}},
 	} {
 		b.stdin = tc.stdin
@@ -161,7 +161,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	before := b.secret("c-webhook").ResourceVersion
 	r := b.run("create", "c", "--url", "https://b", "--trigger", "*", "--secret-file", b.file("token", "another"))
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(ContainSubstring(`webhooks.horizoncd.io "c" already exists`))
+	b.Expect(r.err).To(ContainSubstring("there is a webhook c in the namespace " + b.namespace + " already: `kubectl horizon edit c"))
 	b.Expect(b.secret("c-webhook").ResourceVersion).To(Equal(before))
 }
 

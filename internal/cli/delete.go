@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -29,14 +30,19 @@ create or edit has made for one. It is asked for first; where there is no termin
 
   # In a script
   kubectl horizon delete smoke-tests chat --yes`,
-		Args:              cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("name a webhook")
+			}
+			return nil
+		},
 		ValidArgsFunction: p.completeManyWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.deleteWebhooks(cmd.Context(), args, yes)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (p *plugin) deleteWebhooks(ctx context.Context, names []string, yes bool) error {

@@ -57,6 +57,46 @@ func TestCommandLinesOfDocuments(t *testing.T) {
 	}
 }
 
+var inCode = regexp.MustCompile("(?:command\\(\"|kubectl horizon )([a-z]+)([^`\n]*)")
+
+var flagInCode = regexp.MustCompile(`--([a-z][a-z-]*)`)
+
+// The commands that the program itself recommends have the flags that it names.
+func TestFlagsOfRecommendedCommands(t *testing.T) {
+	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}, "test")
+	commands, checked := newRoot(p), 0
+	for _, dir := range []string{"internal/cli", "internal/insight"} {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range inCode.FindAllStringSubmatch(string(data), -1) {
+				cmd, _, err := commands.Find(line[1:2])
+				if err != nil || cmd == commands {
+					continue // a sentence
+				}
+				for _, flag := range flagInCode.FindAllStringSubmatch(line[2], -1) {
+					checked++
+					if flag[1] != "help" && cmd.Flags().Lookup(flag[1]) == nil && cmd.InheritedFlags().Lookup(flag[1]) == nil {
+						t.Errorf("%s: %s has no flag --%s", file, cmd.CommandPath(), flag[1])
+					}
+				}
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d flags were found", checked)
+	}
+}
+
 func TestK9sPlugins(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root, "hack/plugin/k9s.yaml"))
 	if err != nil {

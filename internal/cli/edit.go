@@ -51,7 +51,7 @@ opened again with its words on top, and nothing that was written gets lost.`,
 
   # In an editor
   KUBE_EDITOR=nano kubectl horizon edit smoke-tests`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a webhook"),
 		ValidArgsFunction: p.completeWebhooks,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
@@ -68,7 +68,7 @@ opened again with its words on top, and nothing that was written gets lost.`,
 	_ = cmd.RegisterFlagCompletionFunc("remove-trigger", completeTriggers)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run",
 		cobra.FixedCompletions([]string{dryRunNone, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (c *changer) run(ctx context.Context, name string) error {
@@ -113,7 +113,14 @@ func (c *changer) run(ctx context.Context, name string) error {
 	}
 	// The operator writes the status all the time: the resource version tells nothing.
 	changed := byHand || object.GetGeneration() != before
-	if c.wait && c.dryRun == dryRunNone {
+	waits := c.wait && c.dryRun == dryRunNone
+	if waits && c.own() {
+		if err := c.report(object, changed); err != nil {
+			return err
+		}
+		return c.untilReady(ctx, c.plugin, object)
+	}
+	if waits { // -o prints what is known then
 		err = c.untilReady(ctx, c.plugin, object)
 	}
 	if printed := c.report(object, changed); printed != nil {

@@ -11,6 +11,10 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
+// noKubeconfig is told where there was nothing that says where the cluster is, and kubectl's
+// default address does not answer.
+const noKubeconfig = "there is no kubeconfig, or it names no cluster: set KUBECONFIG, or give --kubeconfig (http://localhost:8080 was tried, and does not answer)"
+
 // explain says what went wrong and, where somebody can do something about it, what.
 func explain(err error) string {
 	switch {
@@ -22,6 +26,8 @@ func explain(err error) string {
 		}
 	case apierrors.IsNotFound(err) && unknownResource(err):
 		return "the cluster does not know Horizon's webhooks: the operator's CRDs are not installed there"
+	case utilnet.IsConnectionRefused(err) && strings.Contains(err.Error(), `"http://localhost:8080/`):
+		return noKubeconfig
 	case utilnet.IsConnectionRefused(err):
 		return fmt.Sprintf("the API server cannot be reached: %v", err)
 	}

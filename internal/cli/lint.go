@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -259,6 +260,9 @@ func (l *linter) checkSchemas(ctx context.Context) error {
 	return nil
 }
 
+// unaskable are findings after which the rules of the schema are not asked.
+var unaskable = regexp.MustCompile(`^(Required value|Unsupported value|Too long|Too many|Invalid value: .* must be of type )`)
+
 // report prints what was found, in the order of the files.
 func (l *linter) report(files int) error {
 	order := map[string]int{}
@@ -273,6 +277,11 @@ func (l *linter) report(files int) error {
 		}
 		return a.Line - b.Line
 	})
+	for _, f := range l.findings {
+		if !f.warning && unaskable.MatchString(f.Message) {
+			l.note("%s: mend these first: the rules, such as that of the URL, were not asked yet.", f.file)
+		}
+	}
 	errs, warnings := 0, 0
 	for _, f := range l.findings {
 		text := fmt.Sprintf("%s:%d: ", oneLine(f.file), f.Line)

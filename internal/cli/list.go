@@ -30,12 +30,14 @@ type lister struct {
 func newList(p *plugin) *cobra.Command {
 	l := &lister{plugin: p}
 	cmd := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls", "get"},
-		GroupID: groupWebhooks,
-		Short:   "List webhooks: state, health, what waits and what failed",
+		Use:        "list",
+		SuggestFor: []string{"webhooks"},
+		Aliases:    []string{"ls", "get"},
+		GroupID:    groupWebhooks,
+		Short:      "List webhooks: state, health, what waits and what failed",
 		Long: `List the webhooks of a namespace, or of all: whether they can be sent to (READY), what their receivers answer
-(HEALTH), how many deliveries wait and how many have failed, and when something was sent last.`,
+(HEALTH), how many deliveries wait and how many have failed, and when something was sent last. The operator writes these
+numbers, and they are up to ten seconds old.`,
 		Example: `  # Those of the current namespace
   kubectl horizon list
 
@@ -181,16 +183,16 @@ func webhookSelector(text string) (labels.Selector, error) {
 
 // nothing says what to do where there is nothing to list.
 func (l *lister) nothing() error {
-	where := "in namespace " + l.namespace
+	where, flag := "in namespace "+l.namespace, " -n "+l.namespace
 	if l.all {
-		where = "in any namespace"
+		where, flag = "in any namespace", ""
 	}
 	if l.selector != "" {
 		_, err := fmt.Fprintf(l.ErrOut, "No webhooks with such labels %s.\n", where)
 		return err
 	}
 	_, err := fmt.Fprintf(l.ErrOut,
-		"No webhooks %s. Create one: kubectl horizon create NAME --url https://… --trigger clusters_deployed\n", where)
+		"No webhooks %s. Create one: kubectl horizon create NAME --url https://… --trigger clusters_deployed%s\n", where, flag)
 	return err
 }
 

@@ -74,7 +74,7 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
 
   # Only look on
   kubectl horizon listen --verbose`,
-		Args:              cobra.NoArgs,
+		Args:              none,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
@@ -151,6 +151,7 @@ func (l *listen) prepare() error {
 	for _, t := range l.triggers {
 		l.follows.Spec.Triggers = append(l.follows.Spec.Triggers, v1alpha1.Trigger(strings.TrimSpace(t)))
 	}
+	l.noteTypes("triggers", l.triggers)
 	if l.forwardTo == "" {
 		if l.tokenFile != "" || l.keyFile != "" {
 			return usagef("--secret-file and --signing-secret-file are for requests: say with --forward-to where they go")
@@ -297,7 +298,7 @@ func (l *listen) sumUp() {
 		text += "; " + count(t.resends, "resend", "resends") + " among them"
 	}
 	if n := l.queue.Waiting(); n > 0 {
-		text += fmt.Sprintf("; %d that came were not", n)
+		text += fmt.Sprintf("; %d more came and were not taken up", n)
 	}
 	l.say("%s.", text)
 }

@@ -45,7 +45,12 @@ control characters are escaped unless --raw is given.`,
 
   # The same request by hand, to see what the receiver makes of it
   kubectl horizon log smoke-tests --last --curl`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if l.last {
+				return one("a webhook")(cmd, args)
+			}
+			return one("a delivery, which `kubectl horizon logs` lists, or a webhook with --last")(cmd, args)
+		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			switch {
 			case l.last:
@@ -72,7 +77,12 @@ control characters are escaped unless --raw is given.`,
 	_ = cmd.RegisterFlagCompletionFunc("headers", sides)
 	_ = cmd.RegisterFlagCompletionFunc("body", sides)
 	l.output.addTo(cmd, false)
-	return cmd
+	return takesNames(cmd, func() string {
+		if l.last {
+			return askWebhook
+		}
+		return askDelivery
+	})
 }
 
 // exclusive lets one of some flags be set.
@@ -156,6 +166,9 @@ func (l *logOne) newestOf(ctx context.Context, namespace, webhook string) (strin
 		return "", err
 	}
 	if len(found.rows) == 0 {
+		if err := l.webhookIsThere(ctx, namespace, webhook); err != nil {
+			return "", err
+		}
 		return "", fmt.Errorf("the webhook %s has no deliveries in the namespace %s", webhook, namespace)
 	}
 	return found.rows[0].name, nil
@@ -167,10 +180,10 @@ func (l *logOne) missing(ctx context.Context, c client.Reader, key client.Object
 		return err
 	}
 	if c.Get(ctx, key, &v1alpha1.Webhook{}) == nil {
-		return fmt.Errorf("%s is a webhook, not a delivery: kubectl horizon logs %s lists its deliveries, and kubectl horizon log %s --last shows the newest",
-			key.Name, key.Name, key.Name)
+		return fmt.Errorf("%s is a webhook, not a delivery: `kubectl horizon logs %s -n %s` lists its deliveries, and `kubectl horizon log %s --last -n %s` shows the newest",
+			key.Name, key.Name, key.Namespace, key.Name, key.Namespace)
 	}
-	return fmt.Errorf("%w in the namespace %s: finished deliveries are removed after a while (spec.retention of their webhook)", err, key.Namespace)
+	return fmt.Errorf("%w: finished deliveries are removed after a while (spec.retention of their webhook)", absent("reading", askDelivery, key, err))
 }
 
 // webhookOf returns the Webhook that a delivery is of; nil where it is gone, or may not be

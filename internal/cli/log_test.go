@@ -99,9 +99,9 @@ func TestLogParts(t *testing.T) {
 	b.Expect(b.run("log", d.Name, "--body", "request", "--curl").code).NotTo(Equal(0))
 	b.Expect(b.mustRun("log", d.Name, "-o", "jsonpath={.spec.payload}")).To(Equal(d.Spec.Payload))
 
-	b.Expect(b.run("log", "nothing").err).To(ContainSubstring("not found in the namespace " + b.namespace))
+	b.Expect(b.run("log", "nothing").err).To(ContainSubstring("there is no delivery nothing in the namespace " + b.namespace))
 	b.Expect(b.run("log", "smoke-tests").err).To(ContainSubstring("is a webhook, not a delivery"))
-	b.Expect(b.run("log", "--last", "nothing").err).To(ContainSubstring("has no deliveries"))
+	b.Expect(b.run("log", "--last", "nothing").err).To(ContainSubstring("there is no webhook nothing in the namespace "))
 }
 
 // What --curl prints does what it says in a shell, whatever the record has in it.

@@ -9,9 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
 
 // logs is the command logs.
@@ -61,7 +58,12 @@ and RESOURCE. --limit 0 with -o json or yaml prints objects as they are read, in
 
   # Watch what is sent, and what becomes of it
   kubectl horizon logs smoke-tests -w`,
-		Args:              cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return one("a webhook, or none for those of all")(cmd, args)
+		},
 		ValidArgsFunction: p.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -76,7 +78,7 @@ and RESOURCE. --limit 0 with -o json or yaml prints objects as they are read, in
 	flags.IntVar(&l.limit, "limit", 50, "how many at most, the newest; 0: all")
 	l.filters.addTo(cmd, p)
 	l.output.addTo(cmd, true)
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (l *logs) run(ctx context.Context) error {
@@ -93,6 +95,7 @@ func (l *logs) run(ctx context.Context) error {
 	if l.query, err = l.filters.query(namespace, l.webhook, l.now()); err != nil {
 		return err
 	}
+	l.noteTypes("type", l.types)
 	if !l.own() {
 		if _, err := l.flags.ToPrinter(); err != nil {
 			return usageError{err}
@@ -157,11 +160,7 @@ func (l *logs) show(ctx context.Context, rows []*deliveryRow, total int) error {
 // sayNone says that there is nothing to show. A Webhook that does not exist is an error.
 func (l *logs) sayNone(ctx context.Context) error {
 	if l.webhook != "" && !l.allNamespaces {
-		c, err := l.client()
-		if err != nil {
-			return err
-		}
-		if err := c.Get(ctx, client.ObjectKey{Namespace: l.query.namespace, Name: l.webhook}, &v1alpha1.Webhook{}); err != nil {
+		if err := l.webhookIsThere(ctx, l.query.namespace, l.webhook); err != nil {
 			return err
 		}
 	}

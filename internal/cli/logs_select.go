@@ -68,6 +68,9 @@ func (f *filters) query(namespace, webhook string, now time.Time) (rowQuery, err
 	if err != nil {
 		return q, usagef("--selector %q: %w", f.selector, err)
 	}
+	if webhook, err = nameOf(askWebhook, webhook); err != nil {
+		return q, err
+	}
 	if webhook != "" {
 		requirement, err := labels.NewRequirement(v1alpha1.LabelWebhook, selection.Equals, []string{webhook})
 		if err != nil {
@@ -89,7 +92,9 @@ func (f *filters) query(namespace, webhook string, now time.Time) (rowQuery, err
 		byField["status.result"] = result
 	}
 	if f.event != "" {
-		byField["spec.eventRef.name"] = f.event
+		if byField["spec.eventRef.name"], err = nameOf(askEvent, f.event); err != nil {
+			return q, err
+		}
 	}
 	q.fields = byField.String()
 
@@ -181,6 +186,19 @@ func followsAny(types []string, eventType string) bool {
 	}
 	_, ok := matching.Subject{EventType: eventType}.Match(w)
 	return ok
+}
+
+// noteTypes tells of event types that nothing is of, as far as this version knows: they are
+// misspelt, or newer than it is.
+func (p *plugin) noteTypes(flag string, types []string) {
+	for _, t := range types {
+		known := t == v1alpha1.EventTypeTest || slices.ContainsFunc(eventTypes, func(e string) bool {
+			return t == e || !strings.HasSuffix(e, "*") && followsAny([]string{t}, e)
+		})
+		if !known {
+			fmt.Fprintf(p.ErrOut, "Note: --%s %s is no event type that this version knows; kubectl explain webhook.spec.triggers lists all.\n", flag, oneLine(t))
+		}
+	}
 }
 
 // spellings returns types in every spelling that means the same: an event keeps its own.

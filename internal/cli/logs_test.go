@@ -289,7 +289,7 @@ func TestLogsFilters(t *testing.T) {
 	b.Expect(b.run("logs", "chat", "--failed").err).To(Equal("No such deliveries in the namespace " + b.namespace + ".\n"))
 	typo := b.run("logs", "smoke-test")
 	b.Expect(typo.code).To(Equal(exitError))
-	b.Expect(typo.err).To(ContainSubstring(`"smoke-test" not found`))
+	b.Expect(typo.err).To(ContainSubstring("there is no webhook smoke-test in the namespace "))
 	b.Expect(b.run("logs", "--code", "teapot").code).To(Equal(exitUsage))
 	b.Expect(b.run("logs", "--limit", "2").err).To(Equal("These are the newest 2 of 4. --limit 0 shows all.\n"))
 	all := b.mustRun("logs", "-A", "--limit", "0", "--no-headers")

@@ -45,7 +45,7 @@ A delivery that is in store is sent again with the body it was made with: see ku
 
   # The bytes alone
   kubectl horizon render smoke-tests --event horizon-78402 --body`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a webhook"),
 		ValidArgsFunction: p.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -65,7 +65,7 @@ A delivery that is in store is sent again with the body it was made with: see ku
 	cmd.Flags().BoolVar(&f.body, "body", false, "print the body alone, byte for byte")
 	addAnswerOutput(cmd, &f.output)
 	_ = cmd.RegisterFlagCompletionFunc("event", asFlag(p.completeEvents))
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (p *plugin) render(ctx context.Context, webhook string, f renderFlags) error {
@@ -79,7 +79,7 @@ func (p *plugin) render(ctx context.Context, webhook string, f renderFlags) erro
 	}
 	w := &v1alpha1.Webhook{}
 	if err := reader.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: webhook}, w); err != nil {
-		return fmt.Errorf("reading webhook %s: %w", webhook, err)
+		return absent("reading", askWebhook, client.ObjectKey{Namespace: namespace, Name: webhook}, err)
 	}
 	e, err := p.eventOf(ctx, namespace, f)
 	if err != nil {
@@ -102,7 +102,9 @@ func (p *plugin) eventOf(ctx context.Context, namespace string, f renderFlags) (
 		return p.eventOfFile(namespace, f.file)
 	}
 	name := f.event
-	if before, after, ok := strings.Cut(f.event, "/"); ok {
+	if kind, after, _ := splitKind(f.event); kind == askEvent && strings.Contains(f.event, ".") { // as -o name prints it
+		name = after
+	} else if before, after, ok := strings.Cut(f.event, "/"); ok {
 		namespace, name = before, after
 	}
 	c, err := p.client()
@@ -111,7 +113,7 @@ func (p *plugin) eventOf(ctx context.Context, namespace string, f renderFlags) (
 	}
 	e := &v1alpha1.WebhookEvent{}
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, e); err != nil {
-		return nil, fmt.Errorf("reading event %s: %w", name, err)
+		return nil, absent("reading", askEvent, client.ObjectKey{Namespace: namespace, Name: name}, err)
 	}
 	return e, nil
 }

@@ -105,8 +105,8 @@ func TestRenderOfFile(t *testing.T) {
 		"w --event a -f b":           {exitUsage, "give one of --event and -f"},
 		"w --event a --body -o json": {exitUsage, "--body and -o exclude each other"},
 		"w --event a -o wide":        {exitUsage, `--output "wide" is not one of`},
-		"w --event nothing":          {exitError, `webhookevents.horizoncd.io "nothing" not found`},
-		"nothing -f " + file:         {exitError, `webhooks.horizoncd.io "nothing" not found`},
+		"w --event nothing":          {exitError, "there is no event nothing in the namespace "},
+		"nothing -f " + file:         {exitError, "there is no webhook nothing in the namespace "},
 		"w -f /does/not/exist":       {exitError, "no such file"},
 	} {
 		r := b.run(append([]string{"render"}, strings.Fields(args)...)...)

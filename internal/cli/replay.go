@@ -43,7 +43,7 @@ shows. Ctrl-C ends only the watching: --cancel stops the replay. Without flags, 
 
   # Send no more of it
   kubectl horizon replay smoke-tests --cancel`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a webhook"),
 		ValidArgsFunction: p.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, flag := range []string{"since", "wait"} {
@@ -59,7 +59,7 @@ shows. Ctrl-C ends only the watching: --cancel stops the replay. Without flags, 
 	flags.BoolVar(&r.wait, "wait", false, "show how far it is, until it is complete")
 	flags.BoolVar(&r.cancel, "cancel", false, "stop a replay: what was not sent yet is not")
 	flags.DurationVar(&r.timeout, "timeout", 0, "how long --wait waits; 0: as long as it takes")
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (r *replay) run(ctx context.Context, webhook string) error {
@@ -74,7 +74,7 @@ func (r *replay) run(ctx context.Context, webhook string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: webhook}
 	w := &v1alpha1.Webhook{}
 	if err := c.Get(ctx, key, w); err != nil {
-		return err
+		return absent("reading", askWebhook, key, err)
 	}
 	value := w.Annotations[v1alpha1.AnnotationReplaySince]
 	switch {
@@ -114,15 +114,20 @@ func (r *replay) begin(ctx context.Context, w *v1alpha1.Webhook) (string, error)
 	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, value); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(r.Out, "A replay of %s since %s is asked for. kubectl horizon replay %s says how far it is, --cancel stops it.\n",
-		oneLine(w.Name), value, oneLine(w.Name))
+	fmt.Fprintf(r.Out, "A replay of %s since %s is asked for. `kubectl horizon replay %s -n %s` says how far it is, --cancel stops it.\n",
+		oneLine(w.Name), value, oneLine(w.Name), oneLine(w.Namespace))
 	return value, nil
 }
 
 // stop takes the annotation away.
 func (r *replay) stop(ctx context.Context, w *v1alpha1.Webhook, value string) error {
-	if value == "" {
+	last := w.Status.Replay
+	switch {
+	case value == "":
 		fmt.Fprintf(r.Out, "%s has no replay.\n", oneLine(w.Name))
+		return nil
+	case last != nil && last.Value == cutRunes(value, longestRequest) && !last.CompletionTime.IsZero():
+		fmt.Fprintf(r.Out, "There is nothing to stop. %s\n", oneLine(replayState(last, r.now())))
 		return nil
 	}
 	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, ""); err != nil {
@@ -182,7 +187,7 @@ func (r *replay) watch(ctx context.Context, key client.ObjectKey, value string) 
 		if ctx.Err() != nil {
 			what = "No longer watching"
 		}
-		fmt.Fprintf(r.ErrOut, "%s. The replay goes on; kubectl horizon replay %s --cancel stops it.\n", what, oneLine(key.Name))
+		fmt.Fprintf(r.ErrOut, "%s. The replay goes on; `kubectl horizon replay %s --cancel -n %s` stops it.\n", what, oneLine(key.Name), oneLine(key.Namespace))
 		return errUnmet
 	}
 	fmt.Fprintln(r.Out, oneLine(replayState(w.latest, r.now())))

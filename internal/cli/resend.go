@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
@@ -90,7 +91,7 @@ The annotation horizoncd.io/resend of each says when that was and who asked; kub
 	flags.BoolVar(&r.wait, "wait", false, "wait until each was delivered or given up")
 	flags.DurationVar(&r.timeout, "timeout", 10*time.Minute, "how long --wait waits; 0: as long as it takes")
 	flags.StringVar(&r.value, "continue", "", "go on with a run that was interrupted: the value that it printed")
-	return r.cmd
+	return takesNames(r.cmd, func() string { return askDelivery })
 }
 
 func (r *resend) run(ctx context.Context, names []string) error {
@@ -99,6 +100,11 @@ func (r *resend) run(ctx context.Context, names []string) error {
 	if err := r.check(names); err != nil {
 		return err
 	}
+	var err error
+	if r.webhook, err = nameOf(askWebhook, r.webhook); err != nil {
+		return err
+	}
+	r.noteTypes("type", r.types)
 	if err := r.find(ctx, names); err != nil {
 		return err
 	}
@@ -106,6 +112,15 @@ func (r *resend) run(ctx context.Context, names []string) error {
 	case len(r.targets) == 0 && r.already > 0:
 		fmt.Fprintf(r.Out, "All was asked for already: %s.\n", count(r.already, "delivery", "deliveries"))
 		return nil
+	case len(r.targets) == 0 && r.webhook != "":
+		namespace, err := r.namespace()
+		if err != nil {
+			return err
+		}
+		if err := r.webhookIsThere(ctx, namespace, r.webhook); err != nil {
+			return err
+		}
+		fallthrough
 	case len(r.targets) == 0:
 		fmt.Fprintln(r.Out, "There is nothing to send again: no delivery is selected.")
 		return nil
@@ -185,7 +200,7 @@ func (r *resend) find(ctx context.Context, names []string) error {
 			return err
 		}
 		if len(names) > 0 && len(r.targets) == before && r.already == already {
-			return fmt.Errorf("there is no delivery %s in the namespace %s; nothing was sent", names[i], namespace)
+			return r.missing(ctx, namespace, names[i])
 		}
 	}
 	slices.SortFunc(r.targets, func(a, b *target) int {
@@ -195,6 +210,19 @@ func (r *resend) find(ctx context.Context, names []string) error {
 		return strings.Compare(a.name, b.name)
 	})
 	return nil
+}
+
+// missing says more of a delivery that is not found where its name is that of a Webhook.
+func (r *resend) missing(ctx context.Context, namespace, name string) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	if c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &v1alpha1.Webhook{}) == nil {
+		return fmt.Errorf("%s is a webhook, not a delivery: `kubectl horizon resend --webhook %s --failed -n %s` sends again what has failed; nothing was sent",
+			name, name, namespace)
+	}
+	return fmt.Errorf("there is no delivery %s in the namespace %s; nothing was sent", name, namespace)
 }
 
 func (r *resend) found(row *deliveryRow) {

@@ -25,23 +25,25 @@ import (
 func newShow(p *plugin) *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
-		Use:     "show WEBHOOK",
-		GroupID: groupWebhooks,
-		Short:   "Show a webhook: what it does, and how it fares",
+		Use:        "show WEBHOOK",
+		SuggestFor: []string{"describe", "status"},
+		GroupID:    groupWebhooks,
+		Short:      "Show a webhook: what it does, and how it fares",
 		Long: `Show all about one webhook: where it sends, what it follows, whether it can be sent to and what its receiver
-answers, how many deliveries there are, and what was sent last. Of Secrets, their names are shown, never what is in them.`,
+answers, how many deliveries there are, and what was sent last. The operator writes these numbers, and they are up to ten
+seconds old. Of Secrets, their names are shown, never what is in them.`,
 		Example: `  kubectl horizon show smoke-tests
 
   # As kubectl get prints it
   kubectl horizon show smoke-tests -o yaml`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a webhook"),
 		ValidArgsFunction: p.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.show(cmd.Context(), &o, args[0])
 		},
 	}
 	o.addTo(cmd, false)
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (p *plugin) show(ctx context.Context, o *output, name string) error {
@@ -76,8 +78,10 @@ func (p *plugin) getWebhook(ctx context.Context, name string) (*unstructured.Uns
 	}
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
-	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object); err != nil {
-		return nil, fmt.Errorf("reading webhook %s in namespace %s: %w", name, namespace, err)
+	object.SetNamespace(namespace)
+	object.SetName(name)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		return nil, absent("reading", askWebhook, client.ObjectKeyFromObject(object), err)
 	}
 	return object, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,7 +96,7 @@ func newState(p *plugin, s stateCommand) *cobra.Command {
 		},
 	}
 	chosen.addTo(cmd)
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 // choice is which Webhooks a command is about: those that are named, all, or those with
@@ -188,12 +189,18 @@ func (p *plugin) setState(ctx context.Context, s stateCommand, object *unstructu
 	if err != nil {
 		return err
 	}
+	// The count in the status is up to ten seconds old, too old for what is told here.
+	waiting := w.Status.Deliveries.Waiting
+	label := v1alpha1.LabelWebhook + "=" + w.Name + "," + v1alpha1.LabelResult + "=" + string(v1alpha1.DeliveryWaiting)
+	if n, err := p.countRows(ctx, w.Namespace, label); err == nil {
+		waiting = int32(min(n, math.MaxInt32)) //nolint:gosec // bounded
+	}
 	if w.Spec.State == s.state {
 		if s.state == v1alpha1.WebhookEnabled { // what waits does so for another reason
 			_, err := fmt.Fprintf(p.Out, "webhook.horizoncd.io/%s already enabled\n", w.Name)
 			return err
 		}
-		return sayState(p.Out, w.Name, "already "+s.done, s.consequence(w.Status.Deliveries.Waiting))
+		return sayState(p.Out, w.Name, "already "+s.done, s.consequence(waiting))
 	}
 	api, err := p.client()
 	if err != nil {
@@ -205,7 +212,7 @@ func (p *plugin) setState(ctx context.Context, s stateCommand, object *unstructu
 	if err != nil {
 		return fmt.Errorf("changing webhook %s: %w", w.Name, err)
 	}
-	return sayState(p.Out, w.Name, s.done, s.consequence(w.Status.Deliveries.Waiting))
+	return sayState(p.Out, w.Name, s.done, s.consequence(waiting))
 }
 
 func sayState(out io.Writer, name, is, consequence string) error {

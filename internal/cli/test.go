@@ -36,13 +36,13 @@ Disabled, and is recorded like any other.
 --wait waits until the receiver has accepted it or it was given up, and ends with the exit code 3 unless it was accepted.`,
 		Example: `  # Is the receiver there, and does it take the secret?
   kubectl horizon test smoke-tests --wait`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a webhook"),
 		ValidArgsFunction: p.completeWebhooks,
 		RunE:              func(cmd *cobra.Command, args []string) error { return t.run(cmd.Context(), args[0]) },
 	}
 	cmd.Flags().BoolVar(&t.wait, "wait", false, "wait for the outcome")
 	cmd.Flags().DurationVar(&t.timeout, "timeout", time.Minute, "how long --wait waits; 0: as long as it takes")
-	return cmd
+	return takesWebhooks(cmd)
 }
 
 func (t *test) run(ctx context.Context, webhook string) error {
@@ -52,7 +52,8 @@ func (t *test) run(ctx context.Context, webhook string) error {
 		return err
 	}
 	if !t.wait {
-		fmt.Fprintf(t.Out, "A test of %s is asked for. kubectl horizon logs %s shows it.\n", oneLine(webhook), oneLine(webhook))
+		fmt.Fprintf(t.Out, "A test of %s is asked for. `kubectl horizon logs %s -n %s` shows it.\n",
+			oneLine(webhook), oneLine(webhook), oneLine(key.Namespace))
 		return nil
 	}
 	bounded, cancel := withTimeout(ctx, t.timeout)
@@ -86,7 +87,8 @@ func (p *plugin) annotateWebhook(ctx context.Context, name, annotation, value st
 	w := &metav1.PartialObjectMetadata{}
 	w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
 	w.Namespace, w.Name = namespace, name
-	return client.ObjectKey{Namespace: namespace, Name: name}, c.Patch(ctx, w, patch)
+	key := client.ObjectKeyFromObject(w)
+	return key, absent("changing", askWebhook, key, c.Patch(ctx, w, patch))
 }
 
 // taken waits until the operator has stored the test delivery, and returns its name; empty
@@ -145,6 +147,9 @@ func (t *test) outcome(ctx, bounded context.Context, key client.ObjectKey) error
 	case d == nil:
 		return fmt.Errorf("the delivery %s cannot be read", key.Name)
 	}
+	if !ended {
+		fmt.Fprintf(t.ErrOut, "The test is not over after %s, and goes on.\n", lasting(t.timeout))
+	}
 	reader, err := t.reader()
 	if err != nil {
 		return err
@@ -159,7 +164,7 @@ func (t *test) outcome(ctx, bounded context.Context, key client.ObjectKey) error
 	if err := writeAttempts(&b, d, t.width); err != nil {
 		return err
 	}
-	fmt.Fprintf(&b, "kubectl horizon log %s -n %s shows the request and the answer.\n", oneLine(d.Name), oneLine(d.Namespace))
+	fmt.Fprintf(&b, "Log: `kubectl horizon log %s -n %s`\n", oneLine(d.Name), oneLine(d.Namespace))
 	fmt.Fprint(t.Out, b.String())
 	if d.Status.Result != v1alpha1.DeliverySucceeded {
 		return errUnmet

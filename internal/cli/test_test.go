@@ -37,7 +37,7 @@ func TestTest(t *testing.T) {
 	b.Eventually(func() int { return len(b.receiver.Arrivals("/smoke-tests")) }).Should(Equal(3))
 	missing := edith.run("test", "nothing")
 	b.Expect(missing.code).To(Equal(exitError))
-	b.Expect(missing.err).To(ContainSubstring(`"nothing" not found`))
+	b.Expect(missing.err).To(ContainSubstring("there is no webhook nothing in the namespace "))
 
 	// What is tried again is told meanwhile, and is not delivered when the time is over.
 	b.webhook("chat", nil)

@@ -50,7 +50,7 @@ do not have the signature. The body is what came, byte for byte. One of the thre
   # The key as the cluster has it
   kubectl get secret smoke-tests -o go-template='{{.data.token | base64decode}}' |
     kubectl horizon verify --secret-file - --headers headers.txt --body body.json`,
-		Args:              cobra.NoArgs,
+		Args:              none,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(*cobra.Command, []string) error { return v.run() },
 	}

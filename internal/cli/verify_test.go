@@ -90,7 +90,7 @@ func TestVerify(t *testing.T) {
 		"stdin twice":      {args: []string{"--body", "-", "--headers", "-"}, code: exitUsage, want: "can be standard input"},
 		"no body":          {args: []string{"--body="}, code: exitUsage, want: "are all needed"},
 		"an absent file":   {args: []string{"--body", "/nonexistent"}, code: exitError, want: "--body: open /nonexistent"},
-		"too many words":   {args: []string{"a"}, code: exitUsage, want: "unknown command"},
+		"too many words":   {args: []string{"a"}, code: exitUsage, want: "verify takes no arguments"},
 		"unknown versions": {headers: headers("v2,Zm9v " + signature), want: "The signature holds"},
 	} {
 		b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: os.DevNull, namespace: "default"}

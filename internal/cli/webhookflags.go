@@ -201,7 +201,11 @@ func (w *webhookFlags) secrets(p *plugin) (values map[string][]byte, refs map[st
 			given++
 		}
 		if given > 1 {
-			return nil, nil, usagef("--%s… can be given in one way only", s.flag)
+			ways := []string{"--" + s.flag + "-file", "--" + s.flag + "-from-stdin", "--" + s.flag + "-ref"}
+			if s.flag == "url" {
+				ways = append([]string{"--url"}, ways...)
+			}
+			return nil, nil, usagef("give one of %s, not more", strings.Join(ways, ", "))
 		}
 		if s.fromStdin && stdin != "" {
 			return nil, nil, usagef("--%s-from-stdin and --%s-from-stdin exclude each other: put one of them into a file", stdin, s.flag)
@@ -356,5 +360,5 @@ func plainCause(cause metav1.StatusCause) string {
 	for _, kind := range []string{"object", "string", "array", "integer", "boolean"} {
 		message = strings.TrimPrefix(message, `"`+kind+`": `)
 	}
-	return message
+	return strings.Replace(message, strings.TrimPrefix(cause.Field, ".")+" in body should ", "it should ", 1)
 }

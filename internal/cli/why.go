@@ -39,7 +39,7 @@ Where a name is that of more than one of these, say which: event/NAME, webhook/N
 
   # What is wrong with a Webhook, and what waits for it?
   kubectl horizon why smoke-tests`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("an event, a webhook or a delivery"),
 		ValidArgsFunction: p.completeWhy,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "", "json", "yaml"); err != nil {
@@ -73,20 +73,6 @@ func (p *plugin) completeWhy(cmd *cobra.Command, args []string, toComplete strin
 	return append(webhooks, events...), directive
 }
 
-// Kinds of what why is asked about.
-const (
-	askEvent    = "event"
-	askWebhook  = "webhook"
-	askDelivery = "delivery"
-)
-
-// kinds are what people call them.
-var kinds = map[string]string{
-	"event": askEvent, "events": askEvent, "webhookevent": askEvent, "webhookevents": askEvent, "whe": askEvent,
-	"webhook": askWebhook, "webhooks": askWebhook, "wh": askWebhook,
-	"delivery": askDelivery, "deliveries": askDelivery, "webhookdelivery": askDelivery, "webhookdeliveries": askDelivery, "whd": askDelivery,
-}
-
 func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	namespace, err := p.namespace()
 	if err != nil {
@@ -99,6 +85,9 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	if webhook != "" && kind != askEvent {
 		return usagef("--webhook is for events, and %s is a %s", name, kind)
 	}
+	if webhook, err = nameOf(askWebhook, webhook); err != nil {
+		return err
+	}
 	reader, err := p.reader()
 	if err != nil {
 		return err
@@ -107,14 +96,23 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	switch kind {
 	case askWebhook:
 		answer, err := reader.Webhook(ctx, key)
+		if apierrors.IsNotFound(err) {
+			err = absent("reading", kind, key, err)
+		}
 		return p.tell(answer, output, err, func(t *teller) { tellWebhook(t, answer) })
 	case askDelivery:
 		answer, err := reader.Delivery(ctx, key)
+		if apierrors.IsNotFound(err) {
+			err = absent("reading", kind, key, err)
+		}
 		return p.tell(answer, output, err, func(t *teller) { tellDelivery(t, answer) })
 	default:
 		answer, err := reader.Event(ctx, key, webhook)
 		if apierrors.IsNotFound(err) && !unknownResource(err) && name == arg {
 			return fmt.Errorf("there is no event, webhook or delivery %s in the namespace %s that you may read", name, namespace)
+		}
+		if apierrors.IsNotFound(err) {
+			err = absent("reading", kind, key, err)
 		}
 		return p.tell(answer, output, err, func(t *teller) { tellEvent(t, answer) })
 	}
@@ -123,12 +121,11 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 // subject tells what an argument is: by the kind before its slash, or else by what there
 // is. What nobody finds counts as an event: records may tell of one that is gone.
 func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name string, _ error) {
-	if before, after, ok := strings.Cut(arg, "/"); ok {
-		kind, known := kinds[strings.ToLower(before)]
-		if !known || after == "" {
-			return "", "", usagef("%q is neither event/NAME nor webhook/NAME nor delivery/NAME", arg)
-		}
-		return kind, after, nil
+	switch kind, name, ok := splitKind(arg); {
+	case !ok:
+		return "", "", usagef("%q is neither event/NAME nor webhook/NAME nor delivery/NAME", arg)
+	case kind != "":
+		return kind, name, nil
 	}
 	c, err := p.client()
 	if err != nil {

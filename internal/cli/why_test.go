@@ -133,7 +133,7 @@ func TestWhyOfNames(t *testing.T) {
 		"event/":                    "is neither event/NAME",
 		"event/horizon-1 -o table":  `--output "table" is not one of`,
 		d.Name + " --webhook other": "--webhook is for events",
-		"":                          "accepts 1 arg(s), received 0",
+		"":                          "name an event, a webhook or a delivery",
 	} {
 		r := b.run(append([]string{"why"}, strings.Fields(args)...)...)
 		b.Expect(r.code).NotTo(Equal(0), args)
