@@ -35,6 +35,8 @@ type linter struct {
 	// namespace is that of manifests without one.
 	namespace string
 	findings  []lintFinding
+	// order is that of the files.
+	order map[string]int
 	// notes are what was not checked.
 	notes []string
 }
@@ -116,7 +118,7 @@ func (l *linter) run(ctx context.Context) error {
 
 // read reads all files, and returns how many there are.
 func (l *linter) read() (int, error) {
-	l.secrets = map[types.NamespacedName][]string{}
+	l.secrets, l.order = map[types.NamespacedName][]string{}, map[string]int{}
 	n := 0
 	for _, path := range l.paths {
 		files, err := l.filesOf(path)
@@ -132,6 +134,7 @@ func (l *linter) read() (int, error) {
 			if file == "-" {
 				file = "stdin"
 			}
+			l.order[file] = n
 			l.take(file, text)
 		}
 	}
@@ -265,15 +268,9 @@ var unaskable = regexp.MustCompile(`^(Required value|Unsupported value|Too long|
 
 // report prints what was found, in the order of the files.
 func (l *linter) report(files int) error {
-	order := map[string]int{}
-	for i, f := range l.findings {
-		if _, ok := order[f.file]; !ok {
-			order[f.file] = i
-		}
-	}
 	slices.SortStableFunc(l.findings, func(a, b lintFinding) int {
 		if a.file != b.file {
-			return order[a.file] - order[b.file]
+			return l.order[a.file] - l.order[b.file]
 		}
 		return a.Line - b.Line
 	})

@@ -399,3 +399,22 @@ func TestLintFiles(t *testing.T) {
 	b.Expect(b.run("lint").code).To(Equal(exitUsage))
 	b.Expect(b.run("lint", "-f", "/nonexistent").code).To(Equal(exitError))
 }
+
+// Findings come in the order of the files, whatever found them, and a file whose rules were
+// not asked yet is told of.
+func TestLintOrder(t *testing.T) {
+	b := newBed(t)
+	dir := t.TempDir()
+	for file, text := range map[string]string{
+		"a.yaml": validWebhook + "  scope: a\n",
+		"b.yaml": "kind: WebHook\n",
+		"c.yaml": validWebhook + "  timeoutSeconds: ten\n",
+	} {
+		b.Expect(os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600)).To(Succeed())
+	}
+	r := b.run("lint", "--offline", dir)
+	b.Expect(r.code).To(Equal(exitUnmet))
+	b.Expect(r.out).To(MatchRegexp(`(?s)a\.yaml:\d+: spec\.scope.*b\.yaml:1: kind.*c\.yaml:\d+: spec\.timeoutSeconds`))
+	b.Expect(r.err).To(ContainSubstring("c.yaml: mend these first: the rules, such as that of the URL, were not asked yet."))
+	b.Expect(r.err).NotTo(ContainSubstring("a.yaml: mend"))
+}
