@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -176,7 +177,11 @@ func (c *changer) patch(
 		case err == nil:
 			return changed, nil
 		case !apierrors.IsConflict(err) || try == maxEditTries:
-			return nil, fmt.Errorf("changing webhook %s: %w", object.GetName(), refusal(err))
+			refused := refusal(err)
+			if len(c.addTriggers) > 0 && apierrors.IsInvalid(err) { // that is the flag that was given
+				refused = errors.New(strings.ReplaceAll(refused.Error(), "\n  --trigger (", "\n  --add-trigger ("))
+			}
+			return nil, fmt.Errorf("changing webhook %s: %w", object.GetName(), refused)
 		}
 		if object, err = c.getWebhook(ctx, object.GetName()); err != nil {
 			return nil, err

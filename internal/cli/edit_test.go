@@ -60,7 +60,7 @@ func TestEditByFlags(t *testing.T) {
 	b.Expect(edit("--scope", "/video", "--dry-run=server")).To(Equal("webhook.horizoncd.io/a edited (server dry run)\n"))
 	r := b.run("edit", "a", "--scope", "video", "--add-trigger", "deployed")
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(And(ContainSubstring("--scope (spec.scope): "), ContainSubstring("--trigger (spec.triggers[1]): ")))
+	b.Expect(r.err).To(And(ContainSubstring("--scope (spec.scope): "), ContainSubstring("--add-trigger (spec.triggers[1]): ")))
 	for _, args := range [][]string{
 		{"edit", "a", "--trigger", "*", "--add-trigger", "*"}, {"edit", "a", "--no-secret", "--secret-ref", "b"}, {"edit"},
 	} {
