@@ -120,19 +120,11 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err := c.create(ctx, api, object, secret); err != nil {
 		return err
 	}
-	if c.wait && c.own() {
-		if err := c.report(object, secret, ""); err != nil {
-			return err
-		}
-		return c.untilReady(ctx, c.plugin, object)
+	report := func() error { return c.report(object, secret, "") }
+	if !c.wait {
+		return report()
 	}
-	if c.wait { // -o prints what is known then
-		err = c.untilReady(ctx, c.plugin, object)
-	}
-	if printed := c.report(object, secret, ""); printed != nil {
-		return printed
-	}
-	return err
+	return c.waited(ctx, c.plugin, object, c.own(), report)
 }
 
 // newWebhook returns the Webhook that flags describe, with nothing but what they say: the
@@ -286,6 +278,22 @@ func (w *waiter) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", false, "wait until the webhook can be sent to; if not, say why and exit with 3")
 	cmd.Flags().DurationVar(&w.timeout, "wait-timeout", 30*time.Second, "how long --wait waits")
 	_ = cmd.RegisterFlagCompletionFunc("wait-timeout", cobra.NoFileCompletions)
+}
+
+// waited reports what was done, and waits. In words that is said at once; -o prints what is
+// known after that.
+func (w *waiter) waited(ctx context.Context, p *plugin, object *unstructured.Unstructured, inWords bool, report func() error) error {
+	if inWords {
+		if err := report(); err != nil {
+			return err
+		}
+		return w.untilReady(ctx, p, object)
+	}
+	err := w.untilReady(ctx, p, object)
+	if printed := report(); printed != nil {
+		return printed
+	}
+	return err
 }
 
 // untilReady waits until the operator has seen a Webhook as it is now and can send to it.

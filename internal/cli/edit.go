@@ -114,20 +114,11 @@ func (c *changer) run(ctx context.Context, name string) error {
 	}
 	// The operator writes the status all the time: the resource version tells nothing.
 	changed := byHand || object.GetGeneration() != before
-	waits := c.wait && c.dryRun == dryRunNone
-	if waits && c.own() {
-		if err := c.report(object, changed); err != nil {
-			return err
-		}
-		return c.untilReady(ctx, c.plugin, object)
+	report := func() error { return c.report(object, changed) }
+	if !c.wait || c.dryRun != dryRunNone {
+		return report()
 	}
-	if waits { // -o prints what is known then
-		err = c.untilReady(ctx, c.plugin, object)
-	}
-	if printed := c.report(object, changed); printed != nil {
-		return printed
-	}
-	return err
+	return c.waited(ctx, c.plugin, object, c.own(), report)
 }
 
 // takeOut adds what --no-secret and --no-signing-secret say.
