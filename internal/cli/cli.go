@@ -91,7 +91,9 @@ All is done with your own kubeconfig and rights. Nothing has to be installed in 
 	}
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces)
 	for _, add := range commands {
-		root.AddCommand(add(p))
+		c := add(p)
+		takeKinds(c)
+		root.AddCommand(c)
 	}
 	wrapArgs(root)
 	return root

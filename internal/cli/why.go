@@ -73,20 +73,6 @@ func (p *plugin) completeWhy(cmd *cobra.Command, args []string, toComplete strin
 	return append(webhooks, events...), directive
 }
 
-// Kinds of what why is asked about.
-const (
-	askEvent    = "event"
-	askWebhook  = "webhook"
-	askDelivery = "delivery"
-)
-
-// kinds are what people call them.
-var kinds = map[string]string{
-	"event": askEvent, "events": askEvent, "webhookevent": askEvent, "webhookevents": askEvent, "whe": askEvent,
-	"webhook": askWebhook, "webhooks": askWebhook, "wh": askWebhook,
-	"delivery": askDelivery, "deliveries": askDelivery, "webhookdelivery": askDelivery, "webhookdeliveries": askDelivery, "whd": askDelivery,
-}
-
 func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	namespace, err := p.namespace()
 	if err != nil {
@@ -96,7 +82,7 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	if err != nil {
 		return err
 	}
-	if webhook != "" && kind != askEvent {
+	if webhook != "" && kind != kindEvent {
 		return usagef("--webhook is for events, and %s is a %s", name, kind)
 	}
 	reader, err := p.reader()
@@ -105,10 +91,10 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	}
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	switch kind {
-	case askWebhook:
+	case kindWebhook:
 		answer, err := reader.Webhook(ctx, key)
 		return p.tell(answer, output, err, func(t *teller) { tellWebhook(t, answer) })
-	case askDelivery:
+	case kindDelivery:
 		answer, err := reader.Delivery(ctx, key)
 		return p.tell(answer, output, err, func(t *teller) { tellDelivery(t, answer) })
 	default:
@@ -123,22 +109,22 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 // subject tells what an argument is: by the kind before its slash, or else by what there
 // is. What nobody finds counts as an event: records may tell of one that is gone.
 func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name string, _ error) {
-	if before, after, ok := strings.Cut(arg, "/"); ok {
-		kind, known := kinds[strings.ToLower(before)]
-		if !known || after == "" {
+	if strings.Contains(arg, "/") {
+		kind, name := kindAndName(arg)
+		if kind == "" || name == "" {
 			return "", "", usagef("%q is neither event/NAME nor webhook/NAME nor delivery/NAME", arg)
 		}
-		return kind, after, nil
+		return kind, name, nil
 	}
 	c, err := p.client()
 	if err != nil {
 		return "", "", err
 	}
 	var found []string
-	for _, kind := range []string{askEvent, askWebhook, askDelivery} {
+	for _, kind := range []string{kindEvent, kindWebhook, kindDelivery} {
 		o := &metav1.PartialObjectMetadata{}
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(map[string]string{
-			askEvent: "WebhookEvent", askWebhook: "Webhook", askDelivery: "WebhookDelivery",
+			kindEvent: "WebhookEvent", kindWebhook: "Webhook", kindDelivery: "WebhookDelivery",
 		}[kind]))
 		switch err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: arg}, o); {
 		case err == nil:
@@ -150,7 +136,7 @@ func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name
 	}
 	switch len(found) {
 	case 0:
-		return askEvent, arg, nil
+		return kindEvent, arg, nil
 	case 1:
 		return found[0], arg, nil
 	}
