@@ -90,7 +90,11 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Named("replay").
 		For(&v1alpha1.Webhook{}, builder.WithPredicates(asked)).
 		WatchesRawSource(r.Enqueuer.Replays.OnStart(r.begin)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 2, RateLimiter: enqueue.Backoff[reconcile.Request]()}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 2,
+			RateLimiter:             enqueue.Backoff[reconcile.Request](),
+			NewQueue:                enqueue.ByNamespace(func(w reconcile.Request) string { return w.Namespace }),
+		}).
 		Complete(r)
 }
 
