@@ -141,6 +141,25 @@ func TestReplayWaitsWhileTheWebhookIsDisabled(t *testing.T) {
 	b.allSettled("e", 5, v1alpha1.EventSucceeded)
 }
 
+// Events of one second are in the order of their names, and those of the last one may be
+// seen after a replay has begun: none is left out for that.
+func TestReplayOfWhatIsSeenLate(t *testing.T) {
+	b := newTestbed(t)
+	b.tune = func(o *operator) { o.replays.Settling = 2 * time.Second }
+	b.start()
+	w := b.webhook("w")
+	b.observed(w)
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	b.event("z", earlier)
+	b.settled("z", v1alpha1.EventUnmatched)
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	time.Sleep(400 * time.Millisecond)
+	b.event("a", earlier) // as if the watch had lagged behind
+	b.replayed(w, v1alpha1.ReplayCompleted)
+	b.settled("a", v1alpha1.EventSucceeded)
+	b.settled("z", v1alpha1.EventSucceeded)
+}
+
 // What was taken before the Webhook was Disabled, and withdrawn for that, is not lost.
 func TestReplayLosesNothingWhenTheWebhookIsDisabledMeanwhile(t *testing.T) {
 	const events = 30

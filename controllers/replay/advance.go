@@ -12,6 +12,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/enqueue"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/replay"
@@ -48,9 +49,10 @@ func (r *Reconciler) advance(
 	if run.began.IsZero() {
 		run.began = r.Clock.Now()
 	}
+	rest := r.Settling - r.Clock.Since(run.began)
 	for range turnLength {
-		if len(run.next) == 0 && !r.lookAhead(w, run) {
-			status, again := r.end(run, refused)
+		if len(run.next) == 0 && !r.lookAhead(w, run, rest > 0) {
+			status, again := r.end(run, refused, rest)
 			return status, again, nil
 		}
 		if !r.roomFor(w, run) {
@@ -66,17 +68,16 @@ func (r *Reconciler) advance(
 }
 
 // end is where no event is left to look at: the replay is complete once all that it has
-// taken is stored.
-func (r *Reconciler) end(run *run, refused string) (_ *v1alpha1.ReplayStatus, again time.Duration) {
+// taken is stored, but for what may be seen late, not before a rest is over.
+func (r *Reconciler) end(run *run, refused string, rest time.Duration) (_ *v1alpha1.ReplayStatus, again time.Duration) {
 	s := run.underWay(refused)
-	if again := run.recheck(); again > 0 {
+	switch again := run.recheck(); {
+	case rest > 0:
+		return s, rest
+	case again > 0:
 		return s, again
 	}
-	now := r.Clock.Now()
-	if rest := r.Settling - now.Sub(run.began); rest > 0 {
-		return s, rest
-	}
-	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(now.Truncate(time.Second))
+	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	return s, 0
 }
 
@@ -129,13 +130,19 @@ func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) 
 	return refused, nil
 }
 
-// lookAhead finds the next events, and returns false where there are none.
-func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run) bool {
+// lookAhead finds the next events, and returns false where there are none. While the
+// replay is settling, those from just before its beginning are left for later: one may be
+// seen after others that come behind it in the order, and would be passed over.
+func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run, settling bool) bool {
 	namespace := w.Namespace
 	if namespace == r.SystemNamespace {
 		namespace = metav1.NamespaceAll
 	}
-	run.next, run.more = r.Events.After(namespace, run.Looked(), run.began.Add(margin), batchLength)
+	until := run.began.Add(margin)
+	if settling {
+		until = run.began.Add(-r.Settling)
+	}
+	run.next, run.more = r.Events.After(namespace, run.Looked(), until, batchLength)
 	return len(run.next) > 0
 }
 
@@ -216,10 +223,11 @@ func (r *Reconciler) load(ctx context.Context, event eventcache.Position) (*v1al
 	return e, nil
 }
 
-// send has an event fanned out to a Webhook.
+// send has an event fanned out to a Webhook. One that is gone meanwhile is looked at, too:
+// whoever does forgets the pair.
 func (r *Reconciler) send(w *v1alpha1.Webhook, event eventcache.Position) {
 	r.Rematches.AddReplay(event.UID, w)
-	r.Enqueuer.EnqueueFanOut(event.UID)
+	r.Enqueuer.FanOut.Add(enqueue.Event{Namespace: event.Key.Namespace, UID: event.UID})
 }
 
 // nameOf returns the name of the delivery of an event to a Webhook.

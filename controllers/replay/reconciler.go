@@ -56,8 +56,9 @@ type Reconciler struct {
 	SystemNamespace string
 	// MaxAge is the age beyond which an event that nobody worked on expires.
 	MaxAge time.Duration
-	// Settling is how long after its beginning a replay may end: watches of different
-	// kinds are not ordered, so an event from before it may be seen a while after it.
+	// Settling is how long after its beginning a replay may end, and how long before it
+	// events are old that are looked at until then: watches of different kinds are not
+	// ordered, so an event from before it may be seen a while after it.
 	Settling time.Duration
 
 	// runs are of *run, by the name of the Webhook.
