@@ -238,6 +238,24 @@ func TestReplayOfASystemWebhook(t *testing.T) {
 	b.allSettled("before", 3, v1alpha1.EventUnmatched)
 }
 
+// What a replay sends itself tells nothing of what retention may have taken before.
+func TestReplayOfManyToASystemWebhook(t *testing.T) {
+	const events = 130
+	b := newTestbed(t)
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Namespace, w.Spec.State = systemNamespace, v1alpha1.WebhookDisabled })
+	b.observed(w)
+	b.events("e", events)
+	b.allSettled("e", events, v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	b.Eventually(func() int { return b.requests("w") }).Should(BeNumerically(">", 10))
+	b.stop()
+	b.start() // nor does it to whoever takes over
+	b.Expect(b.replayed(w, v1alpha1.ReplayCompleted).Sent).To(Equal(int32(events)))
+	b.once("e", events, w)
+}
+
 func TestReplaySinceWhatIsNoTime(t *testing.T) {
 	b := newTestbed(t)
 	b.start()

@@ -118,7 +118,7 @@ func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) 
 		if underWay || w.Spec.State == v1alpha1.WebhookDisabled {
 			continue
 		}
-		switch verdict, err := r.decide(ctx, w, event); {
+		switch verdict, err := r.decide(ctx, w, run, event); {
 		case err != nil:
 			return "", err
 		case verdict == replay.Send:
@@ -166,7 +166,7 @@ func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, ev
 		}
 	} else {
 		var err error
-		if verdict, err = r.decide(ctx, w, event); err != nil {
+		if verdict, err = r.decide(ctx, w, run, event); err != nil {
 			return err
 		}
 	}
@@ -199,14 +199,17 @@ func (r *Reconciler) made(
 }
 
 // decide decides on an event that no delivery is known of.
-func (r *Reconciler) decide(ctx context.Context, w *v1alpha1.Webhook, event eventcache.Position) (replay.Verdict, error) {
+func (r *Reconciler) decide(
+	ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position,
+) (replay.Verdict, error) {
 	e, err := r.load(ctx, event)
 	if e == nil || err != nil {
 		return replay.Pass, err
 	}
+	before := run.status.StartTime.Add(-margin)
 	return replay.Decide(replay.View{
-		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(),
-		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID) },
+		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(), LastAttempt: run.lastAttempt,
+		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID, before) },
 	}), nil
 }
 

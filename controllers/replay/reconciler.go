@@ -35,8 +35,8 @@ const (
 	// has done since the last one is looked at again.
 	statusInterval = 5 * time.Second
 	// margin is how much later than the beginning events may have been created that a
-	// replay looks at: the clocks of the API servers may differ, and what comes after it
-	// is fanned out as always.
+	// replay looks at, and how much earlier its own deliveries: the clocks of the API
+	// servers may differ. What comes after it is fanned out as always.
 	margin = 15 * time.Second
 )
 
@@ -77,6 +77,8 @@ type run struct {
 	more int
 	// resumed is set where deliveries of this replay may be in store already.
 	resumed bool
+	// lastAttempt is the latest attempt to the Webhook before the replay.
+	lastAttempt time.Time
 	// began is when the Webhook was found to take events, last; zero while it does not.
 	began time.Time
 }
@@ -158,8 +160,11 @@ func (r *Reconciler) start(ctx context.Context, name types.NamespacedName) (*run
 	if err := r.APIReader.Get(ctx, name, w); err != nil {
 		return nil, nil, err
 	}
-	was := w.Status.Replay
-	if known := r.run(name); known != nil && known.webhook == w.UID && was != nil && was.Value == known.status.Value {
+	was, known := w.Status.Replay, r.run(name)
+	if known != nil && (known.webhook != w.UID || was == nil || was.Value != known.status.Value) {
+		known = nil // another one
+	}
+	if known != nil {
 		was = known.describe(was.State, was.Message)
 	}
 	now := r.Clock.Now()
@@ -182,6 +187,12 @@ func (r *Reconciler) start(ctx context.Context, name types.NamespacedName) (*run
 	begun := &run{
 		webhook: w.UID, status: planned, more: int(planned.Remaining), resumed: was != nil && was.Value == planned.Value,
 		Progress: replay.Resume(planned, eventcache.Position{Created: since}),
+	}
+	if known != nil && begun.resumed {
+		begun.lastAttempt = known.lastAttempt
+	} else {
+		counts := r.Ledger.CountsOf(name, w.UID)
+		begun.lastAttempt = replay.LastAttempt(w, planned, begun.resumed, counts.Succeeded+counts.Failed)
 	}
 	r.runs.Store(name, begun)
 	r.Enqueuer.FollowReplay(name)

@@ -193,8 +193,9 @@ func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 }
 
 // OldestFinished returns when the first one finished of those deliveries of a Webhook
-// that are finished and still in store; zero if there are none.
-func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID) time.Time {
+// that were created before a time, and are finished and still in store; zero if there are
+// none.
+func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID, before time.Time) time.Time {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	w, ok := l.webhooks[name]
@@ -203,7 +204,7 @@ func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID) time
 	}
 	var oldest int64
 	for _, i := range w.items {
-		if i.owner.uid == owner && i.finished != 0 && (oldest == 0 || i.finished < oldest) {
+		if i.owner.uid == owner && i.finished != 0 && i.since < before.UnixNano() && (oldest == 0 || i.finished < oldest) {
 			oldest = i.finished
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/retention"
 )
 
 // maxValue is how many characters of the annotation's value count.
@@ -112,11 +113,14 @@ type View struct {
 	Event   *v1alpha1.WebhookEvent
 	Webhook *v1alpha1.Webhook
 	// OldestFinished returns when the first finished of those of the Webhook's deliveries
-	// that retention has left; zero if there are none. It is asked after the delivery
-	// was not found.
+	// from before the replay that retention has left; zero if there are none. It is asked
+	// after the delivery was not found.
 	OldestFinished func() time.Time
-	MaxAge         time.Duration
-	Now            time.Time
+	// LastAttempt is the latest attempt to the Webhook before the replay; zero if there
+	// was none.
+	LastAttempt time.Time
+	MaxAge      time.Duration
+	Now         time.Time
 }
 
 // Decide returns what to do with an event.
@@ -165,8 +169,22 @@ func (v View) oldest() time.Time {
 	if oldest := v.OldestFinished(); !oldest.IsZero() {
 		return oldest
 	}
-	if last := v.Webhook.Status.LastDelivery; last != nil {
+	return v.LastAttempt
+}
+
+// LastAttempt returns when the latest attempt to a Webhook was before a replay, as far as
+// that is known; zero if there was none. resumed tells whether the replay may have made
+// attempts itself. Where it did, what was before is not known any more: as many finished
+// deliveries as retention leaves mean that it may have taken all from before.
+func LastAttempt(w *v1alpha1.Webhook, s *v1alpha1.ReplayStatus, resumed bool, finished int) time.Time {
+	last := w.Status.LastDelivery
+	switch {
+	case last == nil:
+		return time.Time{}
+	case !resumed || last.Time.Time.Before(s.StartTime.Time):
 		return last.Time.Time
+	case finished >= retention.PolicyOf(w).Limit:
+		return s.StartTime.Time
 	}
 	return time.Time{}
 }
