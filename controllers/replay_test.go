@@ -256,6 +256,28 @@ func TestReplayOfManyToASystemWebhook(t *testing.T) {
 	b.once("e", events, w)
 }
 
+// Nor does a test, which is of no event.
+func TestReplayToASystemWebhookThatWasTested(t *testing.T) {
+	b := newTestbed(t)
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Namespace, w.Spec.State = systemNamespace, v1alpha1.WebhookDisabled })
+	b.observed(w)
+	b.events("e", 3)
+	b.allSettled("e", 3, v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.tune = func(o *operator) { o.replays.Clock = laterClock{ahead: time.Minute} } // when the test was a while ago
+	b.annotate(w, v1alpha1.AnnotationTest, "one")
+	b.ended(b.tested(w, "one"), v1alpha1.DeliverySucceeded)
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		g.Expect(w.Status.LastDelivery).NotTo(BeNil())
+	}).Should(Succeed())
+	b.stop()
+	b.start()
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	b.Expect(b.replayed(w, v1alpha1.ReplayCompleted).Sent).To(Equal(int32(3)))
+}
+
 func TestReplaySinceWhatIsNoTime(t *testing.T) {
 	b := newTestbed(t)
 	b.start()

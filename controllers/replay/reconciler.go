@@ -77,7 +77,8 @@ type run struct {
 	more int
 	// resumed is set where deliveries of this replay may be in store already.
 	resumed bool
-	// lastAttempt is the latest attempt to the Webhook before the replay.
+	// lastAttempt is the latest attempt to the Webhook before the replay, as far as it is
+	// known.
 	lastAttempt time.Time
 	// began is when the Webhook was found to take events, last; zero while it does not.
 	began time.Time

@@ -340,6 +340,7 @@ func TestOldestFinished(t *testing.T) {
 	}
 	l.Observe(object("a", 2, succeeded, annotated(v1alpha1.AnnotationFinished, at(5))))
 	l.Observe(object("b", 3, failed, annotated(v1alpha1.AnnotationFinished, at(3))))
+	l.Observe(object("of a test", 4, succeeded, of("w", "test-0123"), annotated(v1alpha1.AnnotationFinished, at(1))))
 	l.Observe(object("of another owner", 4, succeeded, ownedBy("another"), annotated(v1alpha1.AnnotationFinished, at(1))))
 	l.Observe(object("of another webhook", 5, succeeded, of("v", "e"), annotated(v1alpha1.AnnotationFinished, at(1))))
 	if got := l.OldestFinished(key("w"), "uid of w", later); !got.Equal(now.Add(3 * time.Minute)) {

@@ -116,8 +116,7 @@ type View struct {
 	// from before the replay that retention has left; zero if there are none. It is asked
 	// after the delivery was not found.
 	OldestFinished func() time.Time
-	// LastAttempt is the latest attempt to the Webhook before the replay; zero if there
-	// was none.
+	// LastAttempt is what the function LastAttempt returned when the replay began.
 	LastAttempt time.Time
 	MaxAge      time.Duration
 	Now         time.Time
@@ -172,19 +171,21 @@ func (v View) oldest() time.Time {
 	return v.LastAttempt
 }
 
-// LastAttempt returns when the latest attempt to a Webhook was before a replay, as far as
-// that is known; zero if there was none. resumed tells whether the replay may have made
-// attempts itself. Where it did, what was before is not known any more: as many finished
-// deliveries as retention leaves mean that it may have taken all from before.
+// LastAttempt returns when the latest attempt of an event's delivery to a Webhook was
+// before a replay, or, where that is not known, the time before which retention may have
+// taken deliveries; zero if there was none. It is not known where the latest attempt was
+// of a test, or may have been one of the replay itself, which is resumed then. finished is
+// how many finished deliveries are left.
 func LastAttempt(w *v1alpha1.Webhook, s *v1alpha1.ReplayStatus, resumed bool, finished int) time.Time {
-	last := w.Status.LastDelivery
+	last, test, keeps := w.Status.LastDelivery, w.Status.LastTest, retention.PolicyOf(w)
+	own := last != nil && resumed && !last.Time.Time.Before(s.StartTime.Time)
 	switch {
 	case last == nil:
 		return time.Time{}
-	case !resumed || last.Time.Time.Before(s.StartTime.Time):
+	case !own && (test == nil || test.Delivery != last.Name):
 		return last.Time.Time
-	case finished >= retention.PolicyOf(w).Limit:
+	case finished >= keeps.Limit:
 		return s.StartTime.Time
 	}
-	return time.Time{}
+	return s.StartTime.Add(-keeps.TTL)
 }

@@ -207,11 +207,12 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// What a replay has attempted itself tells nothing of what was before it.
+// What a replay has attempted itself, and tests, tell nothing of what was before.
 func TestLastAttempt(t *testing.T) {
 	began := now.Truncate(time.Second)
 	for name, tc := range map[string]struct {
 		last     time.Duration // since the replay began
+		test     string
 		resumed  bool
 		finished int
 		want     time.Time
@@ -219,12 +220,18 @@ func TestLastAttempt(t *testing.T) {
 		"before":                                {last: -time.Hour, want: began.Add(-time.Hour)},
 		"a moment before, the clock says after": {last: time.Second, want: began.Add(time.Second)},
 		"before, taken over":                    {last: -time.Hour, resumed: true, finished: 10, want: began.Add(-time.Hour)},
-		"its own":                               {last: time.Minute, resumed: true, finished: 9},
+		"its own":                               {last: time.Minute, resumed: true, finished: 9, want: began.Add(-24 * time.Hour)},
 		"its own, and more may be gone":         {last: time.Minute, resumed: true, finished: 10, want: began},
+		"a test":                                {last: -time.Hour, test: "d", finished: 9, want: began.Add(-24 * time.Hour)},
+		"a test, and more may be gone":          {last: -time.Hour, test: "d", finished: 10, want: began},
+		"there was another test":                {last: -time.Hour, test: "e", want: began.Add(-time.Hour)},
 	} {
 		w := &v1alpha1.Webhook{}
-		w.Spec.Retention.Limit = new(int32(10))
-		w.Status.LastDelivery = &v1alpha1.LastDelivery{Time: metav1.NewMicroTime(began.Add(tc.last))}
+		w.Spec.Retention = v1alpha1.RetentionPolicy{Limit: new(int32(10)), TTLSecondsAfterFinished: 24 * 60 * 60}
+		w.Status.LastDelivery = &v1alpha1.LastDelivery{Name: "d", Time: metav1.NewMicroTime(began.Add(tc.last))}
+		if tc.test != "" {
+			w.Status.LastTest = &v1alpha1.LastTest{Delivery: tc.test}
+		}
 		s := &v1alpha1.ReplayStatus{StartTime: metav1.NewTime(began)}
 		if got := LastAttempt(w, s, tc.resumed, tc.finished); !got.Equal(tc.want) {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
