@@ -170,8 +170,10 @@ func (r *Reconciler) start(ctx context.Context, name types.NamespacedName) (*run
 	}
 	now := r.Clock.Now()
 	planned := replay.Begin(was, replay.ValueOf(w), now)
-	if err := r.store(ctx, w, planned); err != nil {
-		return nil, nil, err
+	if !equality.Semantic.DeepEqual(w.Status.Replay, planned) {
+		if err := r.store(ctx, w, planned); err != nil {
+			return nil, nil, err
+		}
 	}
 	if replay.Ended(planned) {
 		r.forget(name)
@@ -233,9 +235,6 @@ func (r *Reconciler) write(
 
 // store writes a status, unless the Webhook has changed since it was read.
 func (r *Reconciler) store(ctx context.Context, w *v1alpha1.Webhook, planned *v1alpha1.ReplayStatus) error {
-	if equality.Semantic.DeepEqual(w.Status.Replay, planned) {
-		return nil
-	}
 	base := w.DeepCopy()
 	w.Status.Replay = planned
 	if err := r.Client.Status().Patch(ctx, w, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
