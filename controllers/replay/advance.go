@@ -142,7 +142,15 @@ func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run, settling bool) boo
 	if settling {
 		until = run.began.Add(-r.Settling)
 	}
+	if until.Equal(run.reached) && (settling || len(run.Open()) > 0) {
+		// Each delivery that is stored leads here, and the cache goes through all that
+		// there are: once more, at the end, will do.
+		return false
+	}
 	run.next, run.more = r.Events.After(namespace, run.Looked(), until, batchLength)
+	if len(run.next) == 0 {
+		run.reached = until
+	}
 	return len(run.next) > 0
 }
 

@@ -75,6 +75,8 @@ type run struct {
 	// next are the events to look at next, and more is how many come after these.
 	next []eventcache.Position
 	more int
+	// reached is until when all events were looked at, last.
+	reached time.Time
 	// resumed is set where deliveries of this replay may be in store already.
 	resumed bool
 	// lastAttempt is the latest attempt to the Webhook before the replay, as far as it is
