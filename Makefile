@@ -43,7 +43,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 ARGS ?=
 # Passed on to go test: make test TESTFLAGS='-run TestX -count=1' PACKAGES=./controllers/...
 TESTFLAGS ?=
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 25m
 PACKAGES ?= ./...
 # For how long make fuzz runs each of its targets.
 FUZZTIME ?= 10s

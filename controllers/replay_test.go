@@ -141,6 +141,25 @@ func TestReplayWaitsWhileTheWebhookIsDisabled(t *testing.T) {
 	b.allSettled("e", 5, v1alpha1.EventSucceeded)
 }
 
+// Events of one second are in the order of their names, and those of the last one may be
+// seen after a replay has begun: none is left out for that.
+func TestReplayOfWhatIsSeenLate(t *testing.T) {
+	b := newTestbed(t)
+	b.tune = func(o *operator) { o.replays.Settling = 2 * time.Second }
+	b.start()
+	w := b.webhook("w")
+	b.observed(w)
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	b.event("z", earlier)
+	b.settled("z", v1alpha1.EventUnmatched)
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	time.Sleep(400 * time.Millisecond)
+	b.event("a", earlier) // as if the watch had lagged behind
+	b.replayed(w, v1alpha1.ReplayCompleted)
+	b.settled("a", v1alpha1.EventSucceeded)
+	b.settled("z", v1alpha1.EventSucceeded)
+}
+
 // What was taken before the Webhook was Disabled, and withdrawn for that, is not lost.
 func TestReplayLosesNothingWhenTheWebhookIsDisabledMeanwhile(t *testing.T) {
 	const events = 30
@@ -217,6 +236,46 @@ func TestReplayOfASystemWebhook(t *testing.T) {
 	b.Expect(names).To(ConsistOf("before0", "before1", "before2", "kept0"))
 	b.Expect(b.requests("w")).To(Equal(7))
 	b.allSettled("before", 3, v1alpha1.EventUnmatched)
+}
+
+// What a replay sends itself tells nothing of what retention may have taken before.
+func TestReplayOfManyToASystemWebhook(t *testing.T) {
+	const events = 130
+	b := newTestbed(t)
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Namespace, w.Spec.State = systemNamespace, v1alpha1.WebhookDisabled })
+	b.observed(w)
+	b.events("e", events)
+	b.allSettled("e", events, v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	b.Eventually(func() int { return b.requests("w") }).Should(BeNumerically(">", 10))
+	b.stop()
+	b.start() // nor does it to whoever takes over
+	b.Expect(b.replayed(w, v1alpha1.ReplayCompleted).Sent).To(Equal(int32(events)))
+	b.once("e", events, w)
+}
+
+// Nor does a test, which is of no event.
+func TestReplayToASystemWebhookThatWasTested(t *testing.T) {
+	b := newTestbed(t)
+	b.start()
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Namespace, w.Spec.State = systemNamespace, v1alpha1.WebhookDisabled })
+	b.observed(w)
+	b.events("e", 3)
+	b.allSettled("e", 3, v1alpha1.EventUnmatched)
+	b.edit(w, map[string]any{"spec": map[string]any{"state": "Enabled"}})
+	b.tune = func(o *operator) { o.replays.Clock = laterClock{ahead: time.Minute} } // when the test was a while ago
+	b.annotate(w, v1alpha1.AnnotationTest, "one")
+	b.ended(b.tested(w, "one"), v1alpha1.DeliverySucceeded)
+	b.Eventually(func(g Gomega) {
+		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+		g.Expect(w.Status.LastDelivery).NotTo(BeNil())
+	}).Should(Succeed())
+	b.stop()
+	b.start()
+	b.annotate(w, v1alpha1.AnnotationReplaySince, anHourAgo())
+	b.Expect(b.replayed(w, v1alpha1.ReplayCompleted).Sent).To(Equal(int32(3)))
 }
 
 func TestReplaySinceWhatIsNoTime(t *testing.T) {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -270,4 +271,46 @@ func TestRefusedTestIsTold(t *testing.T) {
 	b.Expect(w.Status.LastTest.Message).To(BeEmpty())
 	b.Expect(w.Status.LastTest.Time.Time).To(BeTemporally("==", taken.Time))
 	b.Expect(time.Since(taken.Time)).To(BeNumerically("<", eventually))
+}
+
+// Some reasons differ each time, such as those of an admission webhook that names the
+// connection it lost. They are told, and do not let the tries follow each other at once.
+func TestRefusedTestIsTriedWithGrowingPauses(t *testing.T) {
+	b := newTestbed(t)
+	var tries atomic.Int32
+	b.start(creating(func(r *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
+		why := fmt.Errorf("read tcp 10.0.0.1:%d: connection reset by peer", 30000+tries.Add(1))
+		return answer(r, apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("webhookdeliveries").GroupResource(), "d", why))
+	}))
+	w := b.webhook("w")
+	b.annotate(w, v1alpha1.AnnotationTest, "one")
+	b.Eventually(tries.Load).Should(BeNumerically(">=", 1))
+	b.Consistently(tries.Load, "2s").Should(BeNumerically("<", 12))
+}
+
+// Where deliveries of one namespace take long to be stored, the tests of another one do
+// not wait for them.
+func TestTestDeliveriesOfAnotherNamespaceWaitForNobody(t *testing.T) {
+	b := newTestbed(t)
+	var hanging atomic.Int32
+	b.start(creating(func(r *http.Request, pass func() (*http.Response, error)) (*http.Response, error) {
+		if _, of := subject(r); of.Namespace == systemNamespace {
+			return pass()
+		}
+		hanging.Add(1)
+		select {
+		case <-time.After(2 * time.Second):
+		case <-r.Context().Done():
+		}
+		return nil, errCutOff
+	}))
+	for i := range 10 {
+		b.annotate(b.webhook(fmt.Sprintf("slow%d", i)), v1alpha1.AnnotationTest, "one")
+	}
+	b.Eventually(hanging.Load).Should(BeNumerically(">=", 1))
+	w := b.webhook("w", func(w *v1alpha1.Webhook) { w.Namespace = systemNamespace })
+	b.annotate(w, v1alpha1.AnnotationTest, "one")
+	asked := time.Now()
+	b.tested(w, "one")
+	b.Expect(time.Since(asked)).To(BeNumerically("<", 6*time.Second))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/enqueue"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/replay"
@@ -48,9 +49,10 @@ func (r *Reconciler) advance(
 	if run.began.IsZero() {
 		run.began = r.Clock.Now()
 	}
+	rest := r.Settling - r.Clock.Since(run.began)
 	for range turnLength {
-		if len(run.next) == 0 && !r.lookAhead(w, run) {
-			status, again := r.end(run, refused)
+		if len(run.next) == 0 && !r.lookAhead(w, run, rest > 0) {
+			status, again := r.end(run, refused, rest)
 			return status, again, nil
 		}
 		if !r.roomFor(w, run) {
@@ -66,17 +68,16 @@ func (r *Reconciler) advance(
 }
 
 // end is where no event is left to look at: the replay is complete once all that it has
-// taken is stored.
-func (r *Reconciler) end(run *run, refused string) (_ *v1alpha1.ReplayStatus, again time.Duration) {
+// taken is stored, but for what may be seen late, not before a rest is over.
+func (r *Reconciler) end(run *run, refused string, rest time.Duration) (_ *v1alpha1.ReplayStatus, again time.Duration) {
 	s := run.underWay(refused)
-	if again := run.recheck(); again > 0 {
+	switch again := run.recheck(); {
+	case rest > 0:
+		return s, rest
+	case again > 0:
 		return s, again
 	}
-	now := r.Clock.Now()
-	if rest := r.Settling - now.Sub(run.began); rest > 0 {
-		return s, rest
-	}
-	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(now.Truncate(time.Second))
+	s.State, s.CompletionTime = v1alpha1.ReplayCompleted, metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	return s, 0
 }
 
@@ -117,7 +118,7 @@ func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) 
 		if underWay || w.Spec.State == v1alpha1.WebhookDisabled {
 			continue
 		}
-		switch verdict, err := r.decide(ctx, w, event); {
+		switch verdict, err := r.decide(ctx, w, run, event); {
 		case err != nil:
 			return "", err
 		case verdict == replay.Send:
@@ -129,13 +130,27 @@ func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) 
 	return refused, nil
 }
 
-// lookAhead finds the next events, and returns false where there are none.
-func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run) bool {
+// lookAhead finds the next events, and returns false where there are none. While the
+// replay is settling, those from just before its beginning are left for later: one may be
+// seen after others that come behind it in the order, and would be passed over.
+func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run, settling bool) bool {
 	namespace := w.Namespace
 	if namespace == r.SystemNamespace {
 		namespace = metav1.NamespaceAll
 	}
-	run.next, run.more = r.Events.After(namespace, run.Looked(), run.began.Add(margin), batchLength)
+	until := run.began.Add(margin)
+	if settling {
+		until = run.began.Add(-r.Settling)
+	}
+	if until.Equal(run.reached) && (settling || len(run.Open()) > 0) {
+		// Each delivery that is stored leads here, and the cache goes through all that
+		// there are: once more, at the end, will do.
+		return false
+	}
+	run.next, run.more = r.Events.After(namespace, run.Looked(), until, batchLength)
+	if len(run.next) == 0 {
+		run.reached = until
+	}
 	return len(run.next) > 0
 }
 
@@ -159,7 +174,7 @@ func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, ev
 		}
 	} else {
 		var err error
-		if verdict, err = r.decide(ctx, w, event); err != nil {
+		if verdict, err = r.decide(ctx, w, run, event); err != nil {
 			return err
 		}
 	}
@@ -192,14 +207,17 @@ func (r *Reconciler) made(
 }
 
 // decide decides on an event that no delivery is known of.
-func (r *Reconciler) decide(ctx context.Context, w *v1alpha1.Webhook, event eventcache.Position) (replay.Verdict, error) {
+func (r *Reconciler) decide(
+	ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position,
+) (replay.Verdict, error) {
 	e, err := r.load(ctx, event)
 	if e == nil || err != nil {
 		return replay.Pass, err
 	}
+	before := run.status.StartTime.Add(-margin)
 	return replay.Decide(replay.View{
-		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(),
-		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID) },
+		Event: e, Webhook: w, MaxAge: r.MaxAge, Now: r.Clock.Now(), LastAttempt: run.lastAttempt,
+		OldestFinished: func() time.Time { return r.Ledger.OldestFinished(client.ObjectKeyFromObject(w), w.UID, before) },
 	}), nil
 }
 
@@ -216,10 +234,11 @@ func (r *Reconciler) load(ctx context.Context, event eventcache.Position) (*v1al
 	return e, nil
 }
 
-// send has an event fanned out to a Webhook.
+// send has an event fanned out to a Webhook. One that is gone meanwhile is looked at, too:
+// whoever does forgets the pair.
 func (r *Reconciler) send(w *v1alpha1.Webhook, event eventcache.Position) {
 	r.Rematches.AddReplay(event.UID, w)
-	r.Enqueuer.EnqueueFanOut(event.UID)
+	r.Enqueuer.FanOut.Add(enqueue.Event{Namespace: event.Key.Namespace, UID: event.UID})
 }
 
 // nameOf returns the name of the delivery of an event to a Webhook.

@@ -35,8 +35,8 @@ const (
 	// has done since the last one is looked at again.
 	statusInterval = 5 * time.Second
 	// margin is how much later than the beginning events may have been created that a
-	// replay looks at: the clocks of the API servers may differ, and what comes after it
-	// is fanned out as always.
+	// replay looks at, and how much earlier its own deliveries: the clocks of the API
+	// servers may differ. What comes after it is fanned out as always.
 	margin = 15 * time.Second
 )
 
@@ -56,8 +56,9 @@ type Reconciler struct {
 	SystemNamespace string
 	// MaxAge is the age beyond which an event that nobody worked on expires.
 	MaxAge time.Duration
-	// Settling is how long after its beginning a replay may end: watches of different
-	// kinds are not ordered, so an event from before it may be seen a while after it.
+	// Settling is how long after its beginning a replay may end, and how long before it
+	// events are old that are looked at until then: watches of different kinds are not
+	// ordered, so an event from before it may be seen a while after it.
 	Settling time.Duration
 
 	// runs are of *run, by the name of the Webhook.
@@ -74,8 +75,13 @@ type run struct {
 	// next are the events to look at next, and more is how many come after these.
 	next []eventcache.Position
 	more int
+	// reached is until when all events were looked at, last.
+	reached time.Time
 	// resumed is set where deliveries of this replay may be in store already.
 	resumed bool
+	// lastAttempt is the latest attempt to the Webhook before the replay, as far as it is
+	// known.
+	lastAttempt time.Time
 	// began is when the Webhook was found to take events, last; zero while it does not.
 	began time.Time
 }
@@ -90,7 +96,11 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Named("replay").
 		For(&v1alpha1.Webhook{}, builder.WithPredicates(asked)).
 		WatchesRawSource(r.Enqueuer.Replays.OnStart(r.begin)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 2, RateLimiter: enqueue.Backoff[reconcile.Request]()}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 2,
+			RateLimiter:             enqueue.Backoff[reconcile.Request](),
+			NewQueue:                enqueue.ByNamespace(func(w reconcile.Request) string { return w.Namespace }),
+		}).
 		Complete(r)
 }
 
@@ -153,14 +163,19 @@ func (r *Reconciler) start(ctx context.Context, name types.NamespacedName) (*run
 	if err := r.APIReader.Get(ctx, name, w); err != nil {
 		return nil, nil, err
 	}
-	was := w.Status.Replay
-	if known := r.run(name); known != nil && known.webhook == w.UID && was != nil && was.Value == known.status.Value {
+	was, known := w.Status.Replay, r.run(name)
+	if known != nil && (known.webhook != w.UID || was == nil || was.Value != known.status.Value) {
+		known = nil // another one
+	}
+	if known != nil {
 		was = known.describe(was.State, was.Message)
 	}
 	now := r.Clock.Now()
 	planned := replay.Begin(was, replay.ValueOf(w), now)
-	if err := r.store(ctx, w, planned); err != nil {
-		return nil, nil, err
+	if !equality.Semantic.DeepEqual(w.Status.Replay, planned) {
+		if err := r.store(ctx, w, planned); err != nil {
+			return nil, nil, err
+		}
 	}
 	if replay.Ended(planned) {
 		r.forget(name)
@@ -177,6 +192,12 @@ func (r *Reconciler) start(ctx context.Context, name types.NamespacedName) (*run
 	begun := &run{
 		webhook: w.UID, status: planned, more: int(planned.Remaining), resumed: was != nil && was.Value == planned.Value,
 		Progress: replay.Resume(planned, eventcache.Position{Created: since}),
+	}
+	if known != nil && begun.resumed {
+		begun.lastAttempt = known.lastAttempt
+	} else {
+		counts := r.Ledger.CountsOf(name, w.UID)
+		begun.lastAttempt = replay.LastAttempt(w, planned, begun.resumed, counts.Succeeded+counts.Failed)
 	}
 	r.runs.Store(name, begun)
 	r.Enqueuer.FollowReplay(name)
@@ -216,9 +237,6 @@ func (r *Reconciler) write(
 
 // store writes a status, unless the Webhook has changed since it was read.
 func (r *Reconciler) store(ctx context.Context, w *v1alpha1.Webhook, planned *v1alpha1.ReplayStatus) error {
-	if equality.Semantic.DeepEqual(w.Status.Replay, planned) {
-		return nil
-	}
 	base := w.DeepCopy()
 	w.Status.Replay = planned
 	if err := r.Client.Status().Patch(ctx, w, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -54,15 +55,32 @@ type Reconciler struct {
 
 // Setup adds the controller to a manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
-	asked := predicate.NewPredicateFuncs(func(o client.Object) bool {
-		w, ok := o.(*v1alpha1.Webhook)
-		return ok && testevent.Asked(w)
-	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("testdelivery").
-		For(&v1alpha1.Webhook{}, builder.WithPredicates(asked)).
-		WithOptions(controller.Options{RateLimiter: enqueue.Backoff[reconcile.Request]()}).
+		For(&v1alpha1.Webhook{}, builder.WithPredicates(predicate.Funcs{
+			CreateFunc: func(e event.CreateEvent) bool { return asked(e.Object) },
+			UpdateFunc: func(e event.UpdateEvent) bool { return asked(e.ObjectNew) && !sameRequest(e.ObjectOld, e.ObjectNew) },
+			DeleteFunc: func(event.DeleteEvent) bool { return false },
+		})).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 4,
+			RateLimiter:             enqueue.Backoff[reconcile.Request](),
+			NewQueue:                enqueue.ByNamespace(func(w reconcile.Request) string { return w.Namespace }),
+		}).
 		Complete(r)
+}
+
+func asked(o client.Object) bool {
+	w, ok := o.(*v1alpha1.Webhook)
+	return ok && testevent.Asked(w)
+}
+
+// sameRequest tells whether a test was asked for before a Webhook changed, too. One that
+// cannot be stored is tried with growing pauses, which the controller's own message about
+// it must not cut short.
+func sameRequest(before, now client.Object) bool {
+	return asked(before) && before.GetUID() == now.GetUID() &&
+		before.GetAnnotations()[v1alpha1.AnnotationTest] == now.GetAnnotations()[v1alpha1.AnnotationTest]
 }
 
 // Reconcile implements reconcile.Reconciler. It makes three writes, after each of which
@@ -117,6 +135,9 @@ func (r *Reconciler) create(ctx context.Context, d *v1alpha1.WebhookDelivery) er
 // refused tells why a test cannot be stored: in the status, and by a Kubernetes Event. It
 // returns an error, so that it is tried again.
 func (r *Reconciler) refused(ctx context.Context, w *v1alpha1.Webhook, why error) error {
+	if ctx.Err() != nil {
+		return why // the operator was told to stop
+	}
 	text := []rune(why.Error())
 	last := *w.Status.LastTest
 	if message := string(text[:min(len(text), maxMessage)]); last.Message != message {

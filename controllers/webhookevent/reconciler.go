@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,7 +23,6 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/enqueue"
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
-	"github.com/horizoncd/webhook-operator/internal/fair"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/rematch"
@@ -85,7 +83,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 			Reconciler:              c.reconcile,
 			MaxConcurrentReconciles: c.workers,
 			RateLimiter:             enqueue.Backoff[enqueue.Event](),
-			NewQueue:                fairQueue,
+			NewQueue:                enqueue.ByNamespace(func(e enqueue.Event) string { return e.Namespace }),
 		})
 		if err != nil {
 			return err
@@ -95,17 +93,6 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		}
 	}
 	return nil
-}
-
-// fairQueue makes a queue that is round robin by namespace, so that one with many events
-// does not delay the others. In a namespace it is first in, first out: a priority
-// queue would put what a start finds behind all that happens since.
-func fairQueue(
-	name string, limiter workqueue.TypedRateLimiter[enqueue.Event],
-) workqueue.TypedRateLimitingInterface[enqueue.Event] {
-	roundRobin := &fair.WorkQueue[enqueue.Event]{Key: func(e enqueue.Event) string { return e.Namespace }}
-	base := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[enqueue.Event]{Name: name, Queue: roundRobin})
-	return enqueue.RateLimited(name, base, limiter)
 }
 
 // enqueueUnfinished enqueues, when this process has become the leader, all events that

@@ -59,9 +59,11 @@ func execute(ctx context.Context, p *plugin, args []string) int {
 	return exitError
 }
 
+// The order of commands is that of a day's work.
+func init() { cobra.EnableCommandSorting = false }
+
 // newRoot returns the command with all that are below it.
 func newRoot(p *plugin) *cobra.Command {
-	cobra.EnableCommandSorting = false // the order of commands is that of a day's work
 	root := &cobra.Command{
 		Use:   "kubectl-horizon",
 		Short: "Webhooks of Horizon: create them, read their logs, ask why, send again",
@@ -93,7 +95,9 @@ All is done with your own kubeconfig and rights. Nothing has to be installed in 
 	}
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces)
 	for _, add := range commands {
-		root.AddCommand(add(p))
+		c := add(p)
+		takeKinds(c)
+		root.AddCommand(c)
 	}
 	wrapArgs(root)
 	return root

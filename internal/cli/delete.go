@@ -42,7 +42,7 @@ create or edit has made for one. It is asked for first; where there is no termin
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (p *plugin) deleteWebhooks(ctx context.Context, names []string, yes bool) error {

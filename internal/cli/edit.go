@@ -69,7 +69,7 @@ opened again with its words on top, and nothing that was written gets lost.`,
 	_ = cmd.RegisterFlagCompletionFunc("remove-trigger", completeTriggers)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run",
 		cobra.FixedCompletions([]string{dryRunNone, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (c *changer) run(ctx context.Context, name string) error {

@@ -77,12 +77,7 @@ control characters are escaped unless --raw is given.`,
 	_ = cmd.RegisterFlagCompletionFunc("headers", sides)
 	_ = cmd.RegisterFlagCompletionFunc("body", sides)
 	l.output.addTo(cmd, false)
-	return takesNames(cmd, func() string {
-		if l.last {
-			return askWebhook
-		}
-		return askDelivery
-	})
+	return cmd
 }
 
 // exclusive lets one of some flags be set.
@@ -183,7 +178,7 @@ func (l *logOne) missing(ctx context.Context, c client.Reader, key client.Object
 		return fmt.Errorf("%s is a webhook, not a delivery: `kubectl horizon logs %s -n %s` lists its deliveries, and `kubectl horizon log %s --last -n %s` shows the newest",
 			key.Name, key.Name, key.Namespace, key.Name, key.Namespace)
 	}
-	return fmt.Errorf("%w: finished deliveries are removed after a while (spec.retention of their webhook)", absent("reading", askDelivery, key, err))
+	return fmt.Errorf("%w: finished deliveries are removed after a while (spec.retention of their webhook)", absent("reading", kindDelivery, key, err))
 }
 
 // webhookOf returns the Webhook that a delivery is of; nil where it is gone, or may not be

@@ -78,7 +78,7 @@ and RESOURCE. --limit 0 with -o json or yaml prints objects as they are read, in
 	flags.IntVar(&l.limit, "limit", 50, "how many at most, the newest; 0: all")
 	l.filters.addTo(cmd, p)
 	l.output.addTo(cmd, true)
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (l *logs) run(ctx context.Context) error {

@@ -65,7 +65,7 @@ A delivery that is in store is sent again with the body it was made with: see ku
 	cmd.Flags().BoolVar(&f.body, "body", false, "print the body alone, byte for byte")
 	addAnswerOutput(cmd, &f.output)
 	_ = cmd.RegisterFlagCompletionFunc("event", asFlag(p.completeEvents))
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (p *plugin) render(ctx context.Context, webhook string, f renderFlags) error {
@@ -79,7 +79,7 @@ func (p *plugin) render(ctx context.Context, webhook string, f renderFlags) erro
 	}
 	w := &v1alpha1.Webhook{}
 	if err := reader.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: webhook}, w); err != nil {
-		return absent("reading", askWebhook, client.ObjectKey{Namespace: namespace, Name: webhook}, err)
+		return absent("reading", kindWebhook, client.ObjectKey{Namespace: namespace, Name: webhook}, err)
 	}
 	e, err := p.eventOf(ctx, namespace, f)
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *plugin) eventOf(ctx context.Context, namespace string, f renderFlags) (
 		return p.eventOfFile(namespace, f.file)
 	}
 	name := f.event
-	if kind, after, _ := splitKind(f.event); kind == askEvent && strings.Contains(f.event, ".") { // as -o name prints it
+	if kind, after := kindAndName(f.event); kind == kindEvent && strings.Contains(f.event, ".") { // as -o name prints it
 		name = after
 	} else if before, after, ok := strings.Cut(f.event, "/"); ok {
 		namespace, name = before, after
@@ -113,7 +113,7 @@ func (p *plugin) eventOf(ctx context.Context, namespace string, f renderFlags) (
 	}
 	e := &v1alpha1.WebhookEvent{}
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, e); err != nil {
-		return nil, absent("reading", askEvent, client.ObjectKey{Namespace: namespace, Name: name}, err)
+		return nil, absent("reading", kindEvent, client.ObjectKey{Namespace: namespace, Name: name}, err)
 	}
 	return e, nil
 }

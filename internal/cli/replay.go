@@ -59,7 +59,7 @@ shows. Ctrl-C ends only the watching: --cancel stops the replay. Without flags, 
 	flags.BoolVar(&r.wait, "wait", false, "show how far it is, until it is complete")
 	flags.BoolVar(&r.cancel, "cancel", false, "stop a replay: what was not sent yet is not")
 	flags.DurationVar(&r.timeout, "timeout", 0, "how long --wait waits; 0: as long as it takes")
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (r *replay) run(ctx context.Context, webhook string) error {
@@ -74,7 +74,7 @@ func (r *replay) run(ctx context.Context, webhook string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: webhook}
 	w := &v1alpha1.Webhook{}
 	if err := c.Get(ctx, key, w); err != nil {
-		return absent("reading", askWebhook, key, err)
+		return absent("reading", kindWebhook, key, err)
 	}
 	value := w.Annotations[v1alpha1.AnnotationReplaySince]
 	switch {

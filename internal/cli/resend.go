@@ -91,7 +91,7 @@ The annotation horizoncd.io/resend of each says when that was and who asked; kub
 	flags.BoolVar(&r.wait, "wait", false, "wait until each was delivered or given up")
 	flags.DurationVar(&r.timeout, "timeout", 10*time.Minute, "how long --wait waits; 0: as long as it takes")
 	flags.StringVar(&r.value, "continue", "", "go on with a run that was interrupted: the value that it printed")
-	return takesNames(r.cmd, func() string { return askDelivery })
+	return r.cmd
 }
 
 func (r *resend) run(ctx context.Context, names []string) error {
@@ -101,7 +101,7 @@ func (r *resend) run(ctx context.Context, names []string) error {
 		return err
 	}
 	var err error
-	if r.webhook, err = nameOf(askWebhook, r.webhook); err != nil {
+	if r.webhook, err = nameOf(kindWebhook, r.webhook); err != nil {
 		return err
 	}
 	r.noteTypes("type", r.types)

@@ -43,7 +43,7 @@ seconds old. Of Secrets, their names are shown, never what is in them.`,
 		},
 	}
 	o.addTo(cmd, false)
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (p *plugin) show(ctx context.Context, o *output, name string) error {
@@ -81,7 +81,7 @@ func (p *plugin) getWebhook(ctx context.Context, name string) (*unstructured.Uns
 	object.SetNamespace(namespace)
 	object.SetName(name)
 	if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
-		return nil, absent("reading", askWebhook, client.ObjectKeyFromObject(object), err)
+		return nil, absent("reading", kindWebhook, client.ObjectKeyFromObject(object), err)
 	}
 	return object, nil
 }

@@ -96,7 +96,7 @@ func newState(p *plugin, s stateCommand) *cobra.Command {
 		},
 	}
 	chosen.addTo(cmd)
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 // choice is which Webhooks a command is about: those that are named, all, or those with

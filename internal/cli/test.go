@@ -42,7 +42,7 @@ Disabled, and is recorded like any other.
 	}
 	cmd.Flags().BoolVar(&t.wait, "wait", false, "wait for the outcome")
 	cmd.Flags().DurationVar(&t.timeout, "timeout", time.Minute, "how long --wait waits; 0: as long as it takes")
-	return takesWebhooks(cmd)
+	return cmd
 }
 
 func (t *test) run(ctx context.Context, webhook string) error {
@@ -88,7 +88,7 @@ func (p *plugin) annotateWebhook(ctx context.Context, name, annotation, value st
 	w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
 	w.Namespace, w.Name = namespace, name
 	key := client.ObjectKeyFromObject(w)
-	return key, absent("changing", askWebhook, key, c.Patch(ctx, w, patch))
+	return key, absent("changing", kindWebhook, key, c.Patch(ctx, w, patch))
 }
 
 // taken waits until the operator has stored the test delivery, and returns its name; empty

@@ -82,10 +82,10 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	if err != nil {
 		return err
 	}
-	if webhook != "" && kind != askEvent {
+	if webhook != "" && kind != kindEvent {
 		return usagef("--webhook is for events, and %s is a %s", name, kind)
 	}
-	if webhook, err = nameOf(askWebhook, webhook); err != nil {
+	if webhook, err = nameOf(kindWebhook, webhook); err != nil {
 		return err
 	}
 	reader, err := p.reader()
@@ -94,13 +94,13 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	}
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	switch kind {
-	case askWebhook:
+	case kindWebhook:
 		answer, err := reader.Webhook(ctx, key)
 		if apierrors.IsNotFound(err) {
 			err = absent("reading", kind, key, err)
 		}
 		return p.tell(answer, output, err, func(t *teller) { tellWebhook(t, answer) })
-	case askDelivery:
+	case kindDelivery:
 		answer, err := reader.Delivery(ctx, key)
 		if apierrors.IsNotFound(err) {
 			err = absent("reading", kind, key, err)
@@ -121,10 +121,11 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 // subject tells what an argument is: by the kind before its slash, or else by what there
 // is. What nobody finds counts as an event: records may tell of one that is gone.
 func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name string, _ error) {
-	switch kind, name, ok := splitKind(arg); {
-	case !ok:
-		return "", "", usagef("%q is neither event/NAME nor webhook/NAME nor delivery/NAME", arg)
-	case kind != "":
+	if strings.Contains(arg, "/") {
+		kind, name := kindAndName(arg)
+		if kind == "" || name == "" {
+			return "", "", usagef("%q is neither event/NAME nor webhook/NAME nor delivery/NAME", arg)
+		}
 		return kind, name, nil
 	}
 	c, err := p.client()
@@ -132,10 +133,10 @@ func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name
 		return "", "", err
 	}
 	var found []string
-	for _, kind := range []string{askEvent, askWebhook, askDelivery} {
+	for _, kind := range []string{kindEvent, kindWebhook, kindDelivery} {
 		o := &metav1.PartialObjectMetadata{}
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(map[string]string{
-			askEvent: "WebhookEvent", askWebhook: "Webhook", askDelivery: "WebhookDelivery",
+			kindEvent: "WebhookEvent", kindWebhook: "Webhook", kindDelivery: "WebhookDelivery",
 		}[kind]))
 		switch err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: arg}, o); {
 		case err == nil:
@@ -147,7 +148,7 @@ func (p *plugin) subject(ctx context.Context, namespace, arg string) (kind, name
 	}
 	switch len(found) {
 	case 0:
-		return askEvent, arg, nil
+		return kindEvent, arg, nil
 	case 1:
 		return found[0], arg, nil
 	}

@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/horizoncd/webhook-operator/internal/fair"
 )
 
 // Source is a source of a controller that others add requests to. What is added before
@@ -49,6 +51,18 @@ func (s *Source[T]) AddAfter(request T, wait time.Duration) {
 // take to go on after an outage.
 func Backoff[T comparable]() workqueue.TypedRateLimiter[T] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[T](50*time.Millisecond, 30*time.Second)
+}
+
+// ByNamespace makes queues that are round robin by namespace, so that one that asks for
+// much does not delay the others. In a namespace they are first in, first out: a priority
+// queue would put what a start finds behind all that happens since.
+func ByNamespace[T comparable](
+	namespace func(T) string,
+) func(name string, limiter workqueue.TypedRateLimiter[T]) workqueue.TypedRateLimitingInterface[T] {
+	return func(name string, limiter workqueue.TypedRateLimiter[T]) workqueue.TypedRateLimitingInterface[T] {
+		base := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[T]{Name: name, Queue: &fair.WorkQueue[T]{Key: namespace}})
+		return RateLimited(name, base, limiter)
+	}
 }
 
 // RateLimited puts the delaying and rate-limiting layers of client-go on a queue that

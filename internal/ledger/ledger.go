@@ -18,6 +18,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/retry"
+	"github.com/horizoncd/webhook-operator/internal/testevent"
 )
 
 // Pending is a delivery that is not stored yet. The event it carries is its
@@ -193,8 +194,9 @@ func (l *Ledger) CountsOf(name types.NamespacedName, owner types.UID) Counts {
 }
 
 // OldestFinished returns when the first one finished of those deliveries of a Webhook
-// that are finished and still in store; zero if there are none.
-func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID) time.Time {
+// that were created before a time, and are finished and still in store; zero if there are
+// none. Tests, which are of no event, do not count.
+func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID, before time.Time) time.Time {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	w, ok := l.webhooks[name]
@@ -203,7 +205,8 @@ func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID) time
 	}
 	var oldest int64
 	for _, i := range w.items {
-		if i.owner.uid == owner && i.finished != 0 && (oldest == 0 || i.finished < oldest) {
+		counts := i.owner.uid == owner && i.finished != 0 && i.since < before.UnixNano() && !testevent.IsEvent(i.event.uid)
+		if counts && (oldest == 0 || i.finished < oldest) {
 			oldest = i.finished
 		}
 	}

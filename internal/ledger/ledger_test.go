@@ -329,23 +329,29 @@ func webhookNames(l *Ledger) []string {
 func TestOldestFinished(t *testing.T) {
 	l := New(&told{}, 10)
 	at := func(minutes int) string { return now.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339) }
-	if got := l.OldestFinished(key("w"), "uid of w"); !got.IsZero() {
+	later := now.Add(time.Hour)
+	if got := l.OldestFinished(key("w"), "uid of w", later); !got.IsZero() {
 		t.Errorf("nothing is known: %s", got)
 	}
 	l.Observe(object("waits", 1, waiting))
 	l.Add(key("pending"), pendingOf("e"))
-	if got := l.OldestFinished(key("w"), "uid of w"); !got.IsZero() {
+	if got := l.OldestFinished(key("w"), "uid of w", later); !got.IsZero() {
 		t.Errorf("nothing has finished: %s", got)
 	}
 	l.Observe(object("a", 2, succeeded, annotated(v1alpha1.AnnotationFinished, at(5))))
 	l.Observe(object("b", 3, failed, annotated(v1alpha1.AnnotationFinished, at(3))))
+	l.Observe(object("of a test", 4, succeeded, of("w", "test-0123"), annotated(v1alpha1.AnnotationFinished, at(1))))
 	l.Observe(object("of another owner", 4, succeeded, ownedBy("another"), annotated(v1alpha1.AnnotationFinished, at(1))))
 	l.Observe(object("of another webhook", 5, succeeded, of("v", "e"), annotated(v1alpha1.AnnotationFinished, at(1))))
-	if got := l.OldestFinished(key("w"), "uid of w"); !got.Equal(now.Add(3 * time.Minute)) {
+	if got := l.OldestFinished(key("w"), "uid of w", later); !got.Equal(now.Add(3 * time.Minute)) {
 		t.Errorf("got %s", got)
 	}
+	created := object("c", 6, succeeded).GetCreationTimestamp().Time
+	if got := l.OldestFinished(key("w"), "uid of w", created); !got.IsZero() {
+		t.Errorf("none was created before that: %s", got)
+	}
 	l.Remove(key("b"), "")
-	if got := l.OldestFinished(key("w"), "uid of w"); !got.Equal(now.Add(5 * time.Minute)) {
+	if got := l.OldestFinished(key("w"), "uid of w", later); !got.Equal(now.Add(5 * time.Minute)) {
 		t.Errorf("got %s", got)
 	}
 }

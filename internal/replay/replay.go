@@ -13,6 +13,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/retention"
 )
 
 // maxValue is how many characters of the annotation's value count.
@@ -112,11 +113,13 @@ type View struct {
 	Event   *v1alpha1.WebhookEvent
 	Webhook *v1alpha1.Webhook
 	// OldestFinished returns when the first finished of those of the Webhook's deliveries
-	// that retention has left; zero if there are none. It is asked after the delivery
-	// was not found.
+	// from before the replay that retention has left; zero if there are none. It is asked
+	// after the delivery was not found.
 	OldestFinished func() time.Time
-	MaxAge         time.Duration
-	Now            time.Time
+	// LastAttempt is what the function LastAttempt returned when the replay began.
+	LastAttempt time.Time
+	MaxAge      time.Duration
+	Now         time.Time
 }
 
 // Decide returns what to do with an event.
@@ -165,8 +168,24 @@ func (v View) oldest() time.Time {
 	if oldest := v.OldestFinished(); !oldest.IsZero() {
 		return oldest
 	}
-	if last := v.Webhook.Status.LastDelivery; last != nil {
+	return v.LastAttempt
+}
+
+// LastAttempt returns when the latest attempt of an event's delivery to a Webhook was
+// before a replay, or, where that is not known, the time before which retention may have
+// taken deliveries; zero if there was none. It is not known where the latest attempt was
+// of a test, or may have been one of the replay itself, which is resumed then. finished is
+// how many finished deliveries are left.
+func LastAttempt(w *v1alpha1.Webhook, s *v1alpha1.ReplayStatus, resumed bool, finished int) time.Time {
+	last, test, keeps := w.Status.LastDelivery, w.Status.LastTest, retention.PolicyOf(w)
+	own := last != nil && resumed && !last.Time.Time.Before(s.StartTime.Time)
+	switch {
+	case last == nil:
+		return time.Time{}
+	case !own && (test == nil || test.Delivery != last.Name):
 		return last.Time.Time
+	case finished >= keeps.Limit:
+		return s.StartTime.Time
 	}
-	return time.Time{}
+	return s.StartTime.Add(-keeps.TTL)
 }

@@ -158,11 +158,11 @@ func TestDecide(t *testing.T) {
 		e.Status = v1alpha1.WebhookEventStatus{ObservedGeneration: -1, Result: v1alpha1.EventPending}
 	}
 	expired := func(e *v1alpha1.WebhookEvent) { e.Status.Result = v1alpha1.EventExpired }
-	last := &v1alpha1.LastDelivery{Time: metav1.NewMicroTime(hour(-4).Time)}
+	last := hour(-4)
 	for name, tc := range map[string]struct {
 		event  *v1alpha1.WebhookEvent
 		oldest metav1.Time
-		last   *v1alpha1.LastDelivery
+		last   metav1.Time
 		state  v1alpha1.WebhookState
 		want   Verdict
 	}{
@@ -195,14 +195,50 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			of := w.DeepCopy()
-			of.Spec.State, of.Status.LastDelivery = tc.state, tc.last
+			of.Spec.State = tc.state
 			got := Decide(View{
 				Event: tc.event, Webhook: of, MaxAge: maxAge, Now: now,
-				OldestFinished: func() time.Time { return tc.oldest.Time },
+				OldestFinished: func() time.Time { return tc.oldest.Time }, LastAttempt: tc.last.Time,
 			})
 			if got != tc.want {
 				t.Errorf("%d, want %d", got, tc.want)
 			}
 		})
+	}
+}
+
+// What a replay has attempted itself, and tests, tell nothing of what was before.
+func TestLastAttempt(t *testing.T) {
+	began := now.Truncate(time.Second)
+	for name, tc := range map[string]struct {
+		last     time.Duration // since the replay began
+		test     string
+		resumed  bool
+		finished int
+		want     time.Time
+	}{
+		"before":                                {last: -time.Hour, want: began.Add(-time.Hour)},
+		"a moment before, the clock says after": {last: time.Second, want: began.Add(time.Second)},
+		"before, taken over":                    {last: -time.Hour, resumed: true, finished: 10, want: began.Add(-time.Hour)},
+		"its own":                               {last: time.Minute, resumed: true, finished: 9, want: began.Add(-24 * time.Hour)},
+		"its own, and more may be gone":         {last: time.Minute, resumed: true, finished: 10, want: began},
+		"a test":                                {last: -time.Hour, test: "d", finished: 9, want: began.Add(-24 * time.Hour)},
+		"a test, and more may be gone":          {last: -time.Hour, test: "d", finished: 10, want: began},
+		"there was another test":                {last: -time.Hour, test: "e", want: began.Add(-time.Hour)},
+	} {
+		w := &v1alpha1.Webhook{}
+		w.Spec.Retention = v1alpha1.RetentionPolicy{Limit: new(int32(10)), TTLSecondsAfterFinished: 24 * 60 * 60}
+		w.Status.LastDelivery = &v1alpha1.LastDelivery{Name: "d", Time: metav1.NewMicroTime(began.Add(tc.last))}
+		if tc.test != "" {
+			w.Status.LastTest = &v1alpha1.LastTest{Delivery: tc.test}
+		}
+		s := &v1alpha1.ReplayStatus{StartTime: metav1.NewTime(began)}
+		if got := LastAttempt(w, s, tc.resumed, tc.finished); !got.Equal(tc.want) {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+		w.Status.LastDelivery = nil
+		if got := LastAttempt(w, s, tc.resumed, tc.finished); !got.IsZero() {
+			t.Errorf("%s, but there was none: %s", name, got)
+		}
 	}
 }

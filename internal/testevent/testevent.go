@@ -41,8 +41,11 @@ func Hash(value string) string { return delivery.ResendHash(value) }
 
 // Is tells whether a delivery is a test.
 func Is(d *v1alpha1.WebhookDelivery) bool {
-	return d.Spec.EventType == v1alpha1.EventTypeTest && strings.HasPrefix(string(d.Spec.EventRef.UID), uidPrefix)
+	return d.Spec.EventType == v1alpha1.EventTypeTest && IsEvent(d.Spec.EventRef.UID)
 }
+
+// IsEvent tells whether an event is that of a test.
+func IsEvent(uid types.UID) bool { return strings.HasPrefix(string(uid), uidPrefix) }
 
 // Delivery returns the test delivery that a value of the annotation asks for. It waits,
 // with a resend asked for, which no state of the Webhook holds back. The same value at
