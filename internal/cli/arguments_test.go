@@ -114,7 +114,6 @@ func TestMistakesInCommandLines(t *testing.T) {
 		"log --last":                     "name a webhook\n",
 		"delete":                         "name a webhook\n",
 		"check a":                        `check takes no arguments, and "a" is one`,
-		"create a --triggers b":          "unknown flag: --triggers: did you mean --trigger?\nSee: kubectl horizon create --help",
 		"create a --secret b":            "did you mean --secret-file or --secret-from-stdin or --secret-ref?",
 		"list --nonsense":                "unknown flag: --nonsense\nSee: kubectl horizon list --help",
 		"create a --max-in-flight x":     `invalid argument "x" for "--max-in-flight" flag: it has to be a whole number`,

@@ -81,6 +81,12 @@ All is done with your own kubeconfig and rights. Nothing has to be installed in 
 	root.SetErr(p.ErrOut)
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "triggers" { // as the field is called
+			name = "trigger"
+		}
+		return pflag.NormalizedName(name)
+	})
 	root.AddGroup(
 		&cobra.Group{ID: groupWebhooks, Title: "Webhooks:"},
 		&cobra.Group{ID: groupLogs, Title: "Logs:"},

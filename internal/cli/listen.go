@@ -69,7 +69,7 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
   kubectl horizon listen --forward-to http://localhost:3000/hook
 
   # Deployments of one group, with a token, and those of the last ten minutes first
-  kubectl horizon listen --triggers clusters_deployed,clusters_rollbacked --scope /music \
+  kubectl horizon listen --trigger clusters_deployed,clusters_rollbacked --scope /music \
     --forward-to localhost:3000/hook --secret-file token.txt --since 10m
 
   # Only look on
@@ -79,7 +79,7 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&l.triggers, "triggers", []string{string(v1alpha1.TriggerAny)},
+	flags.StringSliceVar(&l.triggers, "trigger", []string{string(v1alpha1.TriggerAny)},
 		"event types, or families of them such as clusters_*, as in the triggers of a webhook")
 	flags.StringVar(&l.scope, "scope", "", "only what happens to this path and below it, such as /music/player")
 	flags.BoolVarP(&l.allNamespaces, "all-namespaces", "A", false, "events of every namespace")
