@@ -201,17 +201,10 @@ func invitation(kubeconfig, log, kubectl, plugin string, r *receiver.Receiver) s
 
 const commands = `
 # A team says what it wants to be told:
-kubectl create secret generic receiver --from-literal=token=secret
-kubectl apply -f - <<'EOF'
-apiVersion: horizoncd.io/v1alpha1
-kind: Webhook
-metadata: {name: notify}
-spec:
-  url: URL
-  secretRef: {name: receiver, key: token}
-  triggers: [applications_created]
-  webhookID: 1
-EOF
+printf %s secret | kubectl horizon create notify --url URL --trigger applications_created --webhook-id 1 --secret-from-stdin --wait
+
+# Does it arrive?
+kubectl horizon test notify --wait
 
 # Horizon says what happened:
 kubectl create -f - <<EOF
@@ -233,10 +226,10 @@ kubectl horizon logs notify
 kubectl horizon log "$(kubectl horizon logs notify --limit 1 -o name)"
 
 # Send it once more:
-kubectl horizon resend --webhook notify --wait
+kubectl horizon resend "$(kubectl horizon logs notify --limit 1 -o name)" --wait
 
 # A receiver that fails, and its repair:
-kubectl patch webhook notify --type=merge -p '{"spec":{"url":"FAIL","retry":{"limit":0}}}'
+kubectl horizon edit notify --url FAIL --retries 0
 kubectl create -f - <<EOF
 apiVersion: horizoncd.io/v1alpha1
 kind: WebhookEvent
