@@ -95,6 +95,7 @@ func TestDeniedAddresses(t *testing.T) {
 			var w v1alpha1.Webhook
 			g.Expect(suite.client.Get(s.ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, &w)).To(Succeed())
 			c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)
+			g.Expect(c).NotTo(BeNil(), name) // it was not looked at yet
 			g.Expect(c.Status).To(Equal(metav1.ConditionFalse), name)
 			g.Expect(c.Reason).To(Equal(v1alpha1.ReasonEgressDenied), name)
 			g.Expect(c.Message).To(Equal("nothing was sent: "+message), name)
