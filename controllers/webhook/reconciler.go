@@ -184,7 +184,7 @@ func (r *Reconciler) observe(name types.NamespacedName, to *receiver.Receiver, b
 	}
 	mended := now.ready && to.ClearUnusable()
 	if mended || now != before {
-		r.Enqueuer.EnqueueUnfinished(name)
+		r.Enqueuer.EnqueueUnfinishedDeliveries(name)
 	}
 	r.Queue.Reconsider(name)
 }
@@ -272,7 +272,7 @@ func (r *Reconciler) gone(name types.NamespacedName) {
 		r.forget(before.uid)
 	}
 	r.Receivers.Forget(name)
-	r.Enqueuer.EnqueueUnfinished(name)
+	r.Enqueuer.EnqueueUnfinishedDeliveries(name)
 }
 
 func (r *Reconciler) forget(uid types.UID) {

@@ -135,7 +135,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	}
 	r.leadsSince = r.Clock.Now()
 	for _, webhook := range r.Ledger.Webhooks() {
-		r.Enqueuer.EnqueueUnfinished(webhook)
+		r.Enqueuer.EnqueueUnfinishedDeliveries(webhook)
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ func (r *Reconciler) first(
 	case wait != nil:
 	case fanout.Refused(e) || r.storer.failures.storeFailing(w.Namespace):
 		wait = storedFirst
-	case !r.Queue.MaySend(request):
+	case !r.Queue.HasSlot(request):
 		wait = cmp.Or(r.Receivers.Of(w).WaitReason(), receiver.Busy)
 	default:
 		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
@@ -227,7 +227,7 @@ func (r *Reconciler) first(
 	if wait != nil {
 		delivery.Wait(d, *wait, r.Clock.Now())
 	}
-	r.bound(d, request.Webhook)
+	r.failIfTooManyWait(d, request.Webhook)
 	return r.storer.create(ctx, d)
 }
 
@@ -250,9 +250,9 @@ func (r *Reconciler) eventOf(ctx context.Context, pending ledger.Pending) (*v1al
 	return known.Load(ctx, r.APIReader)
 }
 
-// bound makes a delivery that would wait a failed one, where too many do already:
+// failIfTooManyWait makes a delivery that would wait a failed one, where too many do already:
 // a person can resend it.
-func (r *Reconciler) bound(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName) {
+func (r *Reconciler) failIfTooManyWait(d *v1alpha1.WebhookDelivery, webhook types.NamespacedName) {
 	if d.Status.Result == v1alpha1.DeliveryWaiting && r.Ledger.CountsOf(webhook, d.Spec.WebhookRef.UID).Waiting >= r.MaxWaiting {
 		delivery.GiveUp(d, v1alpha1.ReasonOverflow, fmt.Sprintf("%d deliveries of the webhook are waiting already", r.MaxWaiting), r.Clock.Now())
 	}
@@ -320,7 +320,7 @@ func (r *Reconciler) again(
 		// The webhook controller wakes its deliveries when it can be sent to.
 		return r.unsendable(ctx, base, d, w)
 	}
-	if !r.Queue.MaySend(request) {
+	if !r.Queue.HasSlot(request) {
 		r.Queue.Add(request) // it was pending when it was handed out, or has more time now
 		return reconcile.Result{}, nil
 	}

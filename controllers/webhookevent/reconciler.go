@@ -76,7 +76,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		from      *enqueue.Source[enqueue.Event]
 		begin     func(context.Context) error
 	}{
-		{"webhookevent", 4, r.FanOut, &r.Enqueuer.FanOut, r.enqueueUnfinished},
+		{"webhookevent", 4, r.FanOut, &r.Enqueuer.FanOut, r.enqueueUnfinishedEvents},
 		{"webhookevent-status", 32, r.ReconcileStatus, &r.Enqueuer.EventStatus, r.enqueueStatuses},
 	} {
 		made, err := controller.NewTyped(c.name, mgr, controller.TypedOptions[enqueue.Event]{
@@ -95,9 +95,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	return nil
 }
 
-// enqueueUnfinished enqueues, when this process has become the leader, all events that
+// enqueueUnfinishedEvents enqueues, when this process has become the leader, all events that
 // are not finished, the oldest first, and those that a Webhook may have missed.
-func (r *Reconciler) enqueueUnfinished(ctx context.Context) error {
+func (r *Reconciler) enqueueUnfinishedEvents(ctx context.Context) error {
 	if err := r.synced(ctx); err != nil {
 		return err
 	}

@@ -206,9 +206,9 @@ func (q *Queue) askThrottled() {
 	}
 }
 
-// MaySend tells whether a request that a worker has may be sent. One without a slot was
+// HasSlot tells whether a request that a worker has may be sent. One without a slot was
 // handed out to be stored as waiting, or to be given up.
-func (q *Queue) MaySend(r Request) bool {
+func (q *Queue) HasSlot(r Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	h, ok := q.processing[r]

@@ -278,8 +278,8 @@ func TestBlockedDeliveriesAreStored(t *testing.T) {
 				t.Fatal("nothing was handed out to be stored")
 			}
 			for _, r := range toStore {
-				if f.MaySend(r) || r.Delivery[0] != 'p' {
-					t.Errorf("%s: slot %v; want only pending ones, without a slot", r.Delivery, f.MaySend(r))
+				if f.HasSlot(r) || r.Delivery[0] != 'p' {
+					t.Errorf("%s: slot %v; want only pending ones, without a slot", r.Delivery, f.HasSlot(r))
 				}
 			}
 			if len(toStore) > maxToStore {
@@ -292,7 +292,7 @@ func TestBlockedDeliveriesAreStored(t *testing.T) {
 				f.Done(r)
 			}
 			unblock()
-			if rest := f.take(1); len(rest) != 1 || !f.MaySend(rest[0]) {
+			if rest := f.take(1); len(rest) != 1 || !f.HasSlot(rest[0]) {
 				t.Fatalf("handed out %v, want one with a slot", names(rest))
 			}
 		})
@@ -317,7 +317,7 @@ func TestOnlyTheReceiversTimeCounts(t *testing.T) {
 		f.Done(busy[1])
 		busy = f.take(9)
 		for _, r := range busy {
-			if !f.MaySend(r) {
+			if !f.HasSlot(r) {
 				t.Fatalf("%s is to be stored", r.Delivery)
 			}
 		}
@@ -339,7 +339,7 @@ func TestOnlyTheReceiversTimeCounts(t *testing.T) {
 		t.Fatalf("handed out %v after 1.9 s", names(got))
 	}
 	f.clock.Step(200 * time.Millisecond)
-	if got := f.take(1); len(got) != 1 || f.MaySend(got[0]) {
+	if got := f.take(1); len(got) != 1 || f.HasSlot(got[0]) {
 		t.Fatalf("handed out %v after 2.1 s, want one to be stored", names(got))
 	}
 }
@@ -357,7 +357,7 @@ func TestSlowReceiversDeliveriesAreStored(t *testing.T) {
 		sent := f.Sending(r)
 		f.clock.Step(time.Second)
 		for _, r := range f.take(9) {
-			if f.MaySend(r) {
+			if f.HasSlot(r) {
 				t.Fatalf("%s is sent beside another one", r.Delivery)
 			}
 			stored++
@@ -494,7 +494,7 @@ func TestQueuedDeliveryIsDescribedAgain(t *testing.T) {
 	}
 	resend = true
 	f.Add(request("n", "w", "s"))
-	if got := f.take(2); len(got) != 1 || !f.MaySend(got[0]) {
+	if got := f.take(2); len(got) != 1 || !f.HasSlot(got[0]) {
 		t.Fatalf("handed out %v, want it once", names(got))
 	}
 }
@@ -618,7 +618,7 @@ func TestCrowdedWebhookSpillsToo(t *testing.T) {
 	}
 	f.clock.Step(2100 * time.Millisecond)
 	spilled := f.take(1)
-	if len(spilled) != 1 || f.MaySend(spilled[0]) {
+	if len(spilled) != 1 || f.HasSlot(spilled[0]) {
 		t.Errorf("handed out %v, want one without a slot", names(spilled))
 	}
 }
