@@ -11,15 +11,12 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/metadata"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -86,21 +83,6 @@ func (o Options) watchedSystemNamespace() string {
 	}
 	return o.SystemNamespace
 }
-
-const (
-	// maxPending bounds how many deliveries are known that are not stored.
-	maxPending = 20000
-	// maxWaiting bounds how many deliveries of one webhook may wait in store.
-	maxWaiting = 10000
-	// storeAfter is how long a receiver may keep a pending delivery from being sent
-	// before that is stored as waiting.
-	storeAfter = 2 * time.Second
-	// refuseAfter is for how long a delivery is tried to be stored, while the API server
-	// stores other things, before it counts as refused.
-	refuseAfter = time.Minute
-	// replaySettling is how long a replay takes at least.
-	replaySettling = 5 * time.Second
-)
 
 // operator is what Setup adds to a manager.
 type operator struct {
@@ -250,52 +232,6 @@ func (op *operator) addTo(mgr ctrl.Manager, o Options) error {
 	})
 	if err := mgr.Add(stopped); err != nil {
 		return fmt.Errorf("waiting for the end: %w", err)
-	}
-	return nil
-}
-
-// watch begins to watch what the controllers work on, on standbys too, so that a takeover
-// does not have to wait.
-func (op *operator) watch(mgr ctrl.Manager, namespaces []string) error {
-	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.Webhook{}, cache.BlockUntilSynced(false)); err != nil {
-		return fmt.Errorf("watching webhooks: %w", err)
-	}
-	eventClient, err := client.NewWithWatch(mgr.GetConfig(), client.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-	})
-	if err != nil {
-		return fmt.Errorf("making the client of events: %w", err)
-	}
-	metadataClient, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
-	if err != nil {
-		return fmt.Errorf("making the metadata client: %w", err)
-	}
-	for _, w := range []struct {
-		kind   string
-		synced <-chan struct{}
-		watch  func(ctx context.Context, namespace string)
-	}{
-		{"events", op.enqueuer.Events.Synced(), func(ctx context.Context, namespace string) {
-			op.enqueuer.Events.Watch(ctx, eventClient, namespace)
-		}},
-		{"deliveries", op.enqueuer.Ledger.Synced(), func(ctx context.Context, namespace string) {
-			op.enqueuer.Ledger.Watch(ctx, metadataClient, namespace)
-		}},
-	} {
-		if err := mgr.Add(&namespaceWatches{namespaces, w.watch}); err != nil {
-			return fmt.Errorf("watching %s: %w", w.kind, err)
-		}
-		err := mgr.AddReadyzCheck(w.kind, func(*http.Request) error {
-			select {
-			case <-w.synced:
-				return nil
-			default:
-				return fmt.Errorf("the %s in store are not known yet", w.kind)
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("adding the readiness check: %w", err)
-		}
 	}
 	return nil
 }
