@@ -7,7 +7,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -107,7 +106,7 @@ func (run *run) recheck() time.Duration {
 func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) (refused string, _ error) {
 	for _, event := range run.Open() {
 		underWay := r.Rematches.Of(event.UID).Replays[w.UID] // read before the delivery
-		entry, known := r.Ledger.Get(nameOf(event, w))
+		entry, known := r.Ledger.Get(delivery.Key(event.UID, event.Created, w))
 		switch {
 		case known && entry.Pending == nil && !underWay:
 			run.Settle(event.UID, replay.Send)
@@ -163,7 +162,7 @@ func (r *Reconciler) roomFor(w *v1alpha1.Webhook, run *run) bool {
 // look takes the next event, or passes it over.
 func (r *Reconciler) look(ctx context.Context, w *v1alpha1.Webhook, run *run, event eventcache.Position) error {
 	verdict := replay.Pass
-	stored, known := r.Ledger.Get(nameOf(event, w))
+	stored, known := r.Ledger.Get(delivery.Key(event.UID, event.Created, w))
 	if known && stored.Pending == nil {
 		made, err := r.made(ctx, w, run, event, stored)
 		if err != nil {
@@ -239,10 +238,4 @@ func (r *Reconciler) load(ctx context.Context, event eventcache.Position) (*v1al
 func (r *Reconciler) send(w *v1alpha1.Webhook, event eventcache.Position) {
 	r.Rematches.AddReplay(event.UID, w)
 	r.Enqueuer.FanOut.Add(enqueue.Event{Namespace: event.Key.Namespace, UID: event.UID})
-}
-
-// nameOf returns the name of the delivery of an event to a Webhook.
-func nameOf(event eventcache.Position, w *v1alpha1.Webhook) types.NamespacedName {
-	of := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: event.UID, CreationTimestamp: metav1.NewTime(event.Created)}}
-	return types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(of, w)}
 }

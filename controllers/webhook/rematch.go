@@ -4,7 +4,6 @@ import (
 	"context"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
@@ -53,8 +52,7 @@ func (r *Reconciler) missed(w *v1alpha1.Webhook, e eventcache.Recent) bool {
 	if !e.Dispatched.IsZero() && r.Clock.Since(e.Dispatched) > eventcache.Window {
 		return false
 	}
-	of := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: e.UID, CreationTimestamp: metav1.NewTime(e.Subject.Created)}}
-	known, ok := r.Ledger.Get(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(of, w)})
+	known, ok := r.Ledger.Get(delivery.Key(e.UID, e.Subject.Created, w))
 	// One that is pending may be about to be withdrawn by somebody who saw the Webhook as it was.
 	return !ok || known.Pending != nil
 }

@@ -33,8 +33,14 @@ func digest(event, webhook types.UID) [sha256.Size]byte {
 // changes, so the API server refuses a second one; it begins with the name of
 // the Webhook and the time of the event, so lists come in order.
 func Name(e *v1alpha1.WebhookEvent, w *v1alpha1.Webhook) string {
-	sum := digest(e.UID, w.UID)
-	return fmt.Sprintf("%s-%08x-%x", w.Name, e.CreationTimestamp.Unix(), sum[:8])
+	return Key(e.UID, e.CreationTimestamp.Time, w).Name
+}
+
+// Key returns the namespace and the name of the delivery to a Webhook of an event of which
+// no more is known than its UID and when it was created.
+func Key(event types.UID, created time.Time, w *v1alpha1.Webhook) types.NamespacedName {
+	sum := digest(event, w.UID)
+	return types.NamespacedName{Namespace: w.Namespace, Name: fmt.Sprintf("%s-%08x-%x", w.Name, created.Unix(), sum[:8])}
 }
 
 // MessageID returns the webhook-id header of a delivery: the same for each of its

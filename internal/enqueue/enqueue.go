@@ -127,8 +127,8 @@ func (e *Enqueuer) RetainLater(webhook types.NamespacedName) {
 	e.Retention.AddAfter(reconcile.Request{NamespacedName: webhook}, retentionDelay)
 }
 
-// EnqueueUnfinishedDeliveries enqueues the deliveries of a Webhook that something may be done for, the
-// oldest first.
+// EnqueueUnfinishedDeliveries enqueues the deliveries of a Webhook that something may be
+// done for, the oldest first.
 func (e *Enqueuer) EnqueueUnfinishedDeliveries(webhook types.NamespacedName) {
 	unfinished := slices.DeleteFunc(e.Ledger.OfWebhook(webhook), func(d ledger.Entry) bool { return !d.NeedsAttention() })
 	slices.SortFunc(unfinished, ledger.ByAge)

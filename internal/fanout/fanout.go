@@ -87,7 +87,7 @@ func Make(v View) Plan {
 		known[entry.Key] = true
 	}
 	dispatched := Dispatched(v.Event)
-	if expired(v) && len(known) == 0 && !dispatched {
+	if Expired(v.Event, v.MaxAge, v.Now) && len(known) == 0 && !dispatched {
 		return Plan{Status: expiredStatus(v)}
 	}
 	// A delivery that somebody has deleted is not made again.
@@ -130,8 +130,6 @@ func (v View) match(subject matching.Subject, w *v1alpha1.Webhook) (v1alpha1.Unm
 	}
 	return subject.Match(w)
 }
-
-func expired(v View) bool { return Expired(v.Event, v.MaxAge, v.Now) }
 
 // Expired tells whether an event is not sent any more: nobody had worked on it before it
 // was older than maxAge. One that somebody has worked on in time never is.

@@ -31,9 +31,6 @@ type view struct {
 	now    time.Time
 }
 
-// maxNames is how many deliveries an event's status names. internal/fanout has it, too.
-const maxNames = 50
-
 // of is what became of the event at each Webhook, in the order of an answer.
 func (v *view) of() []EventWebhook {
 	var all []EventWebhook
@@ -158,7 +155,7 @@ func (v *view) without(w *v1alpha1.Webhook) Finding {
 	case w.Status.ObservedGeneration < w.Generation: // the event may have been dispatched without it
 		return Finding{Outcome: Waiting, Reason: ReasonNotObserved, Help: ifItLasts(e.Namespace),
 			Message: "no operator has looked at the webhook as it is now, which follows such events"}
-	case own && len(e.Status.Deliveries) < maxNames || v.editOf(w).manager != "":
+	case own && len(e.Status.Deliveries) < fanout.MaxNames || v.editOf(w).manager != "":
 		return v.edited(w, "it did not follow the event when that was dispatched")
 	default:
 		return v.lost(w.Namespace)
