@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,19 +10,6 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 )
-
-// nameOf returns the name in the value of a flag that is NAME, or KIND/NAME as -o name
-// prints it.
-func nameOf(kind, value string) (string, error) {
-	if !strings.Contains(value, "/") {
-		return value, nil
-	}
-	is, name := kindAndName(value)
-	if is != kind || name == "" {
-		return "", usagef("%s is not the name of a %s", value, kind)
-	}
-	return name, nil
-}
 
 // one takes one argument, and says what it is where it is missing.
 func one(what string) cobra.PositionalArgs {

@@ -28,7 +28,7 @@ func TestNameOf(t *testing.T) {
 		"delivery/":                        "",
 		"/a":                               "",
 	} {
-		name, err := nameOf(kindDelivery, arg)
+		name, err := nameOf(arg, kindDelivery)
 		if name != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v", arg, name, err)
 		}

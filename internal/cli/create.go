@@ -88,10 +88,8 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err := oneOf("dry-run", c.dryRun, dryRunNone, dryRunClient, dryRunServer); err != nil {
 		return err
 	}
-	if !c.own() {
-		if _, err := c.output.flags.ToPrinter(); err != nil {
-			return usageError{err}
-		}
+	if err := c.checkFormat(); err != nil {
+		return err
 	}
 	namespace, err := c.namespace()
 	if err != nil {

@@ -76,10 +76,8 @@ func (c *changer) run(ctx context.Context, name string) error {
 	if err := oneOf("dry-run", c.dryRun, dryRunNone, dryRunServer); err != nil {
 		return err
 	}
-	if !c.own() {
-		if _, err := c.output.flags.ToPrinter(); err != nil {
-			return usageError{err}
-		}
+	if err := c.checkFormat(); err != nil {
+		return err
 	}
 	if c.changed("trigger") && len(c.addTriggers)+len(c.removeTriggers) > 0 {
 		return usagef("--trigger sets all triggers: it excludes --add-trigger and --remove-trigger")

@@ -69,10 +69,8 @@ func noNames(command, hint string) cobra.PositionalArgs {
 }
 
 func (l *lister) run(ctx context.Context) error {
-	if !l.own() { // before anything is asked for
-		if _, err := l.flags.ToPrinter(); err != nil {
-			return usageError{err}
-		}
+	if err := l.checkFormat(); err != nil {
+		return err
 	}
 	options, err := l.options()
 	if err != nil {

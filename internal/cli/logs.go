@@ -96,13 +96,11 @@ func (l *logs) run(ctx context.Context) error {
 		return err
 	}
 	l.noteTypes("type", l.types)
-	if !l.own() {
-		if _, err := l.flags.ToPrinter(); err != nil {
-			return usageError{err}
-		}
-		if l.limit == 0 && !l.watch && l.streams() && l.format() != "name" {
-			return l.streamAll(ctx)
-		}
+	if err := l.checkFormat(); err != nil {
+		return err
+	}
+	if !l.own() && l.limit == 0 && !l.watch && l.streams() && l.format() != "name" {
+		return l.streamAll(ctx)
 	}
 	rows, total, version, err := l.list(ctx)
 	if err != nil {

@@ -68,7 +68,7 @@ func (f *filters) query(namespace, webhook string, now time.Time) (rowQuery, err
 	if err != nil {
 		return q, usagef("--selector %q: %w", f.selector, err)
 	}
-	if webhook, err = nameOf(kindWebhook, webhook); err != nil {
+	if webhook, err = nameOf(webhook, kindWebhook); err != nil {
 		return q, err
 	}
 	if webhook != "" {
@@ -92,7 +92,7 @@ func (f *filters) query(namespace, webhook string, now time.Time) (rowQuery, err
 		byField["status.result"] = result
 	}
 	if f.event != "" {
-		if byField["spec.eventRef.name"], err = nameOf(kindEvent, f.event); err != nil {
+		if byField["spec.eventRef.name"], err = nameOf(f.event, kindEvent); err != nil {
 			return q, err
 		}
 	}

@@ -44,6 +44,19 @@ func kindAndName(text string) (kind, name string) {
 	return kinds[strings.ToLower(resource)], name
 }
 
+// nameOf returns the name in NAME, or in KIND/NAME as -o name prints it for one of some
+// kinds.
+func nameOf(text string, of ...string) (string, error) {
+	if !strings.Contains(text, "/") {
+		return text, nil
+	}
+	kind, name := kindAndName(text)
+	if !slices.Contains(of, kind) || name == "" {
+		return "", usagef("%s is not the name of a %s", text, strings.Join(of, " or a "))
+	}
+	return name, nil
+}
+
 // takeKinds lets a command take names as -o name prints them.
 func takeKinds(c *cobra.Command) {
 	takes, run := takesNames[c.Name()], c.RunE
@@ -52,14 +65,11 @@ func takeKinds(c *cobra.Command) {
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for i, arg := range args {
-			kind, name := kindAndName(arg)
-			switch {
-			case kind == "" && name == arg && !strings.Contains(arg, "/"):
-			case slices.Contains(takes, kind) && name != "":
-				args[i] = name
-			default:
-				return usagef("%s is not the name of a %s\nUsage: %s", arg, strings.Join(takes, " or a "), cmd.UseLine())
+			name, err := nameOf(arg, takes...)
+			if err != nil {
+				return usagef("%w\nUsage: %s", err, cmd.UseLine())
 			}
+			args[i] = name
 		}
 		return run(cmd, args)
 	}

@@ -47,6 +47,17 @@ func (o *output) own() bool { return *o.flags.OutputFormat == "" || o.wide() }
 
 func (o *output) wide() bool { return *o.flags.OutputFormat == "wide" }
 
+// checkFormat checks what -o says, before anything is asked of the API server.
+func (o *output) checkFormat() error {
+	if o.own() {
+		return nil
+	}
+	if _, err := o.flags.ToPrinter(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
 // print writes an object as -o asks for.
 func (o *output) print(p *plugin, object runtime.Object) error {
 	printer, err := o.flags.ToPrinter()

@@ -101,7 +101,7 @@ func (r *resend) run(ctx context.Context, names []string) error {
 		return err
 	}
 	var err error
-	if r.webhook, err = nameOf(kindWebhook, r.webhook); err != nil {
+	if r.webhook, err = nameOf(r.webhook, kindWebhook); err != nil {
 		return err
 	}
 	r.noteTypes("type", r.types)

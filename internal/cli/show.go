@@ -47,10 +47,8 @@ seconds old. Of Secrets, their names are shown, never what is in them.`,
 }
 
 func (p *plugin) show(ctx context.Context, o *output, name string) error {
-	if !o.own() {
-		if _, err := o.flags.ToPrinter(); err != nil {
-			return usageError{err}
-		}
+	if err := o.checkFormat(); err != nil {
+		return err
 	}
 	object, err := p.getWebhook(ctx, name)
 	if err != nil {

@@ -85,7 +85,7 @@ func (p *plugin) why(ctx context.Context, arg, webhook, output string) error {
 	if webhook != "" && kind != kindEvent {
 		return usagef("--webhook is for events, and %s is a %s", name, kind)
 	}
-	if webhook, err = nameOf(kindWebhook, webhook); err != nil {
+	if webhook, err = nameOf(webhook, kindWebhook); err != nil {
 		return err
 	}
 	reader, err := p.reader()
