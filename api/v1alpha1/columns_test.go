@@ -98,9 +98,9 @@ horizon-78402   clusters_builddeployed   /music/player/web/web-prod   Failed    
 unseen          clusters_deployed                                     Pending                                  now
 `,
 			wide: `
-NAME            TYPE                     RESOURCE                     RESULT    SUCCEEDED   WAITING   FAILED   AGE   USER   MESSAGE
-horizon-78402   clusters_builddeployed   /music/player/web/web-prod   Failed    3           0         1        now   test   1 of 4 deliveries failed.
-unseen          clusters_deployed                                     Pending                                  now
+NAME            TYPE                     RESOURCE                     RESULT    SUCCEEDED   WAITING   FAILED   AGE   USER   MESSAGE                     CREATED
+horizon-78402   clusters_builddeployed   /music/player/web/web-prod   Failed    3           0         1        now   test   1 of 4 deliveries failed.   now
+unseen          clusters_deployed                                     Pending                                  now                                      now
 `,
 		},
 		webhookDeliveries: {
@@ -205,7 +205,7 @@ func layOut(table *metav1.Table, prefix string, wide bool) string {
 			switch {
 			case i == 0:
 				cell = prefix + fmt.Sprint(row.Cells[i])
-			case column.Name == "Age":
+			case column.Name == "Age", column.Name == "Created":
 				cell = "now" // whatever the server counted
 			case row.Cells[i] != nil:
 				cell = fmt.Sprint(row.Cells[i])

@@ -54,6 +54,12 @@ const (
 	// ConditionOverflowing is True while as many deliveries of a Webhook wait as
 	// may: what comes then is recorded as Failed and not sent. Absent otherwise.
 	ConditionOverflowing = "Overflowing"
+	// ConditionRateLimited is True while deliveries of a Webhook wait for its rate
+	// limit, and absent else.
+	ConditionRateLimited = "RateLimited"
+	// ConditionFilterFailing is True once the filter of a Webhook has failed for an
+	// event, which was not sent for that, until the Webhook is edited. Absent otherwise.
+	ConditionFilterFailing = "FilterFailing"
 	// ConditionDispatched is True when every Webhook that matches an event
 	// has its delivery stored.
 	ConditionDispatched = "Dispatched"

@@ -46,6 +46,15 @@ const (
 	// ReasonSSLVerifyRequired: spec.sslVerifyEnabled is false, which the
 	// administrator has forbidden.
 	ReasonSSLVerifyRequired = "SSLVerifyRequired"
+	// ReasonFilterInvalid: spec.filter is no expression that can be evaluated. The
+	// Webhook follows nothing until it is mended; what is stored goes on.
+	ReasonFilterInvalid = "FilterInvalid"
+	// ReasonPayloadInvalid: spec.payload.template is no expression that can be
+	// evaluated. Deliveries wait until it is mended.
+	ReasonPayloadInvalid = "PayloadInvalid"
+	// ReasonResponseRuleInvalid: a rule of spec.response is no expression that can be
+	// evaluated. Deliveries wait until it is mended.
+	ReasonResponseRuleInvalid = "ResponseRuleInvalid"
 )
 
 // Reasons of a Webhook's Healthy condition.
@@ -72,7 +81,13 @@ const (
 // deliveries wait as may.
 const ReasonTooManyWaiting = "TooManyWaiting"
 
+// ReasonFilterError is the reason of a Webhook's FilterFailing condition.
+const ReasonFilterError = "FilterError"
+
 // WebhookSpec says where events are sent, and which.
+// +kubebuilder:validation:XValidation:rule="!has(self.payload) || !has(self.payload.format) || self.payload.format in ['Horizon', 'CloudEvents'] || has(self.urlSecretRef)",messageExpression="'the format %s needs urlSecretRef in place of url: whoever knows the address of a chat room may write to it, so put it into a Secret'.format([self.payload.format])",message="the formats of chat services need urlSecretRef in place of url"
+// +kubebuilder:validation:XValidation:rule="!has(self.payload) || !has(self.payload.format) || self.payload.format in ['Horizon', 'CloudEvents'] || !has(self.signingSecretRef)",messageExpression="('signingSecretRef is for webhook-signature, which the format %s does not send: ' + (self.payload.format in ['DingTalk', 'Feishu'] ? 'take it out; the signing key of the robot goes into secretRef' : 'take it out')).format([self.payload.format])",message="signingSecretRef is for webhook-signature, which the formats of chat services do not send: take it out"
+// +kubebuilder:validation:XValidation:rule="!has(self.payload) || !has(self.payload.format) || !(self.payload.format in ['WeCom', 'Slack', 'Teams', 'Discord']) || !has(self.secretRef)",messageExpression="'%s knows no secret beside the address, and none is sent to it: take secretRef out'.format([self.payload.format])",message="this chat service knows no secret beside the address: take secretRef out"
 // +kubebuilder:validation:XValidation:rule="has(self.url) || has(self.urlSecretRef)",message="url is required: the absolute address that events are posted to, such as https://ci.example.com/hooks/horizon; or urlSecretRef, where the address is a secret itself"
 // +kubebuilder:validation:XValidation:rule="!(has(self.url) && has(self.urlSecretRef))",message="url and urlSecretRef exclude each other: take one of them out; where the manifest has one only, another field manager owns the other: change both in one step, kubectl patch webhook NAME --type=merge -p '{\"spec\":{\"url\":null,\"urlSecretRef\":{\"name\":\"…\",\"key\":\"…\"}}}' or the other way round, then apply again"
 // +kubebuilder:validation:XValidation:rule=`!has(self.tls) || !has(self.url) || !self.url.matches(r"^(?i)http:")`,message="tls is for https, and url begins with http://: change url, or take tls out"
@@ -119,6 +134,7 @@ type WebhookSpec struct {
 
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
 	// It is sent in the header X-Horizon-Webhook-Secret. It also signs each request (webhook-signature), unless signingSecretRef names another key for that.
+	// With the formats DingTalk and Feishu it names the signing key of the robot instead, which is never sent.
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
 
@@ -152,6 +168,27 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[^/*?\[\]{},\pZ\p{Cc}\x{200b}\x{feff}]+)*/?$") && !self.matches(r"/\.+(/|$)")`,messageExpression=`"scope must be a full path, such as /music/player: %s".format([self.contains(",") ? "a Webhook takes one of them; write another Webhook for the next" : self.matches(r"(^|/)\.+(/|$)") ? "it has no parts of dots alone" : self.matches(r"[*?\[\]{}]") ? "it takes no patterns, since all that is below it is followed; " + (self.find(r"^/?[^/*?\[\]{}]+(/[^/*?\[\]{}]+)*/") == "" ? "leave scope out to follow everything" : "write " + (self.startsWith("/") ? "" : "/") + self.find(r"^/?[^/*?\[\]{}]+(/[^/*?\[\]{}]+)*/")) : self.matches(r"[\pZ\p{Cc}\x{200b}\x{feff}]") ? "it has no spaces or control characters; it is made of paths, not of names" : self.startsWith("/") ? "it has no empty parts; write " + self.replace("//", "/") : "write /" + self])`,message="scope must be a full path, such as /music/player: it starts with a slash and has neither spaces nor empty parts"
 	Scope string `json:"scope,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
 
+	// filter is a CEL expression that says which of the matching events are sent, such as event.cluster.env == "online". Without it, all are.
+	// It sees event and webhook, and is asked after triggers, scope and state.
+	// One that does not compile follows nothing (Ready is False, FilterInvalid); where it fails for an event, that one is not sent (FilterError).
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Filter string `json:"filter,omitempty"`
+
+	// payload says what the body of a request is. Without it, the body is Horizon's.
+	// +optional
+	Payload *PayloadSettings `json:"payload,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
+
+	// response says which answers count as accepted, and which end the retries. Without it, each 2xx is accepted.
+	// +optional
+	Response *ResponseRules `json:"response,omitempty"` //nolint:kubeapilinter // empty and absent mean the same
+
+	// rateLimit bounds how many requests are made to the receiver in a span of time, retries, resends and tests included. What is over it waits, and goes out in the order of its age.
+	// Requests of all Webhooks of the namespace to the same URL count. Without it, the limit is that of the format: chat services have one, others have none.
+	// +optional
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
 	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.
 	// +optional
@@ -182,6 +219,97 @@ type WebhookSpec struct {
 	// +optional
 	// +default={"ttlSecondsAfterFinished": 604800, "limit": 200}
 	Retention RetentionPolicy `json:"retention,omitempty,omitzero"`
+}
+
+// PayloadFormat is a form that events are sent in. It decides on all of a request: the body, what counts as accepted, the signature and the rate limit.
+// +kubebuilder:validation:Enum=Horizon;CloudEvents;DingTalk;Feishu;WeCom;Slack;Teams;Discord
+type PayloadFormat string
+
+const (
+	// PayloadHorizon is the body as Horizon writes it, byte for byte.
+	PayloadHorizon PayloadFormat = "Horizon"
+	// PayloadCloudEvents is a CloudEvent 1.0 in structured mode, with Horizon's body as
+	// its data.
+	PayloadCloudEvents PayloadFormat = "CloudEvents"
+	// PayloadDingTalk is a message of a DingTalk group's custom robot.
+	PayloadDingTalk PayloadFormat = "DingTalk"
+	// PayloadFeishu is a message of a custom bot in a group of Feishu, or Lark.
+	PayloadFeishu PayloadFormat = "Feishu"
+	// PayloadWeCom is a message of a WeCom group's robot.
+	PayloadWeCom PayloadFormat = "WeCom"
+	// PayloadSlack is a message by an incoming webhook of Slack.
+	PayloadSlack PayloadFormat = "Slack"
+	// PayloadTeams is an Adaptive Card for a workflow of Microsoft Teams.
+	PayloadTeams PayloadFormat = "Teams"
+	// PayloadDiscord is a message by a webhook of Discord.
+	PayloadDiscord PayloadFormat = "Discord"
+)
+
+// Language is that of the messages in chat rooms.
+// +kubebuilder:validation:Enum=en;zh
+type Language string
+
+const (
+	// LanguageEnglish is English, with times in UTC.
+	LanguageEnglish Language = "en"
+	// LanguageChinese is Chinese, with times of Beijing.
+	LanguageChinese Language = "zh"
+)
+
+// PayloadSettings say what the body of a request is.
+type PayloadSettings struct {
+	// format of the request: Horizon's own body; CloudEvents, a CloudEvent 1.0 in structured mode (application/cloudevents+json) with Horizon's body as its data; or a message for a chat room: DingTalk, Feishu (also Lark), WeCom, Slack, Teams or Discord.
+	// A chat format also knows what the service answers, signs as the service asks with the key that secretRef names (DingTalk and Feishu), sends neither X-Horizon-Webhook-Secret nor webhook-signature, and keeps the service's rate limit. It needs urlSecretRef.
+	// Defaults to Horizon.
+	// +optional
+	// +default="Horizon"
+	Format PayloadFormat `json:"format,omitempty"`
+
+	// template is a CEL expression that makes the body in place of the format's own: a map, which is sent as JSON.
+	// It sees event, webhook, delivery.id and message, which is what the chat formats say of the event, and nothing secret. All else stays that of the format.
+	// While it does not compile, deliveries wait (Ready is False, PayloadInvalid); where it fails for an event, that delivery is Failed (PayloadError) and can be resent.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	Template string `json:"template,omitempty"`
+
+	// language of message: en, or zh, which is Chinese with times of Beijing. Without effect on a body that has no message in it.
+	// Defaults to en.
+	// +optional
+	// +default="en"
+	Language Language `json:"language,omitempty"`
+}
+
+// ResponseRules say what an answer of the receiver means. While one does not compile, deliveries wait (Ready is False, ResponseRuleInvalid).
+type ResponseRules struct {
+	// acceptIf is a CEL expression that is asked after a 2xx: the answer is accepted only where it is true, such as response.json.?errcode.orValue(-1) == 0.
+	// It sees event, webhook, delivery.id and response (statusCode, headers, body, json). Where it fails, the answer is not accepted, and the delivery is tried again.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	AcceptIf string `json:"acceptIf,omitempty"`
+
+	// giveUpIf is a CEL expression that is asked after each answer that is not accepted: where it is true, no retry would help, and the delivery is Failed (Rejected).
+	// It sees the same as acceptIf. Where it fails, the delivery is tried again.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	GiveUpIf string `json:"giveUpIf,omitempty"`
+}
+
+// RateLimit bounds how many requests are made in a span of time: a request begins only when fewer have ended within the span, or are under way.
+type RateLimit struct {
+	// requests that may be made within the span.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Requests int32 `json:"requests,omitempty"`
+
+	// perSeconds is the span.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=900
+	PerSeconds int32 `json:"perSeconds,omitempty"`
 }
 
 // SecretKeyReference names a key of a Secret in the same namespace.
@@ -301,7 +429,7 @@ type RetentionPolicy struct {
 
 // WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
 type WebhookStatus struct {
-	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), and Overflowing while too many deliveries wait.
+	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), Overflowing while too many deliveries wait, RateLimited while some wait for the rate limit, and FilterFailing where the filter failed for an event.
 	// While Ready is False, Reconciling is there for two minutes and Stalled after that.
 	// +optional
 	// +listType=map

@@ -14,7 +14,8 @@ type DeliveryResult string
 const (
 	// DeliveryWaiting: an attempt is yet to be made.
 	DeliveryWaiting DeliveryResult = "Waiting"
-	// DeliverySucceeded: the receiver answered 2xx.
+	// DeliverySucceeded: the receiver accepted it: it answered 2xx, and spec.response of the
+	// Webhook has nothing against it.
 	DeliverySucceeded DeliveryResult = "Succeeded"
 	// DeliveryFailed: it was given up.
 	DeliveryFailed DeliveryResult = "Failed"
@@ -28,6 +29,8 @@ const (
 	ReasonQueued = "Queued"
 	// ReasonPaused: the Webhook is Paused or Disabled.
 	ReasonPaused = "Paused"
+	// ReasonRateLimited: as many requests as the rate limit allows were made lately.
+	ReasonRateLimited = "RateLimited"
 	// ReasonNotReady: the Webhook cannot be sent to; its Ready condition says
 	// why.
 	ReasonNotReady = "NotReady"
@@ -43,6 +46,11 @@ const (
 	// ReasonEgressDenied: the operator sends nothing to the address of the
 	// receiver, unless an administrator allows it. Healthy has this reason, too.
 	ReasonEgressDenied = "EgressDenied"
+	// ReasonRejected: spec.response.giveUpIf of the Webhook says that no retry would help.
+	ReasonRejected = "Rejected"
+	// ReasonPayloadError: spec.payload.template of the Webhook made no body of the event.
+	// Nothing was sent.
+	ReasonPayloadError = "PayloadError"
 	// ReasonWebhookGone: the Webhook was deleted while the delivery waited.
 	ReasonWebhookGone = "WebhookGone"
 )
@@ -94,7 +102,7 @@ type WebhookDeliverySpec struct {
 	// +optional
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// payload is the body of the request, byte for byte.
+	// payload is the event as Horizon's body, from which each attempt makes what it sends. In that format, it is the body itself, byte for byte.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=524288
@@ -198,7 +206,7 @@ type ResendCycle struct {
 	Attempts int32 `json:"attempts"`
 }
 
-// RequestRecord is a request as it was sent. Its body is spec.payload.
+// RequestRecord is a request as it was sent.
 type RequestRecord struct {
 	// url it was sent to. Where it is a secret itself, its host and [redacted].
 	// +required
@@ -211,6 +219,15 @@ type RequestRecord struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384
 	Headers string `json:"headers,omitempty"`
+
+	// body of the request, where it is not spec.payload. Secrets are shown as [redacted]; what goes beyond 16 KiB is cut.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32768
+	Body string `json:"body,omitempty"`
+
+	// bodyTruncated is True when the body was cut.
+	// +optional
+	BodyTruncated bool `json:"bodyTruncated,omitempty"`
 }
 
 // ResponseRecord is an answer of the receiver, bounded and made printable.

@@ -48,7 +48,7 @@ const (
 )
 
 // UnmatchedReason says why a Webhook does not get an event: Trigger, Scope, Disabled,
-// CreatedLater or Deleting. More may come.
+// CreatedLater, Deleting, Filter, FilterError or FilterInvalid. More may come.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
 type UnmatchedReason string
@@ -65,6 +65,14 @@ const (
 	UnmatchedCreatedLater UnmatchedReason = "CreatedLater"
 	// UnmatchedDeleting: it is being deleted.
 	UnmatchedDeleting UnmatchedReason = "Deleting"
+	// UnmatchedFilter: its filter is false for the event.
+	UnmatchedFilter UnmatchedReason = "Filter"
+	// UnmatchedFilterError: its filter failed for the event; the message says how. Once it
+	// is mended, a replay brings the event.
+	UnmatchedFilterError UnmatchedReason = "FilterError"
+	// UnmatchedFilterInvalid: its filter does not compile. Once it is mended, a replay
+	// brings the event.
+	UnmatchedFilterInvalid UnmatchedReason = "FilterInvalid"
 )
 
 // WebhookEventSpec is something that happened in Horizon. It cannot be changed.
@@ -324,11 +332,11 @@ type WebhookEventStatus struct {
 
 // Unmatched names Webhooks that do not get an event for one reason.
 type Unmatched struct {
-	// reason why they do not get it: Trigger, Scope, Disabled, CreatedLater or Deleting.
+	// reason why they do not get it: Trigger, Scope, Disabled, CreatedLater, Deleting, Filter, FilterError or FilterInvalid.
 	// +required
 	Reason UnmatchedReason `json:"reason,omitempty"`
 
-	// message says more, where there is more to say.
+	// message says more, where there is more to say: how the filter of the first one failed.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -365,6 +373,7 @@ type Unmatched struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.user.name`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Delivered")].message`,priority=1
+// +kubebuilder:printcolumn:name="Created",type=string,JSONPath=`.metadata.creationTimestamp`,priority=1
 type WebhookEvent struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -37,8 +37,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LastTestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MemberInfo"):
 		return &apiv1alpha1.MemberInfoApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PayloadSettings"):
+		return &apiv1alpha1.PayloadSettingsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PipelinerunInfo"):
 		return &apiv1alpha1.PipelinerunInfoApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RateLimit"):
+		return &apiv1alpha1.RateLimitApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ReplayCursor"):
 		return &apiv1alpha1.ReplayCursorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ReplayStatus"):
@@ -49,6 +53,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ResendCycleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResponseRecord"):
 		return &apiv1alpha1.ResponseRecordApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ResponseRules"):
+		return &apiv1alpha1.ResponseRulesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RetentionPolicy"):
 		return &apiv1alpha1.RetentionPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RetryPolicy"):

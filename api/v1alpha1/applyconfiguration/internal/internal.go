@@ -111,6 +111,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.types.UID
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.EventResult
   scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.Language
+  scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.LastDelivery
   map:
     fields:
@@ -162,6 +164,22 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: role
       type:
         scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.PayloadFormat
+  scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.PayloadSettings
+  map:
+    fields:
+    - name: format
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.PayloadFormat
+      default: Horizon
+    - name: language
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.Language
+      default: en
+    - name: template
+      type:
+        scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.PipelinerunInfo
   map:
     fields:
@@ -189,6 +207,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: title
       type:
         scalar: string
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.RateLimit
+  map:
+    fields:
+    - name: perSeconds
+      type:
+        scalar: numeric
+    - name: requests
+      type:
+        scalar: numeric
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.ReplayCursor
   map:
     fields:
@@ -239,6 +266,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.RequestRecord
   map:
     fields:
+    - name: body
+      type:
+        scalar: string
+    - name: bodyTruncated
+      type:
+        scalar: boolean
     - name: headers
       type:
         scalar: string
@@ -275,6 +308,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: statusCode
       type:
         scalar: numeric
+- name: com.github.horizoncd.webhook-operator.api.v1alpha1.ResponseRules
+  map:
+    fields:
+    - name: acceptIf
+      type:
+        scalar: string
+    - name: giveUpIf
+      type:
+        scalar: string
 - name: com.github.horizoncd.webhook-operator.api.v1alpha1.RetentionPolicy
   map:
     fields:
@@ -570,10 +612,22 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: description
       type:
         scalar: string
+    - name: filter
+      type:
+        scalar: string
     - name: maxInFlight
       type:
         scalar: numeric
       default: 10
+    - name: payload
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.PayloadSettings
+    - name: rateLimit
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.RateLimit
+    - name: response
+      type:
+        namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.ResponseRules
     - name: retention
       type:
         namedType: com.github.horizoncd.webhook-operator.api.v1alpha1.RetentionPolicy

@@ -8,12 +8,16 @@ package v1alpha1
 // RequestRecordApplyConfiguration represents a declarative configuration of the RequestRecord type for use
 // with apply.
 //
-// RequestRecord is a request as it was sent. Its body is spec.payload.
+// RequestRecord is a request as it was sent.
 type RequestRecordApplyConfiguration struct {
 	// url it was sent to. Where it is a secret itself, its host and [redacted].
 	URL *string `json:"url,omitempty"`
 	// headers of the request, a line each. Secrets are shown as [redacted].
 	Headers *string `json:"headers,omitempty"`
+	// body of the request, where it is not spec.payload. Secrets are shown as [redacted]; what goes beyond 16 KiB is cut.
+	Body *string `json:"body,omitempty"`
+	// bodyTruncated is True when the body was cut.
+	BodyTruncated *bool `json:"bodyTruncated,omitempty"`
 }
 
 // RequestRecordApplyConfiguration constructs a declarative configuration of the RequestRecord type for use with
@@ -35,5 +39,21 @@ func (b *RequestRecordApplyConfiguration) WithURL(value string) *RequestRecordAp
 // If called multiple times, the Headers field is set to the value of the last call.
 func (b *RequestRecordApplyConfiguration) WithHeaders(value string) *RequestRecordApplyConfiguration {
 	b.Headers = &value
+	return b
+}
+
+// WithBody sets the Body field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Body field is set to the value of the last call.
+func (b *RequestRecordApplyConfiguration) WithBody(value string) *RequestRecordApplyConfiguration {
+	b.Body = &value
+	return b
+}
+
+// WithBodyTruncated sets the BodyTruncated field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BodyTruncated field is set to the value of the last call.
+func (b *RequestRecordApplyConfiguration) WithBodyTruncated(value bool) *RequestRecordApplyConfiguration {
+	b.BodyTruncated = &value
 	return b
 }

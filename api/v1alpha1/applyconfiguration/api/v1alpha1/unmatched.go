@@ -14,9 +14,9 @@ import (
 //
 // Unmatched names Webhooks that do not get an event for one reason.
 type UnmatchedApplyConfiguration struct {
-	// reason why they do not get it: Trigger, Scope, Disabled, CreatedLater or Deleting.
+	// reason why they do not get it: Trigger, Scope, Disabled, CreatedLater, Deleting, Filter, FilterError or FilterInvalid.
 	Reason *apiv1alpha1.UnmatchedReason `json:"reason,omitempty"`
-	// message says more, where there is more to say.
+	// message says more, where there is more to say: how the filter of the first one failed.
 	Message *string `json:"message,omitempty"`
 	// count is how many Webhooks there are; not all of them may be named.
 	Count *int32 `json:"count,omitempty"`

@@ -26,7 +26,7 @@ type WebhookDeliverySpecApplyConfiguration struct {
 	ResourcePath *string `json:"resourcePath,omitempty"`
 	// time when it happened: that of the event, or, where it has none, when the event was created.
 	Time *v1.Time `json:"time,omitempty"`
-	// payload is the body of the request, byte for byte.
+	// payload is the event as Horizon's body, from which each attempt makes what it sends. In that format, it is the body itself, byte for byte.
 	Payload *string `json:"payload,omitempty"`
 }
 

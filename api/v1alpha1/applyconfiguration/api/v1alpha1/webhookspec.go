@@ -33,6 +33,7 @@ type WebhookSpecApplyConfiguration struct {
 	Description *string `json:"description,omitempty"`
 	// secretRef names the token of the receiver: a key of a Secret in the Webhook's own namespace.
 	// It is sent in the header X-Horizon-Webhook-Secret. It also signs each request (webhook-signature), unless signingSecretRef names another key for that.
+	// With the formats DingTalk and Feishu it names the signing key of the robot instead, which is never sent.
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
 	// signingSecretRef names the key that signs each request (webhook-signature) in place of the token: a key of a Secret in the Webhook's own namespace.
 	// It is never sent, so whoever sees the token in a request cannot sign.
@@ -48,6 +49,17 @@ type WebhookSpecApplyConfiguration struct {
 	// scope is the path of a group, an application or a cluster: only events of it and of what is below it are sent.
 	// Without it, events of everything are. Example: /music/player.
 	Scope *string `json:"scope,omitempty"`
+	// filter is a CEL expression that says which of the matching events are sent, such as event.cluster.env == "online". Without it, all are.
+	// It sees event and webhook, and is asked after triggers, scope and state.
+	// One that does not compile follows nothing (Ready is False, FilterInvalid); where it fails for an event, that one is not sent (FilterError).
+	Filter *string `json:"filter,omitempty"`
+	// payload says what the body of a request is. Without it, the body is Horizon's.
+	Payload *PayloadSettingsApplyConfiguration `json:"payload,omitempty"`
+	// response says which answers count as accepted, and which end the retries. Without it, each 2xx is accepted.
+	Response *ResponseRulesApplyConfiguration `json:"response,omitempty"`
+	// rateLimit bounds how many requests are made to the receiver in a span of time, retries, resends and tests included. What is over it waits, and goes out in the order of its age.
+	// Requests of all Webhooks of the namespace to the same URL count. Without it, the limit is that of the format: chat services have one, others have none.
+	RateLimit *RateLimitApplyConfiguration `json:"rateLimit,omitempty"`
 	// webhookID is Horizon's own number of the webhook, sent as webhookID in the body.
 	// Where it is missing, one is derived from metadata.uid; status.webhookID shows it.
 	WebhookID *int64 `json:"webhookID,omitempty"`
@@ -146,6 +158,38 @@ func (b *WebhookSpecApplyConfiguration) WithState(value apiv1alpha1.WebhookState
 // If called multiple times, the Scope field is set to the value of the last call.
 func (b *WebhookSpecApplyConfiguration) WithScope(value string) *WebhookSpecApplyConfiguration {
 	b.Scope = &value
+	return b
+}
+
+// WithFilter sets the Filter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Filter field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithFilter(value string) *WebhookSpecApplyConfiguration {
+	b.Filter = &value
+	return b
+}
+
+// WithPayload sets the Payload field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Payload field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithPayload(value *PayloadSettingsApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.Payload = value
+	return b
+}
+
+// WithResponse sets the Response field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Response field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithResponse(value *ResponseRulesApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.Response = value
+	return b
+}
+
+// WithRateLimit sets the RateLimit field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RateLimit field is set to the value of the last call.
+func (b *WebhookSpecApplyConfiguration) WithRateLimit(value *RateLimitApplyConfiguration) *WebhookSpecApplyConfiguration {
+	b.RateLimit = value
 	return b
 }
 

@@ -15,7 +15,7 @@ import (
 //
 // WebhookStatus is what the operator knows of a Webhook. Counts and the last delivery follow at most every ten seconds.
 type WebhookStatusApplyConfiguration struct {
-	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), and Overflowing while too many deliveries wait.
+	// conditions of the webhook: Ready (it can be sent to), Healthy (the receiver accepts), Overflowing while too many deliveries wait, RateLimited while some wait for the rate limit, and FilterFailing where the filter failed for an event.
 	// While Ready is False, Reconciling is there for two minutes and Stalled after that.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the metadata.generation that the conditions are about.
