@@ -1,5 +1,5 @@
 // Package characters names characters that people do not see or expect in a text,
-// without telling anything else of it.
+// without telling anything else of it, and makes a text harmless to show.
 package characters
 
 import (
