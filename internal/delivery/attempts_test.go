@@ -76,6 +76,16 @@ func TestSequences(t *testing.T) {
 		AddAttempt(d, attempt(v1alpha1.CauseInitial, x))
 		*d = *stored(t, d)
 	}
+	noBody := func(t *testing.T, d *v1alpha1.WebhookDelivery) {
+		FailPayload(d, "no body", now.Add(time.Hour))
+		if ResendPending(d.Annotations) {
+			t.Error("the resend is still asked for")
+		}
+	}
+	stepStored := func(t *testing.T, d *v1alpha1.WebhookDelivery) { *d = *stored(t, d) }
+	asked := func(value string) func(t *testing.T, d *v1alpha1.WebhookDelivery) {
+		return func(_ *testing.T, d *v1alpha1.WebhookDelivery) { setAnnotation(d, v1alpha1.AnnotationResend, value) }
+	}
 	type steps []func(t *testing.T, d *v1alpha1.WebhookDelivery)
 
 	for name, tc := range map[string]struct {
@@ -143,6 +153,38 @@ func TestSequences(t *testing.T) {
 			want: summary{
 				Result: v1alpha1.DeliveryFailed, Reason: v1alpha1.ReasonEgressDenied, Delivered: metav1.ConditionFalse,
 				Kstatus: status.FailedStatus, Attempts: 1, Resend: -1,
+			},
+		},
+		"rejected": {
+			steps: steps{func(t *testing.T, d *v1alpha1.WebhookDelivery) {
+				x := exchange(200, now)
+				x.Judgement = sending.Judgement{Refused: true, Final: true}
+				AddAttempt(d, attempt(v1alpha1.CauseInitial, x))
+			}},
+			want: summary{
+				Result: v1alpha1.DeliveryFailed, Reason: v1alpha1.ReasonRejected, Delivered: metav1.ConditionFalse,
+				Kstatus: status.FailedStatus, Attempts: 1, Resend: -1,
+			},
+		},
+		"without a body": {
+			steps: steps{noBody},
+			want: summary{
+				Result: v1alpha1.DeliveryFailed, Reason: v1alpha1.ReasonPayloadError, Delivered: metav1.ConditionFalse,
+				Kstatus: status.FailedStatus, Resend: -1,
+			},
+		},
+		"without a body, then resent and delivered": {
+			steps: steps{noBody, stepStored, resent("1", 200, time.Minute)},
+			want: summary{
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
+				Kstatus: status.CurrentStatus, Attempts: 1, Resend: 1, Finished: "2026-11-23T09:01:00Z",
+			},
+		},
+		"delivered, then resent without a body": {
+			steps: steps{initial(200), asked("1"), noBody},
+			want: summary{
+				Result: v1alpha1.DeliverySucceeded, Reason: v1alpha1.ReasonAccepted, Delivered: metav1.ConditionTrue,
+				Kstatus: status.CurrentStatus, Attempts: 1, Resend: 0, Finished: "2026-11-23T10:00:00Z",
 			},
 		},
 		"denied, then resent and delivered": {
@@ -316,5 +358,28 @@ func TestNextAttemptIsNotEarly(t *testing.T) {
 		if got, want := d.Annotations[v1alpha1.AnnotationNextAttempt], next.UTC().Format(time.RFC3339); got != want {
 			t.Errorf("annotation %q, status %q", got, want)
 		}
+	}
+}
+
+// A record that is made smaller still tells that a 2xx was no success, and once it is small,
+// there is nothing more to take out.
+func TestShrinkKeepsWhatWasNotAccepted(t *testing.T) {
+	d := &v1alpha1.WebhookDelivery{Status: v1alpha1.WebhookDeliveryStatus{
+		Request: &v1alpha1.RequestRecord{URL: "https://example.com", Body: "{}"},
+		History: []v1alpha1.Attempt{{StatusCode: 200, Error: retry.NotAccepted + "response.body is \"no\""}, {StatusCode: 500, Error: "answered 500"}, {StatusCode: 200}},
+	}}
+	for _, want := range []bool{true, true, false} {
+		if got := Shrink(d); got != want {
+			t.Fatalf("made smaller: %t, want %t", got, want)
+		}
+	}
+	const left = "left out: the API server refused the delivery with it"
+	want := []string{retry.NotAccepted + left, left, ""}
+	var got []string
+	for _, e := range d.Status.History {
+		got = append(got, e.Error)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -158,7 +159,9 @@ func AddAttempt(d *v1alpha1.WebhookDelivery, a Attempt) retry.Outcome {
 		s.Resend.Attempts += counts
 	}
 	s.Attempts += counts
-	s.Request = &v1alpha1.RequestRecord{URL: a.URL, Headers: x.RequestHeader}
+	s.Request = &v1alpha1.RequestRecord{
+		URL: a.URL, Headers: x.RequestHeader, Body: x.RequestBody, BodyTruncated: x.RequestBodyTruncated,
+	}
 	s.Response = nil
 	entry := v1alpha1.Attempt{
 		Time:         metav1.NewMicroTime(x.Start),
@@ -179,8 +182,8 @@ func AddAttempt(d *v1alpha1.WebhookDelivery, a Attempt) retry.Outcome {
 	if outcome != retry.Accepted || x.Err != nil {
 		entry.Error = explanation
 	}
-	if r := x.Response; r != nil && r.Location != "" && r.StatusCode >= 300 && r.StatusCode < 400 {
-		entry.Error = explanation + "; it points to " + r.Location
+	if quote := retry.Quote(x); quote != "" {
+		entry.Error = quote
 	}
 	entry.Error = strings.ToValidUTF8(entry.Error[:min(len(entry.Error), sending.MaxError)], "")
 	s.History = append([]v1alpha1.Attempt{entry}, s.History...)
@@ -206,22 +209,44 @@ func AddAttempt(d *v1alpha1.WebhookDelivery, a Attempt) retry.Outcome {
 	return outcome
 }
 
-// Shrink takes out of a delivery what the receiver wrote, so that one that the API
-// server refused may still be stored.
-func Shrink(d *v1alpha1.WebhookDelivery) {
+// FailPayload records that no body could be made of a delivery, so that nothing was sent.
+// It honours a resend that was asked for.
+func FailPayload(d *v1alpha1.WebhookDelivery, message string, now time.Time) {
+	if value := d.Annotations[v1alpha1.AnnotationResend]; ResendPending(d.Annotations) {
+		setAnnotation(d, v1alpha1.AnnotationResent, ResendHash(value))
+		d.Status.Resend = &v1alpha1.ResendCycle{Value: cut(value, 128), Time: metav1.NewMicroTime(now)}
+	}
+	GiveUp(d, v1alpha1.ReasonPayloadError, message, now)
+}
+
+// Shrink makes a delivery smaller, so that one that the API server refused may still be
+// stored: first it takes out the body of the request, which can be made again, then what the
+// receiver wrote. It returns false where neither is left.
+func Shrink(d *v1alpha1.WebhookDelivery) bool {
+	if r := d.Status.Request; r != nil && r.Body != "" {
+		r.Body, r.BodyTruncated = "", true
+		return true
+	}
+	before := d.DeepCopy()
 	if r := d.Status.Response; r != nil {
 		d.Status.Response = &v1alpha1.ResponseRecord{
 			StatusCode: r.StatusCode, HeadersTruncated: true, BodyTruncated: true,
 		}
 	}
 	for i := range d.Status.History {
-		if e := &d.Status.History[i]; e.Error != "" {
-			e.Error = "left out: the API server refused the delivery with it"
+		e := &d.Status.History[i]
+		if e.Error == "" {
+			continue
+		}
+		refused := strings.HasPrefix(e.Error, retry.NotAccepted) // which tells that the 2xx was no success
+		if e.Error = "left out: the API server refused the delivery with it"; refused {
+			e.Error = retry.NotAccepted + e.Error
 		}
 	}
 	for i := range d.Status.Conditions {
 		d.Status.Conditions[i].Message = cut(d.Status.Conditions[i].Message, 64)
 	}
+	return !equality.Semantic.DeepEqual(before.Status, d.Status)
 }
 
 // settle writes the result and all that follows from it.

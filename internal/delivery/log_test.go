@@ -58,6 +58,10 @@ func TestErrorOfAnAttempt(t *testing.T) {
 			exchange: code(308, pointing("https://new.example.com/")),
 			want:     "answered 308 Permanent Redirect; redirects are not followed; it points to https://new.example.com/",
 		},
+		"not accepted": {
+			exchange: code(200, func(x *sending.Exchange) { x.Judgement = sending.Judgement{Refused: true, Why: "errcode is 5"} }),
+			want:     "not accepted: errcode is 5",
+		},
 		"silent": {exchange: silence(now), want: "timeout after 30s while connecting"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +90,7 @@ func TestReceiversWordsStayInTheLog(t *testing.T) {
 	d := fresh()
 	x := exchange(302, now)
 	x.Response = &sending.Response{StatusCode: 302, Header: "A: words", Body: "words", Location: "https://words", RetryAfter: "words"}
+	x.Judgement = sending.Judgement{Refused: true, Why: "words"}
 	AddAttempt(d, attempt(v1alpha1.CauseInitial, x))
 	if text := fmt.Sprint(d.Status.Conditions, d.Labels, d.Annotations); strings.Contains(text, "words") {
 		t.Errorf("the receiver's words got out: %s", text)
@@ -98,10 +103,16 @@ func TestShrink(t *testing.T) {
 		x := exchange(302, now.Add(time.Duration(n)*time.Second))
 		x.Response.Body, x.Response.Header = strings.Repeat("words", 3000), "A: words"
 		x.Response.Location = "https://words.example.com"
+		x.RequestBody = "words"
 		AddAttempt(d, attempt(v1alpha1.CauseRetry, x))
 	}
 	before := d.DeepCopy()
-	Shrink(d)
+	if !Shrink(d) || d.Status.Request.Body != "" || d.Status.Response.Body == "" {
+		t.Errorf("the body of the request does not go first: %+v, %d bytes of the answer", d.Status.Request, len(d.Status.Response.Body))
+	}
+	if !Shrink(d) {
+		t.Error("it shrinks once only")
+	}
 	data, err := json.Marshal(d.Status)
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +123,9 @@ func TestShrink(t *testing.T) {
 	if !SameAttempts(before, d) {
 		t.Error("it is no longer the same log")
 	}
+	if r := d.Status.Request; r.Body != "" || !r.BodyTruncated || r.URL == "" {
+		t.Errorf("request %+v", r)
+	}
 	want := &v1alpha1.ResponseRecord{StatusCode: 302, BodyTruncated: true, HeadersTruncated: true}
 	if diff := cmp.Diff(want, d.Status.Response); diff != "" {
 		t.Errorf("response (-want +got):\n%s", diff)
@@ -120,9 +134,13 @@ func TestShrink(t *testing.T) {
 		t.Error("more than the receiver's words was taken out")
 	}
 	again := d.DeepCopy()
-	Shrink(again)
+	if Shrink(again) {
+		t.Error("there was something left")
+	}
 	if diff := cmp.Diff(d, again); diff != "" {
 		t.Errorf("it shrinks further (-once +twice):\n%s", diff)
 	}
-	Shrink(fresh()) // has no log
+	if Shrink(fresh()) { // has no log
+		t.Error("there was something to take out")
+	}
 }

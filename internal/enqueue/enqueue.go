@@ -33,6 +33,7 @@ type Enqueuer struct {
 	Deliveries  Source[queue.Request]
 	FanOut      Source[Event]
 	EventStatus Source[Event]
+	Filters     Source[Event]
 	Webhooks    Source[reconcile.Request]
 	Retention   Source[reconcile.Request]
 	// Replays carries what concerns the Webhooks of FollowReplay only.

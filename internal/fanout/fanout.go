@@ -35,6 +35,9 @@ type View struct {
 	// Replays are those of them that somebody wants the event to be sent to: that they
 	// were created later does not matter.
 	Replays map[types.UID]bool
+	// Match matches the event with a Webhook, for a replay or not. It is undecided where
+	// that would take too long now. Nil asks internal/matching.
+	Match func(w *v1alpha1.Webhook, replay bool) (v matching.Verdict, decided bool)
 	// Entries are the known deliveries of the event.
 	Entries []ledger.Entry
 	// Removed are the results of deliveries of the event's namespace that were removed
@@ -49,6 +52,8 @@ type View struct {
 type Plan struct {
 	// Missing are the webhooks that match and have no delivery, stored or pending.
 	Missing []*v1alpha1.Webhook
+	// Undecided is set where others may match: another look will tell.
+	Undecided bool
 	// Status is what the event's status should say.
 	Status v1alpha1.WebhookEventStatus
 }
@@ -101,8 +106,7 @@ func Make(v View) Plan {
 	}
 
 	var plan Plan
-	subject := matching.SubjectOf(v.Event)
-	unmatched := map[v1alpha1.UnmatchedReason][]string{}
+	unmatched := map[v1alpha1.UnmatchedReason]map[string]string{}
 	for i := range v.Webhooks {
 		w := &v.Webhooks[i]
 		if dispatched && !v.Late[w.UID] {
@@ -112,23 +116,31 @@ func Make(v View) Plan {
 		if known[key] {
 			continue
 		}
-		reason, ok := v.match(subject, w)
+		verdict, decided := v.match(w)
 		switch {
-		case ok:
+		case !decided:
+			plan.Undecided = true
+		case verdict.Follows():
 			plan.Missing = append(plan.Missing, w)
 		case w.Namespace == v.Event.Namespace:
-			unmatched[reason] = append(unmatched[reason], w.Name)
+			if unmatched[verdict.Reason] == nil {
+				unmatched[verdict.Reason] = map[string]string{}
+			}
+			unmatched[verdict.Reason][w.Name] = verdict.Message
 		}
 	}
-	plan.Status = status(v, dispatched, len(plan.Missing) > 0, unmatched)
+	plan.Status = status(v, dispatched, plan.Undecided || len(plan.Missing) > 0, unmatched)
 	return plan
 }
 
-func (v View) match(subject matching.Subject, w *v1alpha1.Webhook) (v1alpha1.UnmatchedReason, bool) {
-	if v.Replays[w.UID] {
-		return subject.MatchReplay(w)
+func (v View) match(w *v1alpha1.Webhook) (_ matching.Verdict, decided bool) {
+	switch replay := v.Replays[w.UID]; {
+	case v.Match != nil:
+		return v.Match(w, replay)
+	case replay:
+		return matching.MatchReplay(w, v.Event), true
 	}
-	return subject.Match(w)
+	return matching.Match(w, v.Event), true
 }
 
 // Expired tells whether an event is not sent any more: nobody had worked on it before it
@@ -138,8 +150,10 @@ func Expired(e *v1alpha1.WebhookEvent, maxAge time.Duration, now time.Time) bool
 		e.Status.ObservedGeneration < 1 && now.Sub(matching.SubjectOf(e).Oldest()) > maxAge
 }
 
+// status returns what the status says; missing tells whether a delivery is, or may be. By
+// reason, unmatched has the names of Webhooks with the messages.
 func status(
-	v View, dispatched, missing bool, unmatched map[v1alpha1.UnmatchedReason][]string,
+	v View, dispatched, missing bool, unmatched map[v1alpha1.UnmatchedReason]map[string]string,
 ) v1alpha1.WebhookEventStatus {
 	s := *v.Event.Status.DeepCopy()
 	s.ObservedGeneration = v.Event.Generation
@@ -407,23 +421,23 @@ func Compare(e *v1alpha1.WebhookEvent, planned v1alpha1.WebhookEventStatus) Chan
 // nearest lists the reasons by how near they are to a match: the reverse of the
 // order in which matching asks.
 var nearest = []v1alpha1.UnmatchedReason{
-	v1alpha1.UnmatchedDisabled, v1alpha1.UnmatchedDeleting, v1alpha1.UnmatchedCreatedLater,
+	v1alpha1.UnmatchedFilterInvalid, v1alpha1.UnmatchedFilterError, v1alpha1.UnmatchedFilter, v1alpha1.UnmatchedDisabled, v1alpha1.UnmatchedDeleting, v1alpha1.UnmatchedCreatedLater,
 	v1alpha1.UnmatchedScope, v1alpha1.UnmatchedTrigger,
 }
 
-func nameUnmatched(names map[v1alpha1.UnmatchedReason][]string) []v1alpha1.Unmatched {
+func nameUnmatched(unmatched map[v1alpha1.UnmatchedReason]map[string]string) []v1alpha1.Unmatched {
 	var all []v1alpha1.Unmatched
 	room := MaxNames
 	for _, reason := range nearest {
-		of := names[reason]
+		of := slices.Sorted(maps.Keys(unmatched[reason]))
 		if len(of) == 0 {
 			continue
 		}
-		slices.Sort(of)
 		named := of[:min(len(of), room)]
 		room -= len(named)
 		all = append(all, v1alpha1.Unmatched{
-			Reason: reason, Count: int32(len(of)), Webhooks: named, //nolint:gosec // webhooks fit
+			Reason: reason, Message: unmatched[reason][of[0]],
+			Count: int32(len(of)), Webhooks: named, //nolint:gosec // webhooks fit
 		})
 	}
 	return all

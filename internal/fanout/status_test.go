@@ -12,6 +12,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/test/object"
 )
 
@@ -184,16 +185,23 @@ func TestUnmatchedNamesAtMost50NearMissesFirst(t *testing.T) {
 	trigger := add(100, "trigger", otherTrigger)
 	deletes := add(1, "deleting", deleting)
 	off := add(2, "disabled", disabled)
+	filtered := func(text string) func(w *v1alpha1.Webhook) { return func(w *v1alpha1.Webhook) { w.Spec.Filter = text } }
+	invalid := add(2, "invalid", filtered("event.nothing"))
+	failing := add(2, "failing", filtered("1 / (event.eventID - event.eventID) == 1"))
+	passing := add(2, "passing", filtered("false"))
 	later := add(3, "later", createdLater)
 	scope := add(4, "scope", otherScope)
 	add(5, "system", otherTrigger, ofSystem)
 	slices.Reverse(v.Webhooks) // whatever the order of the list
 	want := []v1alpha1.Unmatched{
+		{Reason: v1alpha1.UnmatchedFilterInvalid, Count: 2, Webhooks: invalid, Message: "1:7: undefined field 'nothing'"},
+		{Reason: v1alpha1.UnmatchedFilterError, Count: 2, Webhooks: failing, Message: "division by zero"},
+		{Reason: v1alpha1.UnmatchedFilter, Count: 2, Webhooks: passing},
 		{Reason: v1alpha1.UnmatchedDisabled, Count: 2, Webhooks: off},
 		{Reason: v1alpha1.UnmatchedDeleting, Count: 1, Webhooks: deletes},
 		{Reason: v1alpha1.UnmatchedCreatedLater, Count: 3, Webhooks: later},
 		{Reason: v1alpha1.UnmatchedScope, Count: 4, Webhooks: scope},
-		{Reason: v1alpha1.UnmatchedTrigger, Count: 100, Webhooks: trigger[:40]},
+		{Reason: v1alpha1.UnmatchedTrigger, Count: 100, Webhooks: trigger[:34]},
 	}
 	if diff := cmp.Diff(want, Make(v).Status.Unmatched); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -209,6 +217,27 @@ func TestUnmatchedNamesAtMost50NearMissesFirst(t *testing.T) {
 	}
 	if named != 50 {
 		t.Errorf("%d named", named)
+	}
+}
+
+// While it is not decided who matches, nothing is written, and those that are decided get
+// their delivery. A late one that is not decided keeps its name.
+func TestUndecided(t *testing.T) {
+	undecided := func(w *v1alpha1.Webhook, _ bool) (matching.Verdict, bool) {
+		return matching.Verdict{}, w.Name != "undecided"
+	}
+	v := View{Event: event(), Webhooks: []v1alpha1.Webhook{webhook("a"), webhook("undecided")}, Match: undecided, MaxAge: maxAge, Now: now}
+	plan := Make(v)
+	if !plan.Undecided || len(plan.Missing) != 1 || plan.Missing[0].Name != "a" || Compare(v.Event, plan.Status) != Same {
+		t.Errorf("%+v", plan)
+	}
+	alone := View{Event: event(), Webhooks: v.Webhooks[1:], Match: undecided, MaxAge: maxAge, Now: now}
+	if plan := Make(alone); !plan.Undecided || Compare(alone.Event, plan.Status) != Same {
+		t.Errorf("%+v", plan)
+	}
+	v.Match = nil
+	if Make(v).Undecided {
+		t.Error("nobody was asked")
 	}
 }
 

@@ -47,7 +47,8 @@ func OfEvent(e *v1alpha1.WebhookEvent, webhookID int64) (Item, error) {
 	}, nil
 }
 
-// OfDelivery returns the request that a record is sent again with: its stored body.
+// OfDelivery returns the request that a record is sent again with in Horizon's format: the body
+// that it carries.
 func OfDelivery(d *v1alpha1.WebhookDelivery) Item {
 	resource := d.Spec.ResourceName
 	if resource == "" {

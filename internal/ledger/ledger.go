@@ -213,6 +213,41 @@ func (l *Ledger) OldestFinished(name types.NamespacedName, owner types.UID, befo
 	return toTime(oldest)
 }
 
+// Precision is that of the times in metadata, which are cut to whole seconds.
+const Precision = time.Second
+
+// SentBetween returns when requests of a Webhook have ended, in no order: too late rather than
+// too early, and for too many rather than too few. Metadata tells when a delivery finished,
+// but not of one that a resend is asked for, and that one which is to be tried again was
+// attempted before that is due. One that waits for its first attempt was not sent. Of one that
+// was attempted more than once, only the last attempt is known; one that is pending may have
+// been sent by the process before this one.
+func (l *Ledger) SentBetween(name types.NamespacedName, owner types.UID, since, now time.Time) []time.Time {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	w, ok := l.webhooks[name]
+	if !ok {
+		return nil
+	}
+	var ends []time.Time
+	for _, i := range w.items {
+		if i.owner.uid != owner || i.pending != nil {
+			continue
+		}
+		end := toTime(max(i.finished, i.nextAttempt)).Add(Precision)
+		if i.finished == 0 && i.nextAttempt == 0 && resultCodes[i.result] != v1alpha1.DeliveryWaiting {
+			end = now
+		}
+		if end.After(now) {
+			end = now
+		}
+		if end.After(since) {
+			ends = append(ends, end)
+		}
+	}
+	return ends
+}
+
 // Totals returns how many deliveries are in store, and how many pending deliveries there are.
 func (l *Ledger) Totals() (stored Counts, pending int) {
 	l.mu.RLock()

@@ -355,3 +355,45 @@ func TestOldestFinished(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestSentBetween(t *testing.T) {
+	at := func(seconds int) string {
+		return now.Add(time.Duration(seconds) * time.Second).UTC().Format(time.RFC3339)
+	}
+	created := func(seconds int) func(m *metav1.ObjectMeta) {
+		return func(m *metav1.ObjectMeta) {
+			m.CreationTimestamp = metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
+		}
+	}
+	const finished, next = v1alpha1.AnnotationFinished, v1alpha1.AnnotationNextAttempt
+	for name, tc := range map[string]struct {
+		object *metav1.ObjectMeta
+		want   []int // seconds from now, rounded up
+	}{
+		"created finished":                       {object("d", 1, succeeded, created(-5)), []int{-4}},
+		"at the edge":                            {object("d", 1, succeeded, created(-10)), []int{-9}},
+		"before the span":                        {object("d", 1, succeeded, created(-11)), nil},
+		"finished later":                         {object("d", 1, failed, created(-60), annotated(finished, at(-3))), []int{-2}},
+		"waits for its first attempt":            {object("d", 1, waiting, created(-5)), nil},
+		"is to be tried again":                   {object("d", 1, waiting, created(-5), annotated(next, at(20))), []int{0}},
+		"is due since":                           {object("d", 1, waiting, created(-5), annotated(next, at(-2))), []int{-1}},
+		"was due before the span":                {object("d", 1, waiting, created(-60), annotated(next, at(-20))), nil},
+		"a resend is asked for":                  {object("d", 1, succeeded, created(-60), annotated(finished, at(-3)), annotated(v1alpha1.AnnotationResend, "now")), []int{0}},
+		"a resend has failed and is tried again": {object("d", 1, succeeded, created(-60), annotated(next, at(9))), []int{0}},
+		"of another webhook of the name":         {object("d", 1, succeeded, created(-5), ownedBy("other")), nil},
+		"of another webhook":                     {object("d", 1, succeeded, created(-5), of("other", "e")), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := New(&told{}, 9)
+			l.Add(key("pending"), pendingOf("p"))
+			l.Observe(tc.object)
+			var got []int
+			for _, end := range l.SentBetween(key("w"), "uid of w", now.Add(-10*time.Second), now) {
+				got = append(got, int(end.Sub(now).Seconds()))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,13 +1,16 @@
-// Package matching decides which Webhook follows which WebhookEvent. It is a
-// pure function of the two objects.
+// Package matching decides which Webhook follows which WebhookEvent. That is a pure function
+// of the two objects; Filters remembers what it cost most to find out.
 package matching
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/expression"
+	"github.com/horizoncd/webhook-operator/internal/payload"
 )
 
 // CreationTolerance is how much later than an event a Webhook may have been
@@ -54,6 +57,17 @@ func (s Subject) Oldest() time.Time {
 	return s.Created
 }
 
+// Verdict tells whether a Webhook follows an event and, if not, why.
+type Verdict struct {
+	// Reason is empty where it does.
+	Reason v1alpha1.UnmatchedReason
+	// Message says more: what is wrong with the filter, or how it failed.
+	Message string
+}
+
+// Follows tells whether the Webhook follows the event.
+func (v Verdict) Follows() bool { return v.Reason == "" }
+
 // Match tells whether the Webhook follows the event and, if not, why. Whether
 // the two namespaces fit is the caller's business, since a Webhook of the
 // system namespace follows the events of all.
@@ -61,25 +75,57 @@ func (s Subject) Oldest() time.Time {
 // One reason is told where several apply, and the order makes each say the
 // most: what the event is about comes first, since all else concerns only
 // those who want such events; then what nobody can change any more; then the
-// state, so that whoever reads Disabled knows that enabling is all it takes.
-func Match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) (reason v1alpha1.UnmatchedReason, ok bool) {
-	return SubjectOf(e).Match(w)
-}
-
-// Match is the function Match.
-func (s Subject) Match(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
-	return s.match(w, w.CreationTimestamp.After(s.happened().Add(CreationTolerance)))
-}
+// state, so that whoever reads Disabled knows that enabling is all it takes;
+// then the filter, which costs the most to ask.
+func Match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) Verdict { return match(w, e, false) }
 
 // MatchReplay is Match for a replay, which somebody has asked for: that the Webhook was
 // created later does not matter.
-func (s Subject) MatchReplay(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
-	return s.match(w, false)
+func MatchReplay(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent) Verdict { return match(w, e, true) }
+
+func match(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, replay bool) Verdict {
+	subject := SubjectOf(e)
+	if reason, ok := subject.match(w, !replay && subject.before(w)); !ok {
+		return Verdict{Reason: reason}
+	}
+	return Filter(w, func() (*expression.Event, error) { return payload.EventOf(e), nil })
+}
+
+// Filter is what of Match the filter of a Webhook says: nothing is asked without one.
+func Filter(w *v1alpha1.Webhook, event func() (*expression.Event, error)) Verdict {
+	if w.Spec.Filter == "" {
+		return Verdict{}
+	}
+	filter, err := expression.CompileFilter(w.Spec.Filter)
+	if mistake, ok := errors.AsType[*expression.Mistake](err); ok {
+		return Verdict{v1alpha1.UnmatchedFilterInvalid, mistake.Short()}
+	}
+	seen, err := event()
+	if err != nil {
+		return Verdict{v1alpha1.UnmatchedFilterError, err.Error()}
+	}
+	switch passes, err := filter.Matches(expression.Input{Event: seen, Webhook: payload.WebhookOf(w)}); {
+	case err != nil:
+		return Verdict{v1alpha1.UnmatchedFilterError, err.Error()}
+	case !passes:
+		return Verdict{Reason: v1alpha1.UnmatchedFilter}
+	}
+	return Verdict{}
+}
+
+// MayMatch is all of Match but the filter, which needs the whole event.
+func (s Subject) MayMatch(w *v1alpha1.Webhook) (reason v1alpha1.UnmatchedReason, ok bool) {
+	return s.match(w, s.before(w))
+}
+
+// before tells whether the event happened before the Webhook was created.
+func (s Subject) before(w *v1alpha1.Webhook) bool {
+	return w.CreationTimestamp.After(s.happened().Add(CreationTolerance))
 }
 
 func (s Subject) match(w *v1alpha1.Webhook, createdLater bool) (reason v1alpha1.UnmatchedReason, ok bool) {
 	switch {
-	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return follows(t, s.EventType) }):
+	case !slices.ContainsFunc(w.Spec.Triggers, func(t v1alpha1.Trigger) bool { return Follows(t, s.EventType) }):
 		return v1alpha1.UnmatchedTrigger, false
 	case !within(w.Spec.Scope, s.ResourcePath):
 		return v1alpha1.UnmatchedScope, false
@@ -93,10 +139,10 @@ func (s Subject) match(w *v1alpha1.Webhook, createdLater bool) (reason v1alpha1.
 	return "", true
 }
 
-// follows tells whether a trigger names the type of an event or its family
+// Follows tells whether a trigger names the type of an event or its family
 // (clusters_*), in whichever spelling: Horizon's documentation and its code differ
 // in singular and plural (cluster_created, clusters_created).
-func follows(trigger v1alpha1.Trigger, eventType string) bool {
+func Follows(trigger v1alpha1.Trigger, eventType string) bool {
 	if trigger == v1alpha1.TriggerAny || string(trigger) == eventType {
 		return true
 	}

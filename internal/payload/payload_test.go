@@ -187,6 +187,53 @@ func TestParseWhatHorizonSent(t *testing.T) {
 	}
 }
 
+// Odd bodies, which Horizon may send one day or has in its logs: nothing of what the operator
+// knows is lost or rounded.
+func TestParseOdd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body string
+		// want is what is rendered; empty for the same but for id and an empty extra.
+		want string
+	}{
+		"a type of a later Horizon": {body: `{"id":51,"eventID":60,"webhookID":4,"cluster":{"id":19,"name":"ledger-beta"},"eventType":"deployments_paused","user":{"id":5,"name":"Mia","email":"mia@example.com"},"extra":""}`},
+		"empty names":               {body: `{"id":52,"eventID":61,"webhookID":4,"member":{"id":11,"resourceID":8,"resourceType":"applications","role":"","memberNameID":6,"memberName":""},"eventType":"members_created","user":{"id":5,"name":"","email":""},"extra":""}`},
+		"other characters":          {body: `{"id":53,"eventID":62,"webhookID":4,"application":{"id":8,"name":"帳簿-é\u2028\u003c\u003e\u0026","priority":"P2"},"eventType":"applications_updated","user":{"id":5,"name":"猫😀","email":"m@例え.jp"},"extra":"ü\u2029"}`},
+		"JSON in extra":             {body: `{"id":54,"eventID":63,"webhookID":4,"cluster":{"id":19,"name":"ledger-beta"},"eventType":"clusters_action","extra":"{\"a\":[1,{\"b\":\"\\\"c\\\"\"}],\"n\":12345678901234567890}"}`},
+		"beyond 2^53":               {body: `{"id":9007199254740993,"eventID":9007199254740995,"webhookID":9007199254740997,"cluster":{"id":9007199254740999,"name":"a"},"eventType":"clusters_freed","user":{"id":9223372036854775807,"name":"Mia","email":""},"extra":""}`},
+		"unknown keys": {
+			body: `{"id":55,"eventID":64,"webhookID":4,"later":{"a":[1]},"cluster":{"id":19,"name":"ledger-beta","region":"hz"},"eventType":"clusters_freed","user":{"id":5,"name":"Mia","email":"","phone":null},"extra":""}`,
+			want: `{"eventID":64,"webhookID":4,"cluster":{"id":19,"name":"ledger-beta"},"eventType":"clusters_freed","user":{"id":5,"name":"Mia","email":""}}`,
+		},
+		"null": {
+			body: `{"id":56,"eventID":65,"webhookID":4,"cluster":null,"eventType":"clusters_freed","user":null,"extra":null}`,
+			want: `{"eventID":65,"webhookID":4,"eventType":"clusters_freed"}`,
+		},
+		"no extra and no id": {
+			body: `{"eventID":66,"webhookID":4,"eventType":"clusters_freed"}`,
+			want: `{"eventID":66,"webhookID":4,"eventType":"clusters_freed"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Parse([]byte(tc.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Render(&v1alpha1.WebhookEvent{Spec: p.Event}, p.WebhookID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := tc.want
+			if want == "" {
+				want = strings.Replace(tc.body, fmt.Sprintf(`"id":%d,`, p.LogID), "", 1)
+				want = strings.Replace(want, `,"extra":""}`, "}", 1)
+			}
+			if diff := cmp.Diff(want, string(got)); diff != "" {
+				t.Errorf("body (-Horizon +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, body := range map[string]string{
 		"nothing":      "",

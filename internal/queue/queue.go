@@ -49,8 +49,24 @@ type Admission struct {
 	// Wait is for how long nothing is sent from now on.
 	Wait time.Duration
 	// ResendLimit is how many may be under way for a delivery that a person asked for,
-	// which is sent whatever the others say.
+	// which is sent whatever the others say, but for the rate limit. OneResend allows only
+	// one of them at a time, since the receiver wants none.
 	ResendLimit int
+	OneResend   bool
+	// RateLimited is set where the receiver has a rate limit. It leaves Places for requests
+	// that have not begun, of what was handed out, too; if that is none, ResendWait is for
+	// how long at least, or zero where the queue is told of a change.
+	RateLimited bool
+	Places      int
+	ResendWait  time.Duration
+}
+
+// places is how many requests may begin.
+func (a Admission) places() int {
+	if a.RateLimited {
+		return a.Places
+	}
+	return math.MaxInt
 }
 
 // Options are what the queue has to be told. Its functions are called under the
@@ -114,6 +130,11 @@ type share struct {
 type processing struct {
 	slot  bool
 	again bool
+	// resend is set where a person asked for it, and begun once its HTTP exchange has begun.
+	resend, begun bool
+	// number is its place among those of the same time, which it keeps if it comes back: what
+	// is stored while it waits does not go behind those that came later.
+	number uint64
 }
 
 var _ workqueue.TypedInterface[Request] = &Queue{}
@@ -149,7 +170,7 @@ func (q *Queue) Add(r Request) {
 		h.again = true
 		return
 	}
-	q.push(r)
+	q.push(r, 0)
 }
 
 // Get waits for a request whose turn it is. It returns at once when the queue is shut
@@ -180,12 +201,14 @@ func (q *Queue) Done(r Request) {
 	w := q.of(r.Webhook)
 	if h.slot {
 		w.slots--
+		w.resending -= count(h.resend)
+		w.unbegun -= count(!h.begun)
 	} else {
 		w.storing--
 	}
 	q.workers.Release(w.path(!h.slot)...)
 	if h.again && !q.shutdown {
-		q.push(r)
+		q.push(r, h.number)
 	}
 	q.update(w)
 	q.askThrottled()
@@ -222,6 +245,10 @@ func (q *Queue) Sending(r Request) (sent func()) {
 	defer q.mu.Unlock()
 	w := q.of(r.Webhook)
 	w.sending++
+	if h, ok := q.processing[r]; ok && h.slot && !h.begun {
+		h.begun = true
+		w.unbegun--
+	}
 	q.update(w)
 	return func() {
 		q.mu.Lock()
@@ -286,7 +313,8 @@ func (q *Queue) ShuttingDown() bool {
 	return q.shutdown
 }
 
-func (q *Queue) push(r Request) {
+// push queues a request, with the number that it had, or a new one for 0.
+func (q *Queue) push(r Request, number uint64) {
 	d, w := q.opts.Describe(r), q.of(r.Webhook)
 	if known, ok := q.queued[r]; ok {
 		if known.delivery == d {
@@ -294,9 +322,12 @@ func (q *Queue) push(r Request) {
 		}
 		w.remove(known)
 	}
-	q.added++
+	if number == 0 {
+		q.added++
+		number = q.added
+	}
 	now := q.opts.Clock.Now()
-	i := &item{request: r, delivery: d, number: q.added, added: now}
+	i := &item{request: r, delivery: d, number: number, added: now}
 	q.queued[r] = i
 	w.add(i, now)
 	q.update(w)
@@ -330,9 +361,11 @@ func (q *Queue) handOut(w *webhookQueue, i *item, slot bool) {
 	}
 	w.remove(i)
 	delete(q.queued, i.request)
-	q.processing[i.request] = &processing{slot: slot}
+	q.processing[i.request] = &processing{slot: slot, resend: i.delivery.Resend, number: i.number}
 	if slot {
 		w.slots++
+		w.unbegun++
+		w.resending += count(i.delivery.Resend)
 	} else {
 		w.storing++
 	}
@@ -347,10 +380,10 @@ func (q *Queue) next(w *webhookQueue, now time.Time) (i *item, slot bool) {
 		return nil, false
 	}
 	admission := q.opts.Admit(w.name)
-	w.opens = now.Add(admission.Wait)
-	closed := admission.Limit < 1 || admission.Wait > 0
-	wanted := w.due.Len() > 0 && !closed && w.slots < admission.Limit
-	resends := w.resends.Len() > 0 && w.slots < admission.ResendLimit
+	w.opens, w.resendsOpen = now.Add(admission.Wait), now.Add(admission.ResendWait)
+	closed := admission.Limit < 1 || admission.Wait > 0 || admission.places() < 1
+	wanted, resends := w.wants(admission)
+	wanted = wanted && !closed
 	// One that has slots leaves a first one for another Webhook of its namespace.
 	room := q.workers.Room(w.path(false)...) > min(w.slots, 1)
 	// The receiver keeps deliveries from being sent if it does not want any now, or has
@@ -425,6 +458,13 @@ func (q *Queue) isReady(w *webhookQueue) bool {
 	}
 	_, ok = webhooks.Get(w.name.Name)
 	return ok
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (q *Queue) of(webhook types.NamespacedName) *webhookQueue {

@@ -48,6 +48,10 @@ type fixture struct {
 	due, expires map[string]time.Duration
 	// takes is how long a look at a receiver takes.
 	takes time.Duration
+	// admits, if set, says what a receiver takes in place of limits and closed, and asked
+	// counts how often that was asked.
+	admits func(types.NamespacedName) Admission
+	asked  int
 }
 
 func newFixture() *fixture {
@@ -58,6 +62,9 @@ func newFixture() *fixture {
 	f.clock = &fakeClock{FakeClock: clocktesting.NewFakeClock(f.start)}
 	f.Queue = New(Options{
 		Admit: func(w types.NamespacedName) Admission {
+			if f.asked++; f.admits != nil {
+				return f.admits(w)
+			}
 			a := Admission{Limit: 2, ResendLimit: 2}
 			if until, ok := f.closed[w]; ok {
 				a.Wait = until.Sub(f.clock.Now())
@@ -421,6 +428,157 @@ func TestTimeThatIsOverMeanwhile(t *testing.T) {
 				t.Errorf("handed out %v", names(got))
 			}
 		})
+	}
+}
+
+// rateLimited makes requests begin in one span after the other, so many in each, until the
+// function that it returns is called for each. A request ends at once.
+func (f *fixture) rateLimited(requests int, span time.Duration) (begin func(Request)) {
+	var begun []time.Time
+	f.admits = func(types.NamespacedName) Admission {
+		a := Admission{Limit: 100, ResendLimit: 100, RateLimited: true, Places: requests}
+		now := f.clock.Now()
+		for _, t := range begun {
+			if left := t.Add(span).Sub(now); left > 0 {
+				a.Places--
+				if a.Places == 0 { // the newest so many of them stand in the way
+					oldest := begun[len(begun)-requests]
+					a.Wait, a.ResendWait = oldest.Add(span).Sub(now), oldest.Add(span).Sub(now)
+				}
+			}
+		}
+		return a
+	}
+	return func(r Request) {
+		begun = append(begun, f.clock.Now())
+		f.Sending(r)()
+	}
+}
+
+// What was handed out has a place that the receiver does not know of before it begins.
+func TestRateLimitCountsWhatHasNotBegun(t *testing.T) {
+	f := newFixture()
+	begin := f.rateLimited(3, time.Minute)
+	for i := range 6 {
+		f.Add(request("n", "w", fmt.Sprintf("s%d", i)))
+	}
+	for i := range 3 {
+		f.Add(request("n", "w", fmt.Sprintf("r%d", i)))
+	}
+	handed := f.take(9)
+	if want := []string{"n/w/r0", "n/w/r1", "n/w/r2"}; !slices.Equal(names(handed), want) {
+		t.Fatalf("handed out %v, want the 3 that there are places for: %v", names(handed), want)
+	}
+	begin(handed[0])
+	f.Done(handed[0])
+	f.Done(handed[1]) // without having begun
+	if got := names(f.take(9)); !slices.Equal(got, []string{"n/w/s0"}) {
+		t.Fatalf("handed out %v, want one for the place that was not taken", got)
+	}
+	begin(handed[2])
+	begin(request("n", "w", "s0"))
+	f.clock.Step(59 * time.Second)
+	if got := f.take(9); len(got) != 0 {
+		t.Fatalf("handed out %v in the same minute", names(got))
+	}
+	f.clock.Step(time.Second)
+	if got := f.take(9); len(got) != 3 {
+		t.Errorf("handed out %v in the next minute, want 3", names(got))
+	}
+}
+
+// While a receiver rests or its circuit is open, persons get through one at a time.
+func TestOneResendAtATime(t *testing.T) {
+	f := newFixture()
+	f.admits = func(types.NamespacedName) Admission {
+		return Admission{Limit: 1, ResendLimit: 9, Wait: time.Hour, OneResend: true}
+	}
+	f.Add(request("n", "w", "r0"))
+	f.Add(request("n", "w", "r1"))
+	for _, want := range []string{"n/w/r0", "n/w/r1"} {
+		got := f.take(9)
+		if !slices.Equal(names(got), []string{want}) {
+			t.Fatalf("handed out %v, want %s", names(got), want)
+		}
+		f.Done(got[0])
+	}
+}
+
+// However long they wait, nobody asks in vain: there is one timer, and one write for each
+// that was pending.
+func TestRateLimitIsNotPolled(t *testing.T) {
+	const requests, deliveries, span = 2, 20, 15 * time.Minute
+	for _, kind := range []string{"s", "r", "p"} {
+		t.Run(kind, func(t *testing.T) {
+			f := newFixture()
+			begin := f.rateLimited(requests, span)
+			for i := range deliveries {
+				f.Add(request("n", "w", fmt.Sprintf("%s%02d", kind, i)))
+			}
+			f.asked = 0
+			var sent []string
+			stored := 0
+			for waited := time.Duration(0); waited < deliveries/requests*span; waited += time.Second {
+				for _, r := range f.take(9) {
+					if f.HasSlot(r) {
+						sent = append(sent, r.Delivery)
+						begin(r)
+					} else { // it is stored, and goes on as before
+						stored++
+						f.opts.Describe = stored1(f.opts.Describe, r)
+						f.Add(r)
+					}
+					f.Done(r)
+				}
+				f.clock.Step(time.Second)
+			}
+			if len(sent) != deliveries || !slices.IsSorted(sent) {
+				t.Errorf("sent %v, want all in order", sent)
+			}
+			if want := map[string]int{"p": deliveries - requests}[kind]; stored != want {
+				t.Errorf("%d were stored, want %d", stored, want)
+			}
+			if most := 15*deliveries + 10*stored; f.asked > most {
+				t.Errorf("the receiver was asked %d times, want at most %d", f.asked, most)
+			}
+			t.Logf("asked %d times for %d deliveries, %d of them stored", f.asked, deliveries, stored)
+		})
+	}
+}
+
+// stored1 describes one request as stored.
+func stored1(describe func(Request) Delivery, is Request) func(Request) Delivery {
+	return func(r Request) Delivery {
+		d := describe(r)
+		if r == is {
+			d.Pending = false
+		}
+		return d
+	}
+}
+
+// What is stored while it waits keeps its place among those of the same second.
+func TestStoredDeliveryKeepsItsPlace(t *testing.T) {
+	f := newFixture()
+	w := types.NamespacedName{Namespace: "n", Name: "w"}
+	f.limits[w] = 0
+	for i := range 9 {
+		f.Add(request("n", "w", fmt.Sprintf("p%d", i)))
+	}
+	f.clock.Step(2100 * time.Millisecond)
+	for _, r := range f.take(3) { // one after the other, and others stay pending
+		f.opts.Describe = stored1(f.opts.Describe, r)
+		f.Add(r)
+		f.Done(r)
+	}
+	f.limits[w] = 1
+	f.Reconsider(w)
+	for i := range 9 {
+		got := f.take(1)
+		if want := fmt.Sprintf("p%d", i); len(got) != 1 || got[0].Delivery != want {
+			t.Fatalf("handed out %v, want %s", names(got), want)
+		}
+		f.Done(got[0])
 	}
 }
 

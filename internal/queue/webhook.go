@@ -41,6 +41,9 @@ type webhookQueue struct {
 	// slots are taken by workers that may send; sending of them are inside an HTTP
 	// exchange. storing workers have no slot.
 	slots, sending, storing int
+	// resending of the slots are for what persons asked for, and in unbegun no HTTP exchange
+	// has begun yet.
+	resending, unbegun int
 
 	// blocked is set while the receiver keeps deliveries from being sent, since when,
 	// and for how long it did before.
@@ -48,8 +51,9 @@ type webhookQueue struct {
 	blockedSince time.Time
 	blockedFor   time.Duration
 
-	// opens is the time before which the receiver takes nothing.
-	opens time.Time
+	// opens is the time before which the receiver takes nothing, and resendsOpen that for
+	// what persons asked for.
+	opens, resendsOpen time.Time
 	// timer runs until look, when something may be handed out though nothing happens.
 	timer clock.Timer
 	look  time.Time
@@ -108,6 +112,17 @@ func (w *webhookQueue) remove(i *item) {
 	if !i.delivery.Pending && !i.delivery.Expires.IsZero() {
 		w.expiring.remove(i)
 	}
+}
+
+// wants tells whether there is something to send, and a resend, that an admission leaves a
+// slot for.
+func (w *webhookQueue) wants(a Admission) (due, resend bool) {
+	if w.unbegun >= a.places() { // the receiver does not know yet of what was handed out
+		return false, false
+	}
+	due = w.due.Len() > 0 && w.slots < a.Limit
+	resend = w.resends.Len() > 0 && w.slots < a.ResendLimit && !(a.OneResend && w.resending > 0)
+	return due, resend
 }
 
 // oldest is what has been due longest of the namespace whose turn it is.
@@ -177,6 +192,7 @@ func (w *webhookQueue) nextLook(now time.Time, storeAfter time.Duration) (at tim
 		}
 	}
 	in(w.opens.Sub(now), w.due.Len() > 0)
+	in(w.resendsOpen.Sub(now), w.resends.Len() > 0)
 	in(w.untilStored(now, storeAfter))
 	in(w.untilExpiry(now))
 	return at

@@ -1,6 +1,10 @@
 package receiver
 
-import "time"
+import (
+	"time"
+
+	"github.com/horizoncd/webhook-operator/internal/receiverurl"
+)
 
 const (
 	// FailureThreshold is how many attempts in a row have to fail for the circuit to
@@ -45,7 +49,23 @@ type Permit struct {
 	probe bool
 	// rests is how often the receiver had asked for rest when the attempt began.
 	rests int
+
+	// to is where the request goes, and window that of the address; nil where no Webhook
+	// had a rate limit there.
+	to     receiverurl.Target
+	window *shared
+	// Of one that was refused: rateLimited where the rate limit is why, and moved where the
+	// Webhook does not point to the address any more.
+	rateLimited, moved bool
 }
+
+// RateLimited tells of a Permit that was refused whether the rate limit is why: the
+// admission of the queue then says when there is one.
+func (p Permit) RateLimited() bool { return p.rateLimited }
+
+// Moved tells of a Permit that was refused whether that is because the receiver is known by
+// another address, which SetTarget has to change.
+func (p Permit) Moved() bool { return p.moved }
 
 // breaker follows one receiver. The zero value is closed and lets all through.
 //

@@ -23,11 +23,17 @@ func webhookOf(uid types.UID, created time.Time) *v1alpha1.Webhook {
 	}}
 }
 
+// onDemand makes an attempt that a person asked for.
+func (r *Receiver) onDemand(report *Report) {
+	permit, _ := r.OnDemand(receiverurl.Target{})
+	r.End(permit, report)
+}
+
 // failAgain makes attempts fail until the circuit is open.
 func failAgain(e *Registry, w *v1alpha1.Webhook) {
 	for range FailureThreshold {
 		to := e.Of(w)
-		permit, _ := to.Begin()
+		permit, _ := to.Begin(receiverurl.Target{})
 		to.End(permit, &Report{Outcome: retry.Failed, Generation: w.Generation})
 	}
 }
@@ -40,7 +46,7 @@ func TestRequestsFromBeforeAnEditDoNotOpenTheCircuit(t *testing.T) {
 	to := e.Of(w)
 	var permits []Permit
 	for range 10 {
-		permit, _ := to.Begin()
+		permit, _ := to.Begin(receiverurl.Target{})
 		permits = append(permits, permit)
 	}
 	w.Generation = 2
@@ -109,7 +115,7 @@ func TestAttemptThatPanicsGivesThePassBack(t *testing.T) {
 	failAgain(e, w)
 	now.Step(minProbeInterval)
 	to := e.Of(w)
-	permit, ok := to.Begin()
+	permit, ok := to.Begin(receiverurl.Target{})
 	if !ok {
 		t.Fatal("the probe is refused")
 	}
@@ -137,11 +143,11 @@ func TestGoneIsDecidedUnderTheLock(t *testing.T) {
 			e := NewRegistry(nil, clock.RealClock{})
 			w := webhookOf("uid", time.Now())
 			to := e.Of(w)
-			a, _ := to.Begin()
-			b, _ := to.Begin()
+			a, _ := to.Begin(receiverurl.Target{})
+			b, _ := to.Begin(receiverurl.Target{})
 			to.End(a, &Report{Outcome: retry.Gone, Generation: 1})
 			to.End(b, beside)
-			to.End(to.OnDemand(), beside)
+			to.onDemand(beside)
 			to.SetTarget(receiverurl.Plain("https://example.com/a"))
 			to.SetTarget(receiverurl.Plain("https://example.com/b")) // a Secret was edited, and not the webhook
 			if !to.Health().Gone || e.Of(w).WaitReason() != receiverGone {
@@ -151,7 +157,7 @@ func TestGoneIsDecidedUnderTheLock(t *testing.T) {
 			if e.Of(w).WaitReason() != nil {
 				t.Error("an edit does not end it")
 			}
-			to.End(to.OnDemand(), &Report{Outcome: retry.Gone, Generation: 1})
+			to.onDemand(&Report{Outcome: retry.Gone, Generation: 1})
 			if e.Of(w).WaitReason() != nil {
 				t.Error("an answer to a request from before the edit counts")
 			}
@@ -183,7 +189,7 @@ func TestGoneIsTakenOver(t *testing.T) {
 				t.Errorf("it waits for %v, want %v", got, tc.want)
 			}
 			to := e.Of(w)
-			to.End(to.OnDemand(), &Report{Outcome: retry.Accepted, Generation: 1})
+			to.onDemand(&Report{Outcome: retry.Accepted, Generation: 1})
 			if got := e.Of(w).WaitReason(); got != tc.want {
 				t.Errorf("after a resend it waits for %v, want %v", got, tc.want)
 			}
@@ -218,7 +224,7 @@ func TestRestIsTakenOver(t *testing.T) {
 			if tc.want != nil {
 				now.Step(tc.until)
 			}
-			probe, ok := to.Begin()
+			probe, ok := to.Begin(receiverurl.Target{})
 			if !ok {
 				t.Fatal("the probe is refused")
 			}
@@ -254,9 +260,9 @@ func TestRestIsOfOneReceiver(t *testing.T) {
 			to := e.Of(w)
 			old := receiverurl.Plain("https://example.com/a")
 			to.SetTarget(old)
-			before := to.OnDemand()
+			before, _ := to.OnDemand(receiverurl.Target{})
 			asks := &Report{Outcome: retry.Failed, Generation: 1, Target: old, Rest: time.Hour}
-			to.End(to.OnDemand(), asks)
+			to.onDemand(asks)
 			w.Status.RestUntil = metav1.NewTime(time.Now().Add(time.Hour))
 			if tc.edited {
 				w.Generation = 2
@@ -284,7 +290,7 @@ func TestWishForRestHoldsAfterAnEdit(t *testing.T) {
 	to := e.Of(w)
 	at := receiverurl.Plain("https://example.com/a")
 	to.SetTarget(at)
-	permit, _ := to.Begin()
+	permit, _ := to.Begin(receiverurl.Target{})
 	w.Generation = 2
 	e.Of(w).SetTarget(at)
 	to.End(permit, &Report{Outcome: retry.Failed, Generation: 1, Target: at, Rest: time.Hour})
@@ -302,7 +308,7 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	denied := &Report{Outcome: retry.Denied, Generation: w.Generation}
 	to := e.Of(w)
 	for range 2 * FailureThreshold {
-		permit, ok := to.Begin()
+		permit, ok := to.Begin(receiverurl.Target{})
 		if !ok {
 			t.Fatal("denials have opened the circuit")
 		}
@@ -311,7 +317,7 @@ func TestDenialLeavesTheCircuitAlone(t *testing.T) {
 	failAgain(e, w)
 	now.Step(minProbeInterval)
 	for range 3 {
-		permit, ok := to.Begin()
+		permit, ok := to.Begin(receiverurl.Target{})
 		if !ok {
 			t.Fatal("a probe that was denied stands in the way of the next")
 		}

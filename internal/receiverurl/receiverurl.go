@@ -151,11 +151,21 @@ func (t Target) Secrets() []string {
 		parts = append(parts, piece, plain, strings.ReplaceAll(plain, "+", " "))
 		parts = append(parts, strings.FieldsFunc(plain, isDelimiter)...)
 	}
-	parts = slices.DeleteFunc(parts, func(part string) bool { return len(part) < redaction.MinLength })
+	parts = slices.DeleteFunc(parts, func(part string) bool {
+		return len(part) < redaction.MinLength || slices.Contains(publicParts, part)
+	})
 	// The longest come first: they are the most likely ones.
 	slices.SortFunc(parts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	parts = slices.Compact(parts)
 	return append(all, parts[:min(len(parts), maxParts)]...)
+}
+
+// publicParts are those which the addresses of chat services have in common. They are no
+// secret by themselves, and without them an error such as "invalid webhook url" could not be
+// read.
+var publicParts = []string{
+	"cgi-bin", "webhook", "webhooks", "open-apis", "services", "workflows", "triggers", "manual", "invoke",
+	"powerautomate", "automations", "direct", "/triggers/manual/run",
 }
 
 // isDelimiter tells the characters that URLs separate things by (RFC 3986).

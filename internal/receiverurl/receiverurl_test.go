@@ -138,6 +138,28 @@ func TestEchoIsRedacted(t *testing.T) {
 	}
 }
 
+// The words that all addresses of a chat service have are no secret, and its errors have them.
+func TestErrorsOfChatServicesStayReadable(t *testing.T) {
+	for address, said := range map[string]string{
+		"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=693a91f6-7xxx":                                                         "invalid webhook url, more info at https://open.work.weixin.qq.com",
+		"https://discord.com/api/webhooks/12345678/t0ken-abc":                                                                        "no such entry of webhooks",
+		"https://prod-00.logic.azure.com/workflows/0123abcd/triggers/manual/paths/invoke?sp=%2Ftriggers%2Fmanual%2Frun&sig=s1gned-x": "Could not execute workflow trigger 'manual'",
+	} {
+		parsed, _, err := Parse([]byte(address))
+		if err != nil {
+			t.Fatal(err)
+		}
+		redact := redaction.New(parsed.Secrets()...).Redact
+		if got := redact(said); got != said {
+			t.Errorf("%q became %q", said, got)
+		}
+		token := address[strings.LastIndexAny(address, "/=")+1:]
+		if got := redact(address + " " + token); strings.Contains(got, token) {
+			t.Errorf("%q is told", got)
+		}
+	}
+}
+
 // However an address is cut up, looking for its parts has a bound.
 func TestSecretsAreBounded(t *testing.T) {
 	var path strings.Builder

@@ -127,14 +127,13 @@ func Decide(v View) Verdict {
 	if !v.Event.DeletionTimestamp.IsZero() {
 		return Pass
 	}
-	subject := matching.SubjectOf(v.Event)
-	reason, ok := subject.Match(v.Webhook)
-	createdLater := reason == v1alpha1.UnmatchedCreatedLater
+	verdict := matching.Match(v.Webhook, v.Event)
+	createdLater := verdict.Reason == v1alpha1.UnmatchedCreatedLater
 	if createdLater {
-		_, ok = subject.MatchReplay(v.Webhook)
+		verdict = matching.MatchReplay(v.Webhook, v.Event)
 	}
 	switch {
-	case !ok, v.named(), !createdLater && v.untold() && !v.Event.CreationTimestamp.After(v.oldest()):
+	case !verdict.Follows(), v.named(), !createdLater && v.untold() && !v.Event.CreationTimestamp.After(v.oldest()):
 		return Pass
 	case fanout.Expired(v.Event, v.MaxAge, v.Now):
 		return Expired

@@ -4,6 +4,7 @@
 package retry
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -18,12 +19,15 @@ import (
 type Outcome int
 
 const (
-	// Accepted: the receiver answered 2xx.
+	// Accepted: the receiver answered 2xx, and no rule has anything against it.
 	Accepted Outcome = iota
 	// Failed: no answer, or another one. Worth another try.
 	Failed
 	// Gone: the receiver answered 410 Gone. It wants no more.
 	Gone
+	// Rejected: a rule says that no other try would be accepted. It is about this
+	// delivery, and says nothing of others.
+	Rejected
 	// Interrupted: the operator stopped waiting for the answer, because it was
 	// told to stop. The attempt does not count.
 	Interrupted
@@ -35,7 +39,7 @@ const (
 // OutcomeOf returns what an exchange means.
 func OutcomeOf(x sending.Exchange) Outcome {
 	switch {
-	case x.Response != nil && x.Response.StatusCode >= 200 && x.Response.StatusCode < 300:
+	case x.Response != nil && success(x.Response.StatusCode) && !x.Judgement.Refused:
 		return Accepted
 	case x.Interrupted:
 		return Interrupted
@@ -43,6 +47,8 @@ func OutcomeOf(x sending.Exchange) Outcome {
 		return Denied
 	case x.Response != nil && x.Response.StatusCode == http.StatusGone:
 		return Gone
+	case x.Judgement.Final:
+		return Rejected
 	default:
 		return Failed
 	}
@@ -56,7 +62,13 @@ func Explain(x sending.Exchange) string {
 	}
 	code := x.Response.StatusCode
 	status := strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
-	if x.Err != nil && code >= 200 && code < 300 {
+	switch j := x.Judgement; {
+	case j.Final:
+		return fmt.Sprintf("answered %s; by %s, no retry would help", status, j.By)
+	case j.Refused:
+		return fmt.Sprintf("answered %s, which %s does not accept", status, j.By)
+	}
+	if x.Err != nil && success(code) {
 		return fmt.Sprintf("answered %s, but the body could not be read: %s", status, sending.ErrorText(x.Err))
 	}
 	if code >= 300 && code < 400 {
@@ -82,6 +94,25 @@ func PointsTo(x sending.Exchange) string {
 	}
 	return strings.ToValidUTF8(to[:min(len(to), maxPointsTo)], "")
 }
+
+// Quote says in the receiver's words what Explain says in the operator's: why it did not
+// accept a request, or where a redirect points. Empty is nothing.
+func Quote(x sending.Exchange) string {
+	r := x.Response
+	switch {
+	case r == nil:
+		return ""
+	case x.Judgement.Refused, x.Judgement.Why != "":
+		return NotAccepted + cmp.Or(x.Judgement.Why, Explain(x))
+	case r.Location != "" && r.StatusCode >= 300 && r.StatusCode < 400:
+		return Explain(x) + "; it points to " + r.Location
+	}
+	return ""
+}
+
+// NotAccepted begins what is told of an attempt that was answered 2xx and is no success, and
+// of one that a format knows the receiver's words of.
+const NotAccepted = "not accepted: "
 
 // maxPointsTo bounds in bytes what is told of where a redirect points.
 const maxPointsTo = 256
@@ -133,14 +164,17 @@ func (p Policy) Backoff(failed int32, chance float64) time.Duration {
 	return min(time.Duration(float64(wait)*(1+Jitter*(2*chance-1))), p.MaxBackoff)
 }
 
-// Rest returns how long the receiver of a failed attempt asked to be left alone, up
-// to the longest backoff; 0 where it did not ask.
+// Rest returns how long the receiver of a failed attempt asked to be left alone: by
+// Retry-After, up to the longest backoff, or else as its format knows; 0 where it did not
+// ask.
 func (p Policy) Rest(x sending.Exchange) time.Duration {
 	if OutcomeOf(x) != Failed || x.Response == nil {
 		return 0
 	}
-	asked, _ := ParseRetryAfter(x.Response.RetryAfter, x.Start.Add(x.Duration))
-	return min(asked, p.MaxBackoff)
+	if asked, ok := ParseRetryAfter(x.Response.RetryAfter, x.Start.Add(x.Duration)); ok {
+		return min(asked, p.MaxBackoff)
+	}
+	return x.Judgement.Rest
 }
 
 // Cycle is a run of attempts with one retry budget: from the creation of a
@@ -178,6 +212,8 @@ func After(o Outcome, p Policy, cycle Cycle, retryAfter string, now time.Time, c
 		return NextAttempt{Reason: v1alpha1.ReasonGone}
 	case o == Denied:
 		return NextAttempt{Reason: v1alpha1.ReasonEgressDenied}
+	case o == Rejected:
+		return NextAttempt{Reason: v1alpha1.ReasonRejected}
 	case o == Interrupted:
 		return NextAttempt{At: now, Reason: v1alpha1.ReasonRetrying}
 	case cycle.Attempts > p.Limit:

@@ -25,6 +25,8 @@ const (
 	MaxLocation   = 1 << 10
 	MaxRetryAfter = 64
 	MaxError      = 1 << 10
+	// MaxJudged is how much of a body Request.Judge gets.
+	MaxJudged = MaxBody + lookahead
 )
 
 const (
@@ -110,6 +112,66 @@ type Request struct {
 	Certificate *ClientCertificate
 	// Redact takes secrets out of all text that is kept. It may be nil.
 	Redact func(string) string
+	// KeepBody, if given, is what is kept of the body in the Exchange: the body without
+	// what proves the request.
+	KeepBody []byte
+	// Judge, if given, is asked about the answer. It must not keep what it gets.
+	Judge func(Answer) Judgement
+}
+
+// Answer is an answer as the receiver sent it, with all the secrets that may be in it.
+type Answer struct {
+	StatusCode int
+	Header     http.Header
+	// Body up to MaxJudged bytes, and Err why it could not be read to the end.
+	Body []byte
+	Err  error
+
+	redact func(string) string
+}
+
+// Redacted returns the answer as it may be quoted. Who quotes a part of the answer itself
+// may cut a secret in it, so that what is left of it is not known as one.
+func (a Answer) Redacted() Answer {
+	if a.redact == nil {
+		return a
+	}
+	header := make(http.Header, len(a.Header))
+	for name, values := range a.Header {
+		for _, value := range values {
+			header[name] = append(header[name], a.redact(value))
+		}
+	}
+	a.Header, a.Body = header, []byte(a.redactedBody())
+	return a
+}
+
+func (a Answer) redactedBody() string {
+	body := a.redact(string(a.Body))
+	if len(a.Body) == MaxJudged {
+		// A secret may be cut at the end of this, and what was redacted has
+		// moved that end towards the part that is kept.
+		body = body[:max(0, len(body)-lookahead)]
+	}
+	return body
+}
+
+// Judgement is what the sender of a request thinks of the answer beyond its status code.
+// The zero value has nothing against it.
+type Judgement struct {
+	// Refused: the request does not count as accepted although the receiver answered 2xx.
+	// Why says so in up to MaxError bytes, and may quote the answer as Redacted returns it.
+	Refused bool
+	Why     string
+	// Final: the same request will never be accepted.
+	Final bool
+	// By is what refuses or gives up, such as "spec.response.acceptIf".
+	By string
+	// Rest is how long the receiver wants to be left alone, where the answer says so in
+	// another way than by Retry-After.
+	Rest time.Duration
+	// Failed: what judges failed for this answer.
+	Failed bool
 }
 
 // Response is what is kept of an answer: redacted, then made printable, then
@@ -138,8 +200,13 @@ type Exchange struct {
 	// RequestHeader in a line each, sorted. Secret and signature are redacted;
 	// Host and Content-Length follow from URL and body and are left out.
 	RequestHeader string
+	// RequestBody is the body up to MaxBody bytes, of Request.KeepBody.
+	RequestBody          string
+	RequestBodyTruncated bool
 	// Response is nil where there was none.
 	Response *Response
+	// Judgement of it is that of Request.Judge.
+	Judgement Judgement
 	// Err is why there was no answer or, with a Response, why its body could
 	// not be read to the end. Its text is ErrorText's.
 	Err error
@@ -228,11 +295,16 @@ func (s *Sender) Send(ctx context.Context, r Request) Exchange {
 		header.Set("User-Agent", s.userAgent)
 	}
 	x := Exchange{Start: time.Now(), RequestHeader: requestHeader(header, r.Redact)}
+	if r.KeepBody != nil {
+		x.RequestBody, x.RequestBodyTruncated = keep(r.Redact(string(r.KeepBody)), MaxBody)
+	}
 	var p progress
 	bounded, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	response, err := s.exchange(bounded, r, header, &p)
-	x.Response, x.Duration = response, time.Since(x.Start)
+	err := s.exchange(bounded, r, header, &p, &x)
+	if x.Duration == 0 {
+		x.Duration = time.Since(x.Start)
+	}
 	if err != nil {
 		x.Interrupted = ctx.Err() != nil
 		timedOut := !x.Interrupted && bounded.Err() != nil
@@ -242,14 +314,15 @@ func (s *Sender) Send(ctx context.Context, r Request) Exchange {
 	return x
 }
 
-func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p *progress) (*Response, error) {
+// exchange makes the exchange, and keeps the answer in x.
+func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p *progress, x *Exchange) error {
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.WithValue(ctx, progressKey{}, p), p.trace()), http.MethodPost, r.URL, bytes.NewReader(r.Body))
 	if err != nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
-		return nil, errURL // the cause would tell the URL
+		return errURL // the cause would tell the URL
 	}
 	if s.checkURL != nil {
 		if err := deny(func() error { return s.checkURL(req.URL) }); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	req.Header = header
@@ -258,40 +331,41 @@ func (s *Sender) exchange(ctx context.Context, r Request, header http.Header, p 
 	// Not through an http.Client, which would follow redirects.
 	resp, err := way.transports.of(r).RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if via == forwarded && resp.StatusCode == http.StatusProxyAuthRequired {
-		return nil, proxyError{status: resp.StatusCode, known: s.known}
+		return proxyError{status: resp.StatusCode, known: s.known}
 	}
 	p.reach(readingBody)
-	return read(resp, r.Redact)
+	return x.read(resp, r)
 }
 
 // read keeps what is to be kept of an answer. Where the error is about the
 // body, there is a Response all the same.
-func read(resp *http.Response, redact func(string) string) (*Response, error) {
+func (x *Exchange) read(resp *http.Response, r Request) error {
+	redact := r.Redact
 	kept := &Response{StatusCode: resp.StatusCode}
+	x.Response = kept
 	kept.Header, kept.HeaderTruncated = keep(redact(headerLines(resp.Header)), MaxHeader)
 	kept.RetryAfter, _ = keep(redact(resp.Header.Get("Retry-After")), MaxRetryAfter)
 	kept.Location, _ = keep(redact(resp.Header.Get("Location")), MaxLocation)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return kept, nil // what follows is not a body and has no end
+		return nil // what follows is not a body and has no end
 	}
 	// A body up to this length leaves its connection reusable. Reading on would
 	// cost more than another connection does.
-	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+lookahead))
-	body := redact(string(data))
-	if len(data) == MaxBody+lookahead {
-		// A secret may be cut at the end of this, and what was redacted has
-		// moved that end towards the part that is kept.
-		body = body[:max(0, len(body)-lookahead)]
-		kept.BodyTruncated = true
+	data, err := io.ReadAll(io.LimitReader(resp.Body, MaxJudged))
+	x.Duration = time.Since(x.Start) // what judges may have to wait for its turn
+	answer := Answer{StatusCode: resp.StatusCode, Header: resp.Header, Body: data, Err: err, redact: redact}
+	if r.Judge != nil {
+		x.Judgement = r.Judge(answer)
+		x.Judgement.Why, _ = keep(redact(x.Judgement.Why), MaxError)
 	}
 	var cut bool
-	kept.Body, cut = keep(body, MaxBody)
-	kept.BodyTruncated = kept.BodyTruncated || cut || err != nil
-	return kept, err
+	kept.Body, cut = keep(answer.redactedBody(), MaxBody)
+	kept.BodyTruncated = cut || len(data) == MaxJudged || err != nil
+	return err
 }
 
 // stage is how far an exchange has come.

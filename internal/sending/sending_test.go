@@ -21,6 +21,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/test/hostile/inputs"
@@ -58,6 +59,77 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// Whoever judges an answer sees it as it was received, and more of it than is kept; what
+// they say of it is redacted, bounded and printable.
+func TestAnswerIsJudged(t *testing.T) {
+	long := strings.Repeat("x", MaxBody) + "s3cr3t"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Secret", "s3cr3t")
+		_, _ = io.WriteString(w, long)
+	}))
+	t.Cleanup(server.Close)
+	var got, told Answer
+	var judged time.Time
+	x := send(t, newSender(t, Options{}), server.URL, func(r *Request) {
+		r.Redact = redaction.New("s3cr3t").Redact
+		r.Judge = func(a Answer) Judgement {
+			got, told = a, a.Redacted()
+			judged = time.Now()
+			time.Sleep(time.Millisecond)
+			return Judgement{Refused: true, Why: "s3cr3t \x1b" + strings.Repeat("y", MaxError), Final: true}
+		}
+	})
+	if got.StatusCode != 200 || string(got.Body) != long || got.Header.Get("X-Secret") != "s3cr3t" || got.Err != nil {
+		t.Errorf("judged: %d, %d bytes, %v, %v", got.StatusCode, len(got.Body), got.Header, got.Err)
+	}
+	want := Answer{StatusCode: 200, Header: got.Header.Clone(), Body: []byte(strings.Replace(long, "s3cr3t", "[redacted]", 1))}
+	want.Header.Set("X-Secret", "[redacted]")
+	if diff := gocmp.Diff(want, told, cmpopts.IgnoreUnexported(Answer{})); diff != "" {
+		t.Errorf("redacted (-want +got):\n%s", diff)
+	}
+	if most := judged.Sub(x.Start); x.Duration > most {
+		t.Errorf("the exchange took %v, of which it was over after %v", x.Duration, most)
+	}
+	if j := x.Judgement; !j.Refused || !j.Final || !strings.HasPrefix(j.Why, "[redacted] \ufffdyyy") || len(j.Why) > MaxError {
+		t.Errorf("%+v", j)
+	}
+	if strings.Contains(x.Response.Body, "s3cr3t") || len(x.Response.Body) > MaxBody {
+		t.Errorf("%d bytes were kept", len(x.Response.Body))
+	}
+}
+
+func TestBodyThatBreaksOffIsJudged(t *testing.T) {
+	url, _ := rawReceiver(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody") })
+	var got Answer
+	send(t, newSender(t, Options{}), url, func(r *Request) { r.Judge = func(a Answer) Judgement { got = a; return Judgement{} } })
+	if got.StatusCode != 200 || got.Err == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The body of a request is kept where that is asked for: without secrets, and bounded.
+func TestRequestBodyIsKept(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(server.Close)
+	for name, tc := range map[string]struct {
+		keep []byte
+		want string
+		cut  bool
+	}{
+		"not asked for":   {},
+		"asked for":       {keep: []byte("unsigned"), want: "unsigned"},
+		"with a secret":   {keep: []byte(`{"a":"s3cr3t"}`), want: `{"a":"[redacted]"}`},
+		"with a long one": {keep: bytes.Repeat([]byte("x"), MaxBody+1), want: strings.Repeat("x", MaxBody), cut: true},
+	} {
+		x := send(t, newSender(t, Options{}), server.URL, func(r *Request) {
+			r.Body, r.KeepBody, r.Redact = []byte("body"), tc.keep, redaction.New("s3cr3t").Redact
+		})
+		if x.RequestBody != tc.want || x.RequestBodyTruncated != tc.cut {
+			t.Errorf("%s: %d bytes %.40q, cut: %t", name, len(x.RequestBody), x.RequestBody, x.RequestBodyTruncated)
+		}
+	}
 }
 
 // rawReceiver reads each request and then does what it is told; told nothing, it

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
@@ -21,14 +20,27 @@ import (
 // View is what the status depends on.
 type View struct {
 	Webhook *v1alpha1.Webhook
-	// Problem keeps the Webhook from being sent to; Note is worth knowing.
-	Problem *credentials.Error
+	// Problem keeps the Webhook from being sent to, or from following anything; Note is
+	// worth knowing.
+	Problem *Problem
 	Note    string
 	Counts  ledger.Counts
 	receiver.Health
+	// FilterFailure tells how the filter failed last; nil where nothing is known of that.
+	FilterFailure *FilterFailure
 	// MaxWaiting is how many deliveries may wait; 0 is no bound.
 	MaxWaiting int
 	Now        time.Time
+}
+
+// Problem is why a Webhook is not Ready.
+type Problem struct{ Reason, Message string }
+
+// FilterFailure is a failure of a Webhook's filter for an event.
+type FilterFailure struct {
+	// Generation is that of the Webhook.
+	Generation     int64
+	Event, Message string
 }
 
 // Status returns what the status of a Webhook should say.
@@ -72,6 +84,23 @@ func Status(v View) v1alpha1.WebhookStatus {
 			v.Webhook.Generation)
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionOverflowing)
+	}
+
+	if v.RateLimited != (v1alpha1.RateLimit{}) && v.Counts.Waiting > 0 { // what passes in two seconds is not stored, nor told
+		set(v1alpha1.ConditionRateLimited, metav1.ConditionTrue, v1alpha1.ReasonRateLimited,
+			"deliveries wait for the rate limit of "+receiver.Words(v.RateLimited), v.Webhook.Generation)
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionRateLimited)
+	}
+
+	failing := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionFilterFailing)
+	switch f := v.FilterFailure; {
+	case f != nil && f.Generation == v.Webhook.Generation:
+		set(v1alpha1.ConditionFilterFailing, metav1.ConditionTrue, v1alpha1.ReasonFilterError, fmt.Sprintf(
+			"spec.filter failed for the event %s, which was not sent: %s; once the filter is mended, a replay brings it", f.Event, f.Message),
+			f.Generation)
+	case failing != nil && failing.ObservedGeneration != v.Webhook.Generation:
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionFilterFailing)
 	}
 
 	s.RestUntil = metav1.Time{}
@@ -140,6 +169,8 @@ func health(v View, was *metav1.Condition) (status metav1.ConditionStatus, reaso
 			"the receiver asked for rest: it %s; deliveries wait until status.restUntil, then one is tried first", cmp.Or(v.RestReason, "did so earlier"))
 	case v.Last != nil && v.Last.Outcome == retry.Denied:
 		return metav1.ConditionFalse, v1alpha1.ReasonEgressDenied, "nothing was sent: " + v.Last.Explanation
+	case v.Last != nil && v.Last.Outcome == retry.Rejected && !v.Open:
+		return metav1.ConditionFalse, v1alpha1.ReasonRejected, "the last delivery was rejected: the receiver " + v.Last.Explanation
 	case !v.RestUntil.IsZero():
 		return metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen,
 			"the rest that the receiver asked for is over; one delivery is tried, and the others wait until the receiver accepts it"
@@ -174,6 +205,7 @@ func Urgent(was, planned v1alpha1.WebhookStatus, now time.Time) bool {
 	}
 	for _, conditionType := range []string{
 		v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionHealthy, v1alpha1.ConditionOverflowing,
+		v1alpha1.ConditionFilterFailing,
 	} {
 		a := meta.FindStatusCondition(was.Conditions, conditionType)
 		b := meta.FindStatusCondition(planned.Conditions, conditionType)

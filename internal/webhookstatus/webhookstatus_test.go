@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
-	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/retry"
@@ -48,7 +47,7 @@ func report(outcome retry.Outcome, explanation string) *receiver.Report {
 	}
 }
 
-var missing = &credentials.Error{Reason: v1alpha1.ReasonSecretNotFound, Message: `Secret "receiver" does not exist`}
+var missing = &Problem{Reason: v1alpha1.ReasonSecretNotFound, Message: `Secret "receiver" does not exist`}
 
 func TestStatus(t *testing.T) {
 	const usable, unsent = "True Usable: the webhook can be sent to", "Unknown NothingSent: nothing was sent yet"
@@ -74,6 +73,12 @@ func TestStatus(t *testing.T) {
 			want:        map[string]string{"Ready": usable, "Healthy": "True Accepted: the receiver answered 200 OK"},
 			wantKstatus: status.CurrentStatus,
 		},
+		"rate-limited": {
+			view: View{Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK"), RateLimited: v1alpha1.RateLimit{Requests: 20, PerSeconds: 60}}},
+			want: map[string]string{"Ready": usable, "Healthy": "True Accepted: the receiver answered 200 OK",
+				"RateLimited": "True RateLimited: deliveries wait for the rate limit of 20 requests in 60 s"},
+			wantKstatus: status.CurrentStatus,
+		},
 		"failing": {
 			view:        View{Health: receiver.Health{Last: report(retry.Failed, "timeout after 30s while connecting")}},
 			want:        map[string]string{"Ready": usable, "Healthy": "False Failing: the last attempt failed: timeout after 30s while connecting"},
@@ -93,6 +98,22 @@ func TestStatus(t *testing.T) {
 		},
 		"one less": {
 			view:        View{MaxWaiting: 2},
+			want:        map[string]string{"Ready": usable, "Healthy": unsent},
+			wantKstatus: status.CurrentStatus,
+		},
+		"rejected": {
+			view:        View{Health: receiver.Health{Last: report(retry.Rejected, "answered 200 OK; by spec.response.giveUpIf, no retry would help")}},
+			want:        map[string]string{"Ready": usable, "Healthy": "False Rejected: the last delivery was rejected: the receiver answered 200 OK; by spec.response.giveUpIf, no retry would help"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"its filter failed": {
+			view: View{FilterFailure: &FilterFailure{Generation: 3, Event: "e", Message: "division by zero"}},
+			want: map[string]string{"Ready": usable, "Healthy": unsent,
+				"FilterFailing": "True FilterError: spec.filter failed for the event e, which was not sent: division by zero; once the filter is mended, a replay brings it"},
+			wantKstatus: status.CurrentStatus,
+		},
+		"its filter failed before an edit": {
+			view:        View{FilterFailure: &FilterFailure{Generation: 2, Event: "e", Message: "division by zero"}},
 			want:        map[string]string{"Ready": usable, "Healthy": unsent},
 			wantKstatus: status.CurrentStatus,
 		},
@@ -201,6 +222,21 @@ func TestStatus(t *testing.T) {
 				t.Errorf("it does not settle (-stored +planned):\n%s", cmp.Diff(v.Webhook.Status, again))
 			}
 		})
+	}
+}
+
+// What waits for less than two seconds is not stored as waiting, and not told. What was told
+// is taken back.
+func TestShortRateLimitIsNotTold(t *testing.T) {
+	before := webhook(func(w *v1alpha1.Webhook) {
+		w.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRateLimited, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRateLimited}}
+	})
+	got := Status(View{
+		Webhook: before, Now: now,
+		Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK"), RateLimited: v1alpha1.RateLimit{Requests: 20, PerSeconds: 60}},
+	})
+	if got, ok := conditions(got)["RateLimited"]; ok {
+		t.Errorf("RateLimited: %s", got)
 	}
 }
 
@@ -375,8 +411,8 @@ func TestUrgent(t *testing.T) {
 // so for two minutes.
 func TestStalled(t *testing.T) {
 	const reconciling, stalled, neither = status.InProgressStatus, status.FailedStatus, status.CurrentStatus
-	noKey := &credentials.Error{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: `Secret "receiver" has no key "token"`}
-	forbidden := &credentials.Error{Reason: v1alpha1.ReasonSSLVerifyRequired, Message: "forbidden"}
+	noKey := &Problem{Reason: v1alpha1.ReasonSecretKeyNotFound, Message: `Secret "receiver" has no key "token"`}
+	forbidden := &Problem{Reason: v1alpha1.ReasonSSLVerifyRequired, Message: "forbidden"}
 	edit := func(w *v1alpha1.Webhook) { w.Generation++ }
 	condition := func(conditionType string, since time.Duration) metav1.Condition {
 		return metav1.Condition{
@@ -387,7 +423,7 @@ func TestStalled(t *testing.T) {
 	type look struct {
 		at      time.Duration
 		change  func(*v1alpha1.Webhook)
-		problem *credentials.Error
+		problem *Problem
 		want    status.Status
 		// wait is when it becomes stalled.
 		wait time.Duration
