@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/follow"
 )
 
 // await looks at an object whenever it changes, until look says that it is done, or ctx
@@ -30,39 +31,47 @@ func (p *plugin) await(
 		}
 		return err
 	}
-	f := &follower{
-		watch: func(ctx context.Context, version string) (watch.Interface, error) {
+	f := &follow.Follower{
+		Watch: func(ctx context.Context, version string) (watch.Interface, error) {
 			return c.Watch(ctx, list, append(only, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})...)
 		},
-		relist: func(ctx context.Context) (string, error) {
+		Relist: func(ctx context.Context) (string, error) {
 			list := list.DeepCopyObject().(client.ObjectList) // nothing of the last one stays
 			if err := c.List(ctx, list, only...); err != nil {
 				return "", err
 			}
 			objects, err := meta.ExtractList(list)
 			if err != nil {
-				return "", handlingError{err}
+				return "", follow.Fatal(err)
 			}
 			if len(objects) == 0 {
-				return "", handlingError{fmt.Errorf("%s was deleted", key.Name)}
+				return "", follow.Fatal(fmt.Errorf("%s was deleted", key.Name))
 			}
 			if err := see(objects[0]); err != nil {
-				return "", handlingError{err}
+				return "", follow.Fatal(err)
 			}
 			return list.GetResourceVersion(), nil
 		},
-		each: func(event watch.Event) error {
+		Each: func(event watch.Event) error {
 			if event.Type == watch.Deleted {
 				return fmt.Errorf("%s was deleted", key.Name)
 			}
 			return see(event.Object)
 		},
-		tell: func(text string) { fmt.Fprintln(p.ErrOut, printable(text)) },
+		Lost: func(why error) { fmt.Fprintln(p.ErrOut, contact(why)) },
 	}
-	if err := f.run(ctx, ""); err != nil && !errors.Is(err, errEnded) {
+	if err := f.Run(ctx, ""); err != nil && !errors.Is(err, errEnded) {
 		return false, err
 	}
 	return done, nil
+}
+
+// contact says that contact was lost or, with nil, found again.
+func contact(lost error) string {
+	if lost == nil {
+		return "The API server answers again."
+	}
+	return printable(fmt.Sprintf("Lost contact with the API server, and trying again: %v", lost))
 }
 
 // operatorWorks says in a sentence whether an operator works, as far as can be told.

@@ -159,9 +159,3 @@ func (b *bed) record(w *v1alpha1.Webhook, number int, at time.Time, change func(
 	b.Expect(b.client.Create(b.ctx, d)).To(Succeed())
 	return d
 }
-
-func metadataOf(d *v1alpha1.WebhookDelivery) *rowMetadata {
-	m := &rowMetadata{}
-	m.Metadata.Annotations = d.Annotations
-	return m
-}

@@ -85,12 +85,16 @@ All is done with your own kubeconfig and rights. Nothing has to be installed in 
 		if name == "triggers" { // as the field is called
 			name = "trigger"
 		}
+		if before, ok := strings.CutSuffix(name, "-from-file"); ok { // as kubectl create secret has it
+			name = before + "-file"
+		}
 		return pflag.NormalizedName(name)
 	})
 	root.AddGroup(
 		&cobra.Group{ID: groupWebhooks, Title: "Webhooks:"},
 		&cobra.Group{ID: groupLogs, Title: "Logs:"},
 		&cobra.Group{ID: groupTry, Title: "Try and understand:"},
+		&cobra.Group{ID: groupMove, Title: "Come over from Horizon:"},
 	)
 	root.SetHelpCommandGroupID("")
 	p.kube.AddFlags(root.PersistentFlags())
@@ -114,13 +118,15 @@ const (
 	groupWebhooks = "webhooks"
 	groupLogs     = "logs"
 	groupTry      = "try"
+	groupMove     = "move"
 )
 
 // commands make the commands, in the order of the help.
 var commands = []func(*plugin) *cobra.Command{
-	newList, newShow, newCreate, newEdit, newPause, newResume, newDisable, newDelete,
+	newList, newShow, newCreate, newEdit, newPause, newResume, newDisable, newDelete, newDashboard,
 	newLogs, newLog, newResend,
-	newTest, newReplay, newWhy, newRender, newLint, newListen, newVerify,
+	newTest, newReplay, newWhy, newRender, newTemplate, newLint, newListen, newVerify,
+	newImport,
 	newCheck, newCompletion, newVersion,
 }
 
@@ -187,7 +193,7 @@ func flagError(cmd *cobra.Command, err error) error {
 
 // newPlugin returns what all commands share.
 func newPlugin(streams genericiooptions.IOStreams, version string) *plugin {
-	kube := genericclioptions.NewConfigFlags(true)
+	kube := genericclioptions.NewConfigFlags(false) // which reads the kubeconfig each time
 	return &plugin{
 		IOStreams: streams, kube: kube, version: version, now: time.Now,
 		width: terminalWidth(streams.Out), interactive: isTerminal(streams.In),

@@ -22,6 +22,9 @@ func TestCompletion(t *testing.T) {
 	for _, flag := range []string{"--trigger", "--add-trigger"} {
 		b.Expect(viewer.mustRun("__complete", "edit", "chat", flag, "clusters_d")).To(ContainSubstring("clusters_deployed\n"))
 	}
+	for _, args := range [][]string{{"create", "a", "--format", ""}, {"edit", "chat", "--format", ""}, {"template", "show", ""}} {
+		b.Expect(viewer.mustRun(append([]string{"__complete"}, args...)...)).To(And(ContainSubstring("Horizon\t"), ContainSubstring("CloudEvents\t")), "%v", args)
+	}
 	b.Expect(viewer.mustRun("__complete", "list", "-o", "")).To(ContainSubstring("jsonpath"))
 	b.Expect(viewer.mustRun("__complete", "completion", "")).To(ContainSubstring("kubectl\n"))
 	b.Expect(viewer.mustRun("__complete", "create", "a", "--dry-run", "")).To(ContainSubstring("client\n"))

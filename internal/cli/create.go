@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,18 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
+	"github.com/horizoncd/webhook-operator/internal/insight"
 )
 
-const (
-	// fieldManager owns the fields that commands write.
-	fieldManager = "kubectl-horizon"
-	// labelManagedBy marks Secrets that commands have made.
-	labelManagedBy = "app.kubernetes.io/managed-by"
-	// cleanupTimeout bounds how long it may take to remove what a command has made in vain.
-	cleanupTimeout = 10 * time.Second
-	// readyInterval is how often a Webhook is looked at that is waited for.
-	readyInterval = 200 * time.Millisecond
-)
+// readyInterval is how often a Webhook is looked at that is waited for.
+const readyInterval = 200 * time.Millisecond
 
 // Values of --dry-run.
 const (
@@ -56,7 +50,11 @@ func newCreate(p *plugin) *cobra.Command {
 
 A secret is never given on the command line, where others on the machine see it. What is read from a file or from
 standard input becomes a new Secret, NAME-webhook, which is deleted together with the webhook; one that is there
-already is never overwritten. Or name one that exists with --secret-ref.`,
+already is never overwritten. Or name one that exists with --secret-ref.
+
+With --format of a chat service (see kubectl horizon template list), people read what has happened in a room. The address
+of a room is a secret, since whoever knows it may write there. DingTalk and Feishu can ask for signatures: --secret-file
+has the key of the robot then, which is never sent.`,
 		Example: `  # Tell a CI system of deployments; its token is in a file
   kubectl horizon create smoke-tests --url https://ci.example.com/hooks/horizon \
     --trigger clusters_builddeployed --trigger clusters_deployed --secret-file token.txt
@@ -65,8 +63,16 @@ already is never overwritten. Or name one that exists with --secret-ref.`,
   kubectl horizon create chat --url https://chat.example.com/hooks --trigger '*' --scope /music \
     --secret-ref chat/token --wait
 
+  # Only what reaches production, as a CloudEvent
+  kubectl horizon create broker --url https://broker.example.com/music --trigger 'clusters_*' \
+    --filter 'event.cluster.env == "online"' --format CloudEvents
+
+  # Messages in a room of DingTalk: the address of its robot and the key that it signs with become one Secret
+  pass show ops-room | kubectl horizon create ops-room --format dingtalk --url-from-stdin --secret-file key.txt \
+    --trigger clusters_deployed --trigger clusters_rollbacked --language zh
+
   # A URL that is a secret itself
-  pass show ops-room | kubectl horizon create ops-room --url-from-stdin --trigger clusters_rollbacked
+  pass show hook | kubectl horizon create hook --url-from-stdin --trigger clusters_rollbacked
 
   # Only print the manifest
   kubectl horizon create chat --url https://chat.example.com/hooks --trigger '*' --dry-run=client -o yaml`,
@@ -91,6 +97,9 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err := c.checkFormat(); err != nil {
 		return err
 	}
+	if err := c.checkRoom(true); err != nil {
+		return err
+	}
 	namespace, err := c.namespace()
 	if err != nil {
 		return err
@@ -99,9 +108,13 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	secret := newSecret(namespace, name, values)
-	secret.Name = name + "-webhook"
-	object := newWebhook(namespace, name, c.fields(), refs, secret.Name)
+	fields, err := c.fields(c.plugin)
+	if err != nil {
+		return err
+	}
+	c.hint(c.plugin, values, name, c.format)
+	secret := change.NewSecret(namespace, name, values)
+	object := change.NewWebhook(namespace, name, fields, refs, secret.Name)
 	if c.dryRun == dryRunClient {
 		return c.report(object, secret, " (dry run)")
 	}
@@ -109,14 +122,16 @@ func (c *creator) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if c.dryRun == dryRunServer {
-		if err := dryCreate(ctx, api, object, secret); err != nil {
-			return err
-		}
+	dry := c.dryRun == dryRunServer
+	notice, err := change.Create(ctx, api, object, secret, dry)
+	switch {
+	case err != nil:
+		return notCreated(name, err)
+	case dry:
 		return c.report(object, secret, " (server dry run)")
-	}
-	if err := c.create(ctx, api, object, secret); err != nil {
-		return err
+	case notice != nil:
+		fmt.Fprintf(c.ErrOut, "warning: the Secret %s will stay when the webhook is deleted: %s\n",
+			secret.Name, printable(explain(errors.Unwrap(notice))))
 	}
 	report := func() error { return c.report(object, secret, "") }
 	if !c.wait {
@@ -125,130 +140,35 @@ func (c *creator) run(ctx context.Context, name string) error {
 	return c.waited(ctx, c.plugin, object, c.own(), report)
 }
 
-// newWebhook returns the Webhook that flags describe, with nothing but what they say: the
-// API server knows the defaults.
-func newWebhook(namespace, name string, fields map[string]any, refs map[string]secretRef, secret string) *unstructured.Unstructured {
-	applyRefs(fields, refs, secret)
-	spec := map[string]any{}
-	for field, value := range fields {
-		if value != nil {
-			spec[field] = value
-		}
+// notCreated says why a Webhook was not created, and with which commands and flags it would be.
+func notCreated(name string, err error) error {
+	if left, ok := errors.AsType[*change.LeftoverError](err); ok {
+		left.Why = notCreated(name, left.Why)
+		return left
 	}
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
-	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
-	object.SetNamespace(namespace)
-	object.SetName(name)
-	return object
+	if exists, ok := errors.AsType[*change.WebhookExistsError](err); ok {
+		return fmt.Errorf("%w: `kubectl horizon edit %s -n %s` changes it", exists, exists.Name, exists.Namespace)
+	}
+	if _, ok := change.Problems(err); ok {
+		return fmt.Errorf("creating webhook %s: %w", name, refusal(err))
+	}
+	return secretNotCreated(err)
 }
 
-// newSecret returns the Secret for values that were given, yet without a name.
-func newSecret(namespace, webhook string, values map[string][]byte) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace,
-			Labels:    map[string]string{labelManagedBy: fieldManager, v1alpha1.LabelWebhook: webhook},
-		},
-		Data: values,
-	}
-}
-
-// dryCreate has the API server check both, and store nothing.
-func dryCreate(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) error {
-	if err := api.Create(ctx, object, client.FieldOwner(fieldManager), client.DryRunAll); err != nil {
-		return notCreated(object, err)
-	}
-	if len(secret.Data) == 0 {
-		return nil
-	}
-	return createSecret(ctx, api, secret.DeepCopy(), client.DryRunAll)
-}
-
-// create creates the Secret before the Webhook, which is then Ready at once: without it,
-// the operator would look for it again only after a while. Mistakes are found before that
-// by a dry run, and a Secret that was made in vain all the same is removed.
-func (c *creator) create(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) error {
-	if len(secret.Data) == 0 {
-		if err := api.Create(ctx, object, client.FieldOwner(fieldManager)); err != nil {
-			return notCreated(object, err)
-		}
-		return nil
-	}
-	if err := dryCreate(ctx, api, object.DeepCopy(), secret); err != nil {
+// secretNotCreated says what to do about a Secret that is in the way of a new one.
+func secretNotCreated(err error) error {
+	exists, ok := errors.AsType[*change.SecretExistsError](err)
+	if !ok {
 		return err
 	}
-	if err := createSecret(ctx, api, secret); err != nil {
-		return err
-	}
-	if err := api.Create(ctx, object, client.FieldOwner(fieldManager)); err != nil {
-		return fmt.Errorf("creating webhook %s: %w", object.GetName(), withCleanup(ctx, api, secret, refusal(err)))
-	}
-	c.bindSecret(ctx, api, object, secret)
-	return nil
-}
-
-// notCreated says why a Webhook was not created, and how one that is there already is changed.
-func notCreated(object *unstructured.Unstructured, err error) error {
-	if apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("there is a webhook %s in the namespace %s already: `kubectl horizon edit %s -n %s` changes it",
-			object.GetName(), object.GetNamespace(), object.GetName(), object.GetNamespace())
-	}
-	return fmt.Errorf("creating webhook %s: %w", object.GetName(), refusal(err))
-}
-
-// createSecret creates a Secret that must not be there yet.
-func createSecret(ctx context.Context, api client.Client, secret *corev1.Secret, options ...client.CreateOption) error {
-	err := api.Create(ctx, secret, append(options, client.FieldOwner(fieldManager))...)
-	switch {
-	case apierrors.IsAlreadyExists(err):
-		return fmt.Errorf("secret %s exists already and is not overwritten: if it is the one, name it with %s; "+
-			"if nobody needs it, kubectl delete secret %s -n %s", secret.Name, refFlags(secret), secret.Name, secret.Namespace)
-	case err != nil:
-		return fmt.Errorf("creating secret %s: %w", secret.Name, err)
-	}
-	return nil
-}
-
-// refFlags are the flags that name a Secret's keys.
-func refFlags(secret *corev1.Secret) string {
 	flags := map[string]string{"token": "--secret-ref", "signing-key": "--signing-secret-ref", "url": "--url-ref"}
-	var all []string
-	for key := range secret.Data {
-		all = append(all, fmt.Sprintf("%s %s/%s", flags[key], secret.Name, key))
+	var refs []string
+	for _, key := range exists.Keys {
+		refs = append(refs, fmt.Sprintf("%s %s/%s", flags[key], exists.Name, key))
 	}
-	slices.Sort(all)
-	return strings.Join(all, " ")
-}
-
-// withCleanup removes a Secret that was made in vain, also when the command is interrupted,
-// and returns the error that made it so.
-func withCleanup(ctx context.Context, api client.Client, secret *corev1.Secret, why error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	err := api.Delete(ctx, secret, client.Preconditions{UID: &secret.UID})
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("%w\nThe Secret %s was made for it and could not be removed (%w): kubectl delete secret %s -n %s",
-			why, secret.Name, err, secret.Name, secret.Namespace)
-	}
-	return why
-}
-
-// bindSecret makes the Webhook own the Secret that was made for it, so that both go together. It
-// can be done only now, since an owner is named by its UID; whoever may create Secrets and
-// not change them has one that stays.
-func (c *creator) bindSecret(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) {
-	if err := ownSecret(ctx, api, object, secret); err != nil {
-		fmt.Fprintf(c.ErrOut, "warning: the Secret %s will stay when the webhook is deleted: %s\n", secret.Name, printable(explain(err)))
-	}
-}
-
-// ownSecret makes a Webhook the owner of a Secret.
-func ownSecret(ctx context.Context, api client.Client, object *unstructured.Unstructured, secret *corev1.Secret) error {
-	before := secret.DeepCopy()
-	secret.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: object.GetAPIVersion(), Kind: object.GetKind(), Name: object.GetName(), UID: object.GetUID(),
-	}}
-	return api.Patch(ctx, secret, client.MergeFrom(before), client.FieldOwner(fieldManager))
+	slices.Sort(refs)
+	return fmt.Errorf("%w: if it is the one, name it with %s; if nobody needs it, kubectl delete secret %s -n %s",
+		exists, strings.Join(refs, " "), exists.Name, exists.Namespace)
 }
 
 // report says what was created.
@@ -318,8 +238,12 @@ func (w *waiter) untilReady(ctx context.Context, p *plugin, object *unstructured
 		if ready == nil || ready.Status == metav1.ConditionTrue {
 			return ready != nil, nil
 		}
-		if why = fmt.Sprintf("%s (%s)", oneLine(ready.Message), oneLine(ready.Reason)); why != told {
+		message, detail := insight.Detailed(ready.Message)
+		if why = fmt.Sprintf("%s (%s)", oneLine(message), oneLine(ready.Reason)); why != told {
 			fmt.Fprintf(p.ErrOut, "Waiting: %s\n", why)
+			if detail != "" {
+				fmt.Fprintln(p.ErrOut, printable(detail))
+			}
 			told = why
 		}
 		return false, nil

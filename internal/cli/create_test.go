@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
 const secretValue = "s3cr3t-t0ken-of-the-receiver"
@@ -167,7 +168,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 
 func TestCreateCleansUp(t *testing.T) {
 	b := newBed(t)
-	admin, err := client.NewWithWatch(suite.cp.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
+	admin, err := client.NewWithWatch(suite.ControlPlane.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
 	b.Expect(err).NotTo(HaveOccurred())
 	args := []string{"create", "a", "--url", "https://a", "--trigger", "*", "--secret-file", b.file("token", secretValue)}
 	refuse := func(_ context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
@@ -257,19 +258,16 @@ func TestCreateWithoutRightToOwn(t *testing.T) {
 func TestEventTypes(t *testing.T) {
 	b := newBed(t)
 	w := b.webhook("all", func(s *v1alpha1.WebhookSpec) {
-		s.Triggers = nil
-		for _, name := range eventTypes {
-			s.Triggers = append(s.Triggers, v1alpha1.Trigger(name))
-		}
+		s.Triggers = matching.Triggers()
 	})
-	b.Expect(w.Spec.Triggers).To(HaveLen(len(eventTypes)))
+	b.Expect(w.Spec.Triggers).To(HaveLen(len(matching.Triggers())))
 	// None of those that kubectl explain lists is missing.
 	source, err := os.ReadFile(filepath.Join(root, "api/v1alpha1/event_types.go"))
 	b.Expect(err).NotTo(HaveOccurred())
 	comment, _, _ := strings.Cut(string(source), "The singular and the plural")
 	for word := range strings.FieldsFuncSeq(comment, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz_*", r) }) {
 		if strings.Contains(word, "_") {
-			b.Expect(eventTypes).To(ContainElement(word))
+			b.Expect(matching.Triggers()).To(ContainElement(v1alpha1.Trigger(word)))
 		}
 	}
 }

@@ -7,16 +7,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
-
-// countPage is how many rows are asked for at once when they are only counted.
-const countPage = 500
 
 func newDelete(p *plugin) *cobra.Command {
 	var yes bool
@@ -78,13 +74,8 @@ func (p *plugin) deleteWebhook(ctx context.Context, object *unstructured.Unstruc
 	if err != nil {
 		return err
 	}
-	uid := object.GetUID()
-	err = api.Delete(ctx, object, client.Preconditions{UID: &uid})
-	switch {
-	case apierrors.IsConflict(err):
-		return fmt.Errorf("webhook %s was deleted and made anew meanwhile, and that one was left: %w", name, err)
-	case err != nil:
-		return fmt.Errorf("deleting webhook %s: %w", name, err)
+	if err := change.Delete(ctx, api, object); err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(p.Out, "webhook.horizoncd.io/%s deleted, and %s with it\n", name, along)
 	return err
@@ -112,19 +103,11 @@ func (p *plugin) deliveriesOf(ctx context.Context, object *unstructured.Unstruct
 	return text
 }
 
-// countRows counts the deliveries with labels, page by page and without the objects.
-func (p *plugin) countRows(ctx context.Context, namespace, label string) (int, error) {
-	n := 0
-	options := metav1.ListOptions{LabelSelector: label, Limit: countPage}
-	for {
-		table, err := p.table(ctx, "webhookdeliveries", namespace, options, metav1.IncludeNone)
-		if err != nil {
-			return 0, fmt.Errorf("counting deliveries: %w", err)
-		}
-		n += len(table.Rows)
-		if table.Continue == "" {
-			return n, nil
-		}
-		options.Continue = table.Continue
+// countRows counts the deliveries with labels.
+func (p *plugin) countRows(ctx context.Context, namespace, labels string) (int, error) {
+	t, err := p.table()
+	if err != nil {
+		return 0, err
 	}
+	return t.Count(ctx, table.Query{Resource: table.Deliveries, Namespace: namespace, Labels: labels})
 }

@@ -40,7 +40,7 @@ func TestCommandLinesOfDocuments(t *testing.T) {
 	if err := checkLine("logs --no-such-flag"); err == nil {
 		t.Error("an unknown flag is taken")
 	}
-	for _, path := range []string{"README.md", "docs/recipes.md", "docs/operations.md", "test/dev/main.go"} {
+	for _, path := range []string{"README.md", "docs/recipes.md", "docs/operations.md", "docs/horizon.md", "test/dev/main.go"} {
 		data, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/horizoncd/webhook-operator/internal/change"
 )
 
 // maxEditTries bounds how often a change of triggers is tried, since each try can find
@@ -39,13 +42,19 @@ func newEdit(p *plugin) *cobra.Command {
 		GroupID: groupWebhooks,
 		Short:   "Edit a webhook, by flags or in an editor",
 		Long: `Edit a webhook. Flags change just the fields that they name; an empty value takes a field out. Without flags, the
-webhook is opened in the editor that KUBE_EDITOR or EDITOR names, as kubectl edit does. What the API server refuses is
-opened again with its words on top, and nothing that was written gets lost.`,
+webhook is opened in the editor that KUBE_EDITOR or EDITOR names, as kubectl edit does. What the API server refuses, and
+an expression that does not compile, is opened again with the words on top, and nothing that was written gets lost.`,
 		Example: `  # Another address
   kubectl horizon edit smoke-tests --url https://ci.example.com/hooks/v2
 
   # Follow one more event type, and everything again, whatever the scope was
   kubectl horizon edit smoke-tests --add-trigger clusters_freed --scope ''
+
+  # Another body, and what its receiver means by an answer
+  kubectl horizon edit smoke-tests --template-file template.cel --accept-if 'response.json.?errcode.orValue(-1) == 0'
+
+  # A room in Chinese that takes ten messages a minute
+  kubectl horizon edit chat --language zh --rate-limit 10/60s
 
   # A new token: it becomes a new Secret, and the old one stays as it is
   kubectl horizon edit smoke-tests --secret-file token.txt
@@ -79,6 +88,9 @@ func (c *changer) run(ctx context.Context, name string) error {
 	if err := c.checkFormat(); err != nil {
 		return err
 	}
+	if err := c.checkRoom(false); err != nil {
+		return err
+	}
 	if c.changed("trigger") && len(c.addTriggers)+len(c.removeTriggers) > 0 {
 		return usagef("--trigger sets all triggers: it excludes --add-trigger and --remove-trigger")
 	}
@@ -86,7 +98,10 @@ func (c *changer) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	spec := c.fields()
+	spec, err := c.fields(c.plugin)
+	if err != nil {
+		return err
+	}
 	if err := c.takeOut(spec, refs); err != nil {
 		return err
 	}
@@ -94,6 +109,8 @@ func (c *changer) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	format, _, _ := unstructured.NestedString(object.Object, "spec", "payload", "format")
+	c.hint(c.plugin, values, name, cmp.Or(c.format, format))
 	before := object.GetGeneration()
 	byHand := false
 	switch {
@@ -104,7 +121,7 @@ func (c *changer) run(ctx context.Context, name string) error {
 	case len(values) > 0:
 		object, err = c.patchWithSecret(ctx, object, spec, refs, values)
 	default:
-		applyRefs(spec, refs, "")
+		change.ApplyRefs(spec, refs, "")
 		object, err = c.patch(ctx, object, spec, c.options()...)
 	}
 	if err != nil || object == nil {
@@ -120,7 +137,7 @@ func (c *changer) run(ctx context.Context, name string) error {
 }
 
 // takeOut adds what --no-secret and --no-signing-secret say.
-func (c *changer) takeOut(spec map[string]any, refs map[string]secretRef) error {
+func (c *changer) takeOut(spec map[string]any, refs map[string]change.SecretRef) error {
 	for field, no := range map[string]bool{"secretRef": c.noSecret, "signingSecretRef": c.noSigningSecret} {
 		if !no {
 			continue
@@ -134,7 +151,7 @@ func (c *changer) takeOut(spec map[string]any, refs map[string]secretRef) error 
 }
 
 func (c *changer) options() []client.PatchOption {
-	options := []client.PatchOption{client.FieldOwner(fieldManager), client.FieldValidation(metav1.FieldValidationStrict)}
+	options := []client.PatchOption{client.FieldOwner(change.FieldManager), client.FieldValidation(metav1.FieldValidationStrict)}
 	if c.dryRun == dryRunServer {
 		options = append(options, client.DryRunAll)
 	}
@@ -193,36 +210,30 @@ func (c *changer) triggersOf(object *unstructured.Unstructured) []string {
 // patchWithSecret makes a new Secret and changes the reference to it, so that a request is
 // made with the old one or with the new one. The old one stays: others may use it.
 func (c *changer) patchWithSecret(
-	ctx context.Context, object *unstructured.Unstructured, spec map[string]any, refs map[string]secretRef, values map[string][]byte,
+	ctx context.Context, object *unstructured.Unstructured, spec map[string]any, refs map[string]change.SecretRef, values map[string][]byte,
 ) (*unstructured.Unstructured, error) {
 	api, err := c.client()
 	if err != nil {
 		return nil, err
 	}
-	secret := newSecret(object.GetNamespace(), object.GetName(), values)
-	secret.GenerateName = object.GetName() + "-webhook-"
-	secret.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: object.GetAPIVersion(), Kind: object.GetKind(), Name: object.GetName(), UID: object.GetUID(),
-	}}
-	// Mistakes are found before anything is made.
-	applyRefs(spec, refs, secret.GenerateName+"new")
-	changed, err := c.patch(ctx, object, spec, append(c.options(), client.DryRunAll)...)
-	if err != nil {
-		return nil, err
-	}
-	if c.dryRun == dryRunServer {
-		if err := createSecret(ctx, api, secret, client.DryRunAll); err != nil {
-			return nil, err
+	secret := change.NewSecret(object.GetNamespace(), object.GetName(), values)
+	dryRun := c.dryRun == dryRunServer
+	var changed *unstructured.Unstructured
+	err = change.WithSecret(ctx, api, secret, object, dryRun, func(name string, dry bool) error {
+		change.ApplyRefs(spec, refs, name)
+		options := c.options()
+		if dry {
+			options = append(options, client.DryRunAll)
 		}
-		return changed, nil
-	}
-	if err := createSecret(ctx, api, secret); err != nil {
-		return nil, err
-	}
-	applyRefs(spec, refs, secret.Name)
-	changed, err = c.patch(ctx, object, spec, c.options()...)
+		var err error
+		changed, err = c.patch(ctx, object, spec, options...)
+		return err
+	})
 	if err != nil {
-		return nil, withCleanup(ctx, api, secret, err)
+		return nil, secretNotCreated(err)
+	}
+	if dryRun {
+		return changed, nil
 	}
 	if c.own() {
 		fmt.Fprintf(c.Out, "secret/%s created\n", secret.Name)

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/horizoncd/webhook-operator/internal/validation"
 )
 
 // editTimeout bounds how long it may take to store an edit.
@@ -101,6 +103,10 @@ func (s *session) run(ctx context.Context) (*unstructured.Unstructured, error) {
 			s.mine = false
 			return nil, errNoChange
 		}
+		if wrong := newMistakes(s.base, candidate); wrong != "" {
+			header = wrong
+			continue
+		}
 		stored, err := s.send(ctx, candidate)
 		var conflict *conflictError
 		switch {
@@ -114,6 +120,30 @@ func (s *session) run(ctx context.Context) (*unstructured.Unstructured, error) {
 			return nil, fmt.Errorf("changing webhook %s: %w", s.live.GetName(), err)
 		}
 	}
+}
+
+// newMistakes says which expressions of an edited Webhook do not compile. One that was there
+// before is left alone: something else may be what is to be changed.
+func newMistakes(before, after *unstructured.Unstructured) string {
+	was, err := webhookFrom(before)
+	if err != nil {
+		return ""
+	}
+	is, err := webhookFrom(after)
+	if err != nil {
+		return "" // the API server says what is wrong
+	}
+	known := map[string]string{}
+	for _, p := range validation.Expressions(was) {
+		known[p.Field] = p.Mistake.Error()
+	}
+	var lines []string
+	for _, p := range validation.Expressions(is) {
+		if known[p.Field] != p.Mistake.Error() {
+			lines = append(lines, p.Message())
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // commented makes a text comment lines. It is somebody else's, in part.

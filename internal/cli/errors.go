@@ -17,9 +17,11 @@ const noKubeconfig = "there is no kubeconfig, or it names no cluster: set KUBECO
 
 // explain says what went wrong and, where somebody can do something about it, what.
 func explain(err error) string {
+	_, ofHorizon := errors.AsType[horizonError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
+	case ofHorizon:
 	case apierrors.IsForbidden(err):
 		if role := missingRole(err); role != "" {
 			return fmt.Sprintf("%v\n%s", err, role)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/signing"
+	fake "github.com/horizoncd/webhook-operator/test/horizon"
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
 
@@ -36,7 +37,7 @@ const onlyLooked = 3 * time.Second
 var buildPlugin = sync.OnceValues(func() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	return operator.BuildPlugin(ctx, root, filepath.Join(suite.cp.Dir(), "plugin"))
+	return operator.BuildPlugin(ctx, root, filepath.Join(suite.ControlPlane.Dir(), "plugin"))
 })
 
 // The examples of each command's help do what they say, with the program itself, in a
@@ -78,6 +79,8 @@ type shell struct {
 	dir      string
 	env      []string
 	delivery string
+	// replace are what examples name and what stands for it here, in pairs.
+	replace []string
 }
 
 func newShell(t *testing.T, cmd *cobra.Command) *shell {
@@ -85,7 +88,7 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 	b := newBed(t)
 	plugin, err := buildPlugin()
 	b.Expect(err).NotTo(HaveOccurred())
-	env, err := suite.install.Environment(plugin)
+	env, err := suite.Install.Environment(plugin)
 	b.Expect(err).NotTo(HaveOccurred())
 	s := &shell{bed: b, dir: t.TempDir(), env: env}
 	s.env = append(s.env, "HOME="+s.dir, "KUBECONFIG="+s.kubeconfigHere())
@@ -94,6 +97,8 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 		"kustomize": `cat "$HOME/webhook.yaml"`,
 		"jq":        `cat`,
 		"nano":      `echo '# nothing to change' >>"$1"`,
+		"xdg-open":  `test -r "$1"`,
+		"open":      `test -r "$1"`,
 	})
 	s.files()
 	for _, name := range []string{"smoke-tests", "chat"} {
@@ -111,6 +116,9 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 		before := w.DeepCopy()
 		w.Labels = map[string]string{"team": "music"}
 		b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(before))).To(Succeed())
+	}
+	if cmd.Name() == "import" {
+		s.horizon()
 	}
 	s.delivery = b.delivery("smoke-tests", b.event(78402, nil), v1alpha1.DeliverySucceeded).Name
 	return s
@@ -151,10 +159,10 @@ func (s *shell) files() {
 	for name := range header {
 		headers += name + ": " + header.Get(name) + "\n"
 	}
-	webhook := "apiVersion: horizoncd.io/v1alpha1\nkind: Webhook\nmetadata: {name: deploys}\n" +
+	webhook := "apiVersion: horizoncd.io/v1alpha1\nkind: Webhook\nmetadata: {name: smoke-tests}\n" +
 		"spec: {url: \"https://ci.example.com/hooks\", triggers: [clusters_deployed]}\n"
 	for name, content := range map[string]string{
-		"token.txt": "change-me", "headers.txt": headers, "body.json": body, "webhook.yaml": webhook, "deploy/team/webhook.yaml": webhook,
+		"key.txt": "SEC0b5a1f2d6c3e47a8\n", "token.txt": "change-me", "template.cel": "{\"text\": event.cluster.name}\n", "headers.txt": headers, "body.json": body, "webhook.yaml": webhook, "deploy/team/webhook.yaml": webhook,
 		"event.yaml": "apiVersion: horizoncd.io/v1alpha1\nkind: WebhookEvent\nmetadata: {name: made-up}\n" +
 			"spec: {eventID: 5, eventType: clusters_deployed, cluster: {id: 1, name: web}}\n",
 	} {
@@ -164,12 +172,28 @@ func (s *shell) files() {
 	}
 }
 
+// horizon starts a Horizon whose webhook 12 has come over already.
+func (s *shell) horizon() {
+	h, token := newHorizon(s.T)
+	group := h.AddGroup(0, "music")
+	for range 12 {
+		h.AddWebhook(fake.Groups, group, fake.Webhook{Enabled: true, URL: s.receiver.URL("/"), Secret: "change-me", Triggers: []string{"*"}})
+	}
+	s.webhook("horizon-12", func(spec *v1alpha1.WebhookSpec) { spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, 12 })
+	data, err := os.ReadFile(token)
+	s.Expect(err).NotTo(HaveOccurred())
+	writeFile(s.T, filepath.Join(s.dir, "horizon-token.txt"), string(data))
+	writeFile(s.T, filepath.Join(s.dir, "routes.yaml"), "default: horizon-webhooks\nroutes: {/music: "+s.namespace+"}\n")
+	s.replace = append(s.replace, "https://horizon.example.com", h.URL(""))
+}
+
 // try runs a line. What goes on until it is interrupted has to be running still after a
 // while.
 func (s *shell) try(line string) {
 	s.Helper()
-	line = strings.NewReplacer(exampleDelivery, s.delivery, "http://localhost:3000", s.receiver.URL(""), "-n music", "-n "+s.namespace).Replace(line)
-	endless := regexp.MustCompile(`(^| )(listen|-w|--watch)( |$)`).MatchString(line)
+	line = strings.NewReplacer(append(s.replace, exampleDelivery, s.delivery, "http://localhost:3000", s.receiver.URL(""),
+		"-n music", "-n "+s.namespace)...).Replace(line)
+	endless := regexp.MustCompile(`(^| )(dashboard|listen|-w|--watch)( |$)`).MatchString(line)
 	patience := patience
 	if endless {
 		patience = onlyLooked

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,7 +42,7 @@ func startGate(b *bed, host string) *gate {
 	b.Helper()
 	upstream, err := url.Parse(host)
 	b.Expect(err).NotTo(HaveOccurred())
-	transport, err := rest.TransportFor(suite.cp.Config())
+	transport, err := rest.TransportFor(suite.ControlPlane.Config())
 	b.Expect(err).NotTo(HaveOccurred())
 	g := &gate{connections: map[net.Conn]bool{}}
 	g.server = &httputil.ReverseProxy{
@@ -145,7 +147,6 @@ func (g *gate) kubeconfig(b *bed) string {
 // annotate sets an annotation of an object.
 func (b *bed) annotate(object client.Object, key, value string) {
 	b.Helper()
-	patch, err := annotate(key, value)
-	b.Expect(err).NotTo(HaveOccurred())
-	b.Expect(b.client.Patch(b.ctx, object, patch)).To(Succeed())
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value)
+	b.Expect(b.client.Patch(b.ctx, object, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 }

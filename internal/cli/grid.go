@@ -9,7 +9,12 @@ import (
 
 	"golang.org/x/text/width"
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/horizoncd/webhook-operator/internal/characters"
 )
+
+// All that others have written goes through one of these.
+var printable, oneLine = characters.Printable, characters.OneLine
 
 // column is a column of a grid.
 type column struct {

@@ -54,6 +54,8 @@ type lintFinding struct {
 	file string
 	manifest.Problem
 	warning bool
+	// detail goes on below the message in lines of its own.
+	detail string
 }
 
 func newLint(p *plugin) *cobra.Command {
@@ -63,10 +65,13 @@ func newLint(p *plugin) *cobra.Command {
 		GroupID: groupTry,
 		Short:   "Check manifests before they are applied",
 		Long: `Check manifests before they are applied: fields that do not exist or stand there twice, values that are out of bounds,
-rules that do not hold. This needs no cluster; where one can be reached, its API server is asked as well, by a dry run,
-which also knows the cluster's policies and your rights. What is valid and looks odd is a warning.
+rules that do not hold, expressions that do not compile. This needs no cluster; where one can be reached, its API server
+is asked as well, by a dry run, which also knows the cluster's policies and your rights. What is valid and looks odd is a
+warning.
 
-Each finding is a line: file:line: field: message. It exits with 3 where there is an error; warnings are none.`,
+Each finding is a line: file:line: field: message. Of an expression, the line is that of the place where it is written as
+a block (|), and the message begins with the line and the column within the expression. Lines that begin with a space go
+on with the one above: they show the place with a caret. It exits with 3 where there is an error; warnings are none.`,
 		Example: `  kubectl horizon lint -f webhook.yaml
 
   # All that a directory and those below it have, in CI without a cluster
@@ -108,7 +113,7 @@ func (l *linter) run(ctx context.Context) error {
 	if len(l.documents) == 0 && len(l.findings) == 0 {
 		return fmt.Errorf("there is no manifest of Horizon's in %s", strings.Join(l.paths, ", "))
 	}
-	for _, check := range []func(context.Context) error{l.checkSchemas, l.checkServer, l.warn} {
+	for _, check := range []func(context.Context) error{l.checkSchemas, l.checkServer, l.checkExpressions, l.warn} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -246,7 +251,7 @@ func (l *linter) add(d *linted, warning bool, problem manifest.Problem) {
 	if !warning {
 		d.broken = true
 	}
-	l.findings = append(l.findings, lintFinding{d.file, problem, warning})
+	l.findings = append(l.findings, lintFinding{file: d.file, Problem: problem, warning: warning})
 }
 
 // checkSchemas holds each document against the schema of its kind.
@@ -291,7 +296,11 @@ func (l *linter) report(files int) error {
 		if f.Field != "" {
 			text += oneLine(f.Field) + ": "
 		}
-		if _, err := fmt.Fprintln(l.Out, text+oneLine(f.Message)); err != nil {
+		text += oneLine(f.Message) + "\n"
+		if f.detail != "" {
+			text += indent(printable(f.detail)) + "\n"
+		}
+		if _, err := io.WriteString(l.Out, text); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/horizoncd/webhook-operator/internal/change"
 	"github.com/horizoncd/webhook-operator/internal/manifest"
 )
 
@@ -47,7 +48,7 @@ func (l *linter) askServer(ctx context.Context, api client.Client, d *linted) bo
 	defer cancel()
 	object := d.Object.DeepCopy()
 	object.SetNamespace(l.namespaceOf(d.Document))
-	err := api.Create(ctx, object, client.DryRunAll, client.FieldOwner(fieldManager), client.FieldValidation(metav1.FieldValidationStrict))
+	err := api.Create(ctx, object, client.DryRunAll, client.FieldOwner(change.FieldManager), client.FieldValidation(metav1.FieldValidationStrict))
 	if err == nil || apierrors.IsAlreadyExists(err) { // told only of what is valid
 		return true
 	}

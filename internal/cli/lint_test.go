@@ -83,47 +83,55 @@ var manifests = map[string]string{
 	"TLS with http":             strings.Replace(validWebhook, "https", "http", 1) + "  tls: {caSecretRef: {name: ca}}\n",
 	"two authorities":           validWebhook + "  tls: {caSecretRef: {name: ca}, caConfigMapRef: {name: ca}}\n",
 	"no triggers":               strings.Split(validWebhook, "  triggers")[0],
-	"empty triggers":            strings.Split(validWebhook, "  triggers")[0] + "  triggers: []\n",
-	"unknown trigger":           validWebhook + "  - clusters_deploy\n",
-	"two unknown triggers":      validWebhook + "  - clusters_deploy\n  - nothing\n",
-	"trigger twice":             validWebhook + "  - clusters_deployed\n",
-	"trigger is a map":          validWebhook + "  - a: b\n",
-	"triggers are a text":       strings.Split(validWebhook, "  triggers")[0] + "  triggers: clusters_deployed\n",
-	"scope":                     validWebhook + "  scope: music/player\n",
-	"scope with a pattern":      validWebhook + "  scope: /music/*\n",
-	"state":                     validWebhook + "  state: On\n",
-	"state is on":               validWebhook + "  state: on\n",
-	"time is a text":            validWebhook + "  timeoutSeconds: \"30\"\n",
-	"time is no integer":        validWebhook + "  timeoutSeconds: 1.5\n",
-	"time out of bounds":        validWebhook + "  timeoutSeconds: 301\n",
-	"backoff":                   validWebhook + "  retry: {minBackoffSeconds: 61, maxBackoffSeconds: 60}\n",
-	"backoff below a default":   validWebhook + "  retry: {maxBackoffSeconds: 5}\n",
-	"reference without a key":   validWebhook + "  secretRef: {name: a}\n",
-	"reference to elsewhere":    validWebhook + "  secretRef: {name: other/a, key: b}\n",
-	"long description":          validWebhook + "  description: " + strings.Repeat("ä", 1025) + "\n",
-	"type and rule":             validWebhook + "  scope: music\n  timeoutSeconds: \"30\"\n",
-	"name in capitals":          strings.Replace(validWebhook, "name: a", "name: A", 1),
-	"no name":                   strings.Replace(validWebhook, "  name: a\n", "  labels: {}\n", 1),
-	"no metadata":               strings.Replace(validWebhook, "metadata:\n  name: a\n", "", 1),
-	"64 characters":             strings.Replace(validWebhook, "name: a", "name: "+strings.Repeat("a", 64), 1),
-	"name is a number":          strings.Replace(validWebhook, "name: a", "name: 7", 1),
-	"bad label":                 strings.Replace(validWebhook, "name: a", "name: a\n  labels: {a: \"b c\"}", 1),
-	"annotation is a number":    strings.Replace(validWebhook, "name: a", "name: a\n  annotations: {a: 1}", 1),
-	"owner without a uid":       strings.Replace(validWebhook, "name: a", "name: a\n  ownerReferences: [{apiVersion: v1, kind: Secret, name: a}]", 1),
-	"no spec":                   strings.Split(validWebhook, "spec:")[0],
-	"spec is null":              strings.Split(validWebhook, "spec:")[0] + "spec: null\n",
-	"spec is a text":            strings.Split(validWebhook, "spec:")[0] + "spec: a\n",
-	"event without a type":      strings.Replace(validEvent, "  eventType: clusters_deployed\n", "", 1),
-	"event of nothing":          strings.Split(validEvent, "  cluster:")[0],
-	"event with a bad time":     validEvent + "  time: yesterday\n",
-	"event with a bad number":   strings.Replace(validEvent, "eventID: 1", "eventID: -1", 1),
-	"event of two things":       validEvent + "  application: {id: 1, name: web}\n",
+	"expressions": validWebhook + "  filter: event.cluster.env == \"online\"\n  payload: {format: CloudEvents, template: '{\"a\": 1}'}\n" +
+		"  response: {acceptIf: response.json.ok, giveUpIf: response.statusCode == 404}\n",
+	"empty filter":            validWebhook + "  filter: \"\"\n",
+	"long filter":             validWebhook + "  filter: \"" + strings.Repeat("é", 4097) + "\"\n",
+	"filter is a map":         validWebhook + "  filter: {a: b}\n",
+	"unknown format":          validWebhook + "  payload: {format: Telegram}\n",
+	"long template":           validWebhook + "  payload: {template: \"" + strings.Repeat("a", 16385) + "\"}\n",
+	"unknown rule":            validWebhook + "  response: {retryIf: \"true\"}\n",
+	"empty triggers":          strings.Split(validWebhook, "  triggers")[0] + "  triggers: []\n",
+	"unknown trigger":         validWebhook + "  - clusters_deploy\n",
+	"two unknown triggers":    validWebhook + "  - clusters_deploy\n  - nothing\n",
+	"trigger twice":           validWebhook + "  - clusters_deployed\n",
+	"trigger is a map":        validWebhook + "  - a: b\n",
+	"triggers are a text":     strings.Split(validWebhook, "  triggers")[0] + "  triggers: clusters_deployed\n",
+	"scope":                   validWebhook + "  scope: music/player\n",
+	"scope with a pattern":    validWebhook + "  scope: /music/*\n",
+	"state":                   validWebhook + "  state: On\n",
+	"state is on":             validWebhook + "  state: on\n",
+	"time is a text":          validWebhook + "  timeoutSeconds: \"30\"\n",
+	"time is no integer":      validWebhook + "  timeoutSeconds: 1.5\n",
+	"time out of bounds":      validWebhook + "  timeoutSeconds: 301\n",
+	"backoff":                 validWebhook + "  retry: {minBackoffSeconds: 61, maxBackoffSeconds: 60}\n",
+	"backoff below a default": validWebhook + "  retry: {maxBackoffSeconds: 5}\n",
+	"reference without a key": validWebhook + "  secretRef: {name: a}\n",
+	"reference to elsewhere":  validWebhook + "  secretRef: {name: other/a, key: b}\n",
+	"long description":        validWebhook + "  description: " + strings.Repeat("ä", 1025) + "\n",
+	"type and rule":           validWebhook + "  scope: music\n  timeoutSeconds: \"30\"\n",
+	"name in capitals":        strings.Replace(validWebhook, "name: a", "name: A", 1),
+	"no name":                 strings.Replace(validWebhook, "  name: a\n", "  labels: {}\n", 1),
+	"no metadata":             strings.Replace(validWebhook, "metadata:\n  name: a\n", "", 1),
+	"64 characters":           strings.Replace(validWebhook, "name: a", "name: "+strings.Repeat("a", 64), 1),
+	"name is a number":        strings.Replace(validWebhook, "name: a", "name: 7", 1),
+	"bad label":               strings.Replace(validWebhook, "name: a", "name: a\n  labels: {a: \"b c\"}", 1),
+	"annotation is a number":  strings.Replace(validWebhook, "name: a", "name: a\n  annotations: {a: 1}", 1),
+	"owner without a uid":     strings.Replace(validWebhook, "name: a", "name: a\n  ownerReferences: [{apiVersion: v1, kind: Secret, name: a}]", 1),
+	"no spec":                 strings.Split(validWebhook, "spec:")[0],
+	"spec is null":            strings.Split(validWebhook, "spec:")[0] + "spec: null\n",
+	"spec is a text":          strings.Split(validWebhook, "spec:")[0] + "spec: a\n",
+	"event without a type":    strings.Replace(validEvent, "  eventType: clusters_deployed\n", "", 1),
+	"event of nothing":        strings.Split(validEvent, "  cluster:")[0],
+	"event with a bad time":   validEvent + "  time: yesterday\n",
+	"event with a bad number": strings.Replace(validEvent, "eventID: 1", "eventID: -1", 1),
+	"event of two things":     validEvent + "  application: {id: 1, name: web}\n",
 }
 
 // dryRun posts a manifest as it is, and returns what the API server has against it.
 func (b *bed) dryRun(text string) error {
 	b.Helper()
-	config := rest.CopyConfig(suite.cp.Config())
+	config := rest.CopyConfig(suite.ControlPlane.Config())
 	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	c, err := rest.RESTClientFor(config)
@@ -290,7 +298,7 @@ func TestLintSamples(t *testing.T) {
 	r := b.run("lint", "--offline", samples)
 	b.Expect(r.code).To(Equal(0), r.out)
 	b.Expect(r.out).NotTo(MatchRegexp(`(?m)^[^:]+:[0-9]+: [^w]`))
-	b.Expect(r.err).To(And(ContainSubstring("no API server was asked (--offline)"), ContainSubstring("5 manifests in 7 files: 0 errors, ")))
+	b.Expect(r.err).To(And(ContainSubstring("no API server was asked (--offline)"), ContainSubstring("8 manifests in 10 files: 0 errors, ")))
 
 	r = b.as("editor", "edit").run("lint", "-f", samples)
 	b.Expect(r.code).To(Equal(0), r.out)
@@ -358,6 +366,9 @@ func TestLintWarnings(t *testing.T) {
 		"status":            {validWebhook + "status: {webhookID: 1}\n", "status: the operator writes it"},
 		"key of a file":     {validWebhook + "  secretRef: {name: there, key: b}\n" + secret, "spec.secretRef.key: the Secret there in these files has no key b"},
 		"the same twice":    {validWebhook + "---\n" + validWebhook, "metadata.name: stdin:4 has it, too"},
+		"constant filter":   {validWebhook + "  filter: \"true\"\n", "spec.filter: it is always true: without effect"},
+		"empty payload":     {validWebhook + "  payload: {}\n", "spec.payload: without effect"},
+		"useless rule":      {validWebhook + "  response: {giveUpIf: response.statusCode == 200}\n", "spec.response.giveUpIf: without effect"},
 		"an old event":      {validEvent + "  time: \"2020-01-01T00:00:00Z\"\n", "spec.time: this was "},
 	} {
 		b.stdin = tc.text

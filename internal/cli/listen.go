@@ -30,7 +30,7 @@ const (
 type listen struct {
 	*plugin
 	triggers               []string
-	scope                  string
+	scope, filter          string
 	allNamespaces, verbose bool
 	forwardTo              string
 	tokenFile, keyFile     string
@@ -40,7 +40,8 @@ type listen struct {
 	webhookID              int64
 
 	namespaceOf string
-	// follows is a Webhook of these triggers and this scope: what it would get is shown.
+	// follows is a Webhook of these triggers, this scope and this filter: what it would get is
+	// shown.
 	follows  *v1alpha1.Webhook
 	receiver *forward.Receiver // nil: print only
 	queue    *forward.Queue
@@ -60,8 +61,11 @@ func newListen(p *plugin) *cobra.Command {
 		Short:   "Bring events to your own machine as they happen",
 		GroupID: groupTry,
 		Long: `Show the events of the namespace as they happen and, with --forward-to, post each to an address that your machine
-reaches: with the body and the headers that the operator sends, and a signature by a secret of a file. Deliveries that
-somebody sends again come, too, with the body that is stored. The right to view the namespace is enough.
+reaches: with the body and the headers that the operator sends in Horizon's format, and a signature by a secret of a file.
+Deliveries that somebody sends again come, too. The right to view the namespace is enough.
+
+--filter is an expression as in spec.filter of a webhook, checked at once. An event that it fails for is told, and not
+posted. In it, webhook.id is that of --webhook-id, and webhook.name and webhook.namespace are empty.
 
 Requests are posted one at a time, in the order of the events. A receiver that is not up is told, and the next event
 goes on; --retry keeps trying. Ctrl-C ends it.`,
@@ -71,6 +75,9 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
   # Deployments of one group, with a token, and those of the last ten minutes first
   kubectl horizon listen --trigger clusters_deployed,clusters_rollbacked --scope /music \
     --forward-to localhost:3000/hook --secret-file token.txt --since 10m
+
+  # Only what reaches production, and not by a robot
+  kubectl horizon listen --filter 'event.cluster.env == "online" && !event.user.email.endsWith("@bot")'
 
   # Only look on
   kubectl horizon listen --verbose`,
@@ -82,6 +89,7 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
 	flags.StringSliceVar(&l.triggers, "trigger", []string{string(v1alpha1.TriggerAny)},
 		"event types, or families of them such as clusters_*, as in the triggers of a webhook")
 	flags.StringVar(&l.scope, "scope", "", "only what happens to this path and below it, such as /music/player")
+	flags.StringVar(&l.filter, "filter", "", "only events that this expression in CEL is true for, as in the filter of a webhook")
 	flags.BoolVarP(&l.allNamespaces, "all-namespaces", "A", false, "events of every namespace")
 	flags.StringVar(&l.forwardTo, "forward-to", "", "where to post: http or https; without it, events are only printed")
 	flags.StringVar(&l.tokenFile, "secret-file", "", "a file with the token that is sent in "+signing.HeaderSecret+", and that signs")
@@ -93,6 +101,7 @@ goes on; --retry keeps trying. Ctrl-C ends it.`,
 	flags.DurationVar(&l.timeout, "timeout", 30*time.Second, "how long an answer may take")
 	flags.Int64Var(&l.webhookID, "webhook-id", 1, "the webhookID in the bodies")
 	flags.BoolVarP(&l.verbose, "verbose", "v", false, "print headers and bodies, too")
+	_ = cmd.RegisterFlagCompletionFunc("filter", cobra.NoFileCompletions)
 	_ = cmd.MarkFlagFilename("secret-file")
 	_ = cmd.MarkFlagFilename("signing-secret-file")
 	return cmd
@@ -150,6 +159,10 @@ func (l *listen) prepare() error {
 	}
 	for _, t := range l.triggers {
 		l.follows.Spec.Triggers = append(l.follows.Spec.Triggers, v1alpha1.Trigger(strings.TrimSpace(t)))
+	}
+	l.follows.Spec.Filter, l.follows.Spec.WebhookID = l.filter, l.webhookID
+	if err := mistakesInFlags(l.follows); err != nil {
+		return err
 	}
 	l.noteTypes("triggers", l.triggers)
 	if l.forwardTo == "" {

@@ -16,13 +16,19 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/expression"
+	"github.com/horizoncd/webhook-operator/internal/follow"
 	"github.com/horizoncd/webhook-operator/internal/forward"
 	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/payload"
 )
 
 // listenSlack is how far the clocks of API servers may differ: where a watch begins anew,
 // events are looked at again that are so much older than the latest that was seen.
 const listenSlack = 2 * time.Minute
+
+// metadataPage is how many objects are listed at a time of which only metadata is read.
+const metadataPage = 2000
 
 // listenSource watches events and resends, and puts what is wanted into the queue.
 type listenSource struct {
@@ -122,18 +128,28 @@ func (s *listenSource) eventsSince(ctx context.Context, since time.Time) (keys [
 	return keys, version, nil
 }
 
-// wants tells whether a Webhook of the flags would get it, whenever that was made.
+// wants tells whether a Webhook of the flags would get it, whenever that was made, as far as
+// its filter is not asked.
 func (s *listenSource) wants(subject matching.Subject) bool {
-	_, ok := subject.Match(s.follows)
+	_, ok := subject.MayMatch(s.follows)
 	return ok
 }
 
+// passes tells whether the filter is true for an event, and says where it fails.
+func (s *listenSource) passes(what string, event func() (*expression.Event, error)) bool {
+	verdict := matching.Filter(s.follows, event)
+	if verdict.Reason == v1alpha1.UnmatchedFilterError {
+		s.say("The filter fails for %s, which is left out: %s", what, verdict.Message)
+	}
+	return verdict.Follows()
+}
+
 func (s *listenSource) followEvents(ctx context.Context) error {
-	f := &follower{
-		watch: func(ctx context.Context, version string) (watch.Interface, error) {
+	f := &follow.Follower{
+		Watch: func(ctx context.Context, version string) (watch.Interface, error) {
 			return s.client.Watch(ctx, &v1alpha1.WebhookEventList{}, s.watchOptions(version)...)
 		},
-		relist: func(ctx context.Context) (string, error) {
+		Relist: func(ctx context.Context) (string, error) {
 			since := s.latest.Add(-listenSlack)
 			if since.Before(s.from) {
 				since = s.from
@@ -144,16 +160,16 @@ func (s *listenSource) followEvents(ctx context.Context) error {
 			}
 			return version, s.putAll(ctx, keys)
 		},
-		each: func(event watch.Event) error {
+		Each: func(event watch.Event) error {
 			e, ok := event.Object.(*v1alpha1.WebhookEvent)
 			if !ok || event.Type != watch.Added {
 				return nil
 			}
 			return s.put(ctx, e)
 		},
-		tell: func(text string) { s.say("%s", text) },
+		Lost: func(why error) { s.say("%s", contact(why)) },
 	}
-	return f.run(ctx, s.eventVersion)
+	return f.Run(ctx, s.eventVersion)
 }
 
 func (s *listenSource) watchOptions(version string) []client.ListOption {
@@ -188,6 +204,10 @@ func (s *listenSource) put(ctx context.Context, e *v1alpha1.WebhookEvent) error 
 	if !s.wants(matching.SubjectOf(e)) || s.seen.Has(string(e.UID)) {
 		return nil
 	}
+	if !s.passes("the event "+e.Name, func() (*expression.Event, error) { return payload.EventOf(e), nil }) {
+		s.seen.Add(string(e.UID))
+		return nil
+	}
 	item, err := forward.OfEvent(e, s.webhookID)
 	if err != nil {
 		return fmt.Errorf("the event %s: %w", e.Name, err)
@@ -201,12 +221,12 @@ func (s *listenSource) put(ctx context.Context, e *v1alpha1.WebhookEvent) error 
 
 func (s *listenSource) followResends(ctx context.Context) error {
 	contact := s.from
-	f := &follower{
-		watch: func(ctx context.Context, version string) (watch.Interface, error) {
+	f := &follow.Follower{ // the watch of events says whether contact is lost
+		Watch: func(ctx context.Context, version string) (watch.Interface, error) {
 			return s.client.Watch(ctx, newMetadataList("WebhookDelivery"), s.watchOptions(version)...)
 		},
-		relist: func(ctx context.Context) (string, error) { return s.relistResends(ctx, contact.Add(-listenSlack)) },
-		each: func(event watch.Event) error {
+		Relist: func(ctx context.Context) (string, error) { return s.relistResends(ctx, contact.Add(-listenSlack)) },
+		Each: func(event watch.Event) error {
 			contact = s.now()
 			d, ok := event.Object.(*metav1.PartialObjectMetadata)
 			if !ok || event.Type == watch.Deleted || !delivery.ResendPending(d.Annotations) {
@@ -214,14 +234,13 @@ func (s *listenSource) followResends(ctx context.Context) error {
 			}
 			return s.resend(ctx, d, time.Time{})
 		},
-		tell: func(string) {}, // the watch of events tells
 	}
-	return f.run(ctx, s.deliveryVersion)
+	return f.Run(ctx, s.deliveryVersion)
 }
 
 // relistResends looks for resends that were asked for, or made, since contact was lost.
 func (s *listenSource) relistResends(ctx context.Context, since time.Time) (version string, _ error) {
-	options := &client.ListOptions{Namespace: s.namespaceOf, Limit: pageSize}
+	options := &client.ListOptions{Namespace: s.namespaceOf, Limit: metadataPage}
 	for {
 		page := newMetadataList("WebhookDelivery")
 		if err := s.client.List(ctx, page, options); err != nil {
@@ -260,7 +279,7 @@ func (s *listenSource) resend(ctx context.Context, of *metav1.PartialObjectMetad
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
-		return retryableError{err}
+		return follow.Retryable(err)
 	}
 	s.resent.Add(key)
 	made := d.Status.Resend
@@ -268,7 +287,7 @@ func (s *listenSource) resend(ctx context.Context, of *metav1.PartialObjectMetad
 		return nil
 	}
 	subject := matching.Subject{EventType: d.Spec.EventType, ResourcePath: d.Spec.ResourcePath}
-	if !s.wants(subject) {
+	if !s.wants(subject) || !s.passes("the resend of "+d.Name, func() (*expression.Event, error) { return payload.EventOfDelivery(d) }) {
 		return nil
 	}
 	return s.queue.Put(ctx, forward.OfDelivery(d))

@@ -119,7 +119,7 @@ func TestListenToSlowReceiver(t *testing.T) {
 func TestListenThroughRestarts(t *testing.T) {
 	b := newBed(t)
 	w := b.webhook("other", nil)
-	gate := startGate(b, suite.cp.Config().Host)
+	gate := startGate(b, suite.ControlPlane.Config().Host)
 	b.event(1, nil)
 	r := b.startWith(gate.kubeconfig(b), "listen", "--forward-to", b.receiver.URL("/local"), "--retry", "1m")
 	b.Eventually(r.err.String).Should(ContainSubstring("Listening"))
@@ -147,7 +147,7 @@ func TestListenThroughRestarts(t *testing.T) {
 	// The API server.
 	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer cancel()
-	b.Expect(suite.cp.APIServer.Restart(ctx)).To(Succeed())
+	b.Expect(suite.ControlPlane.APIServer.Restart(ctx)).To(Succeed())
 	b.Eventually(func() error {
 		e := &v1alpha1.WebhookEvent{}
 		e.Namespace, e.Name = b.namespace, "horizon-6"

@@ -13,6 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/insight"
+	"github.com/horizoncd/webhook-operator/internal/redaction"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // logOne is the command log.
@@ -31,6 +34,9 @@ func newLog(p *plugin) *cobra.Command {
 		GroupID: groupLogs,
 		Long: `Show a delivery: how it ended, its attempts, the headers and bodies of the request and of the answer, and who asked for
 it to be sent again.
+
+The request's body is the one that was sent last. Where a format or a template of the webhook made it of the event, the
+event is shown, too, as Horizon's body; a resend makes the body anew.
 
 Bodies that are JSON are indented. --headers and --body print a part as it is stored, byte for byte; on a terminal,
 control characters are escaped unless --raw is given.`,
@@ -69,13 +75,13 @@ control characters are escaped unless --raw is given.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&l.headers, "headers", "", "print the headers only: those of the request or of the response")
-	flags.StringVar(&l.body, "body", "", "print the body only: that of the request or of the response")
+	flags.StringVar(&l.body, "body", "", "print the body only: that of the request or of the response; or the event, as Horizon's body")
 	flags.BoolVar(&l.raw, "raw", false, "print bodies as they are, without indentation")
 	flags.BoolVar(&l.curl, "curl", false, "print a curl command that sends the same request")
 	flags.BoolVar(&l.last, "last", false, "the argument is a webhook: show its newest delivery")
 	sides := cobra.FixedCompletions([]string{sideRequest, sideResponse}, cobra.ShellCompDirectiveNoFileComp)
 	_ = cmd.RegisterFlagCompletionFunc("headers", sides)
-	_ = cmd.RegisterFlagCompletionFunc("body", sides)
+	_ = cmd.RegisterFlagCompletionFunc("body", cobra.FixedCompletions([]string{sideRequest, sideResponse, sideEvent}, cobra.ShellCompDirectiveNoFileComp))
 	l.output.addTo(cmd, false)
 	return cmd
 }
@@ -93,14 +99,19 @@ func exclusive(cmd *cobra.Command, flags ...string) error {
 const (
 	sideRequest  = "request"
 	sideResponse = "response"
+	// sideEvent is what the request was made of.
+	sideEvent = "event"
 )
 
 func (l *logOne) run(ctx context.Context, name string) error {
-	for flag, side := range map[string]string{"headers": l.headers, "body": l.body} {
-		if side != "" {
-			if err := oneOf(flag, side, sideRequest, sideResponse); err != nil {
-				return err
-			}
+	if l.headers != "" {
+		if err := oneOf("headers", l.headers, sideRequest, sideResponse); err != nil {
+			return err
+		}
+	}
+	if l.body != "" {
+		if err := oneOf("body", l.body, sideRequest, sideResponse, sideEvent); err != nil {
+			return err
 		}
 	}
 	namespace, err := l.namespace()
@@ -137,16 +148,28 @@ func (l *logOne) run(ctx context.Context, name string) error {
 	case l.headers != "":
 		return l.part(headersOf(d, l.headers))
 	case l.body != "":
-		return l.part(bodyOf(d, l.body))
+		return l.onlyBody(d)
+	case l.curl:
+		return l.script(ctx, c, d)
 	}
-	if !l.curl {
-		return l.page(answer)
-	}
+	return l.page(answer)
+}
+
+// script prints a script that sends the same request.
+func (l *logOne) script(ctx context.Context, c client.Reader, d *v1alpha1.WebhookDelivery) error {
 	w, err := webhookOf(ctx, c, d)
 	if err != nil {
 		return err
 	}
-	return l.printCurl(d, w)
+	script, err := insight.Curl(d, w)
+	if unquotable, ok := errors.AsType[*insight.UnquotableError](err); ok {
+		return fmt.Errorf("%w: save it with --body request, and send that", unquotable)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(l.Out, script)
+	return err
 }
 
 // newestOf is the name of the newest delivery of a Webhook.
@@ -155,18 +178,23 @@ func (l *logOne) newestOf(ctx context.Context, namespace, webhook string) (strin
 	if err != nil {
 		return "", err
 	}
-	var found newest
-	begin := func() { found = newest{limit: 1} }
-	if _, err := l.rows(ctx, q, begin, found.add); err != nil {
+	t, err := l.table()
+	if err != nil {
 		return "", err
 	}
-	if len(found.rows) == 0 {
+	var found table.Newest
+	begin := func() { found = table.Newest{Limit: 1} }
+	if _, err := t.Each(ctx, q, begin, found.Add); err != nil {
+		return "", err
+	}
+	newest := found.Sorted()
+	if len(newest) == 0 {
 		if err := l.webhookIsThere(ctx, namespace, webhook); err != nil {
 			return "", err
 		}
 		return "", fmt.Errorf("the webhook %s has no deliveries in the namespace %s", webhook, namespace)
 	}
-	return found.rows[0].name, nil
+	return newest[0].Name, nil
 }
 
 // missing says more of a delivery that is not found where its name is that of a Webhook.
@@ -197,16 +225,13 @@ func webhookOf(ctx context.Context, c client.Reader, d *v1alpha1.WebhookDelivery
 	return w, nil
 }
 
-var (
-	errNotSent     = errors.New("nothing has been sent yet, so there is no request")
-	errNotAnswered = errors.New("there was no answer to the last request")
-)
+var errNotAnswered = errors.New("there was no answer to the last request")
 
 func headersOf(d *v1alpha1.WebhookDelivery, side string) (string, error) {
 	s := &d.Status
 	switch {
 	case side == sideRequest && s.Request == nil:
-		return "", errNotSent
+		return "", insight.ErrNotSent
 	case side == sideRequest:
 		return s.Request.Headers, nil
 	case s.Response == nil:
@@ -215,14 +240,35 @@ func headersOf(d *v1alpha1.WebhookDelivery, side string) (string, error) {
 	return s.Response.Headers, nil
 }
 
-func bodyOf(d *v1alpha1.WebhookDelivery, side string) (string, error) {
+// onlyBody prints one of the bodies.
+func (l *logOne) onlyBody(d *v1alpha1.WebhookDelivery) error {
 	switch {
-	case side == sideRequest:
-		return d.Spec.Payload, nil
+	case l.body == sideRequest:
+		return l.requestBody(d)
+	case l.body == sideEvent:
+		return l.part(d.Spec.Payload, nil)
 	case d.Status.Response == nil:
-		return "", errNotAnswered
+		return errNotAnswered
 	}
-	return d.Status.Response.Body, nil
+	return l.part(d.Status.Response.Body, nil)
+}
+
+// requestBody prints the body that was sent last. What is not as it was sent is told beside
+// it.
+func (l *logOne) requestBody(d *v1alpha1.WebhookDelivery) error {
+	sent, err := insight.SentBody(d)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: --body event prints what it will be made of", err)
+	case sent.Cut && sent.Text == "":
+		return fmt.Errorf("the body of %s is not kept: the API server refused the record with it; --body event prints what it was made of", d.Name)
+	case sent.Cut:
+		fmt.Fprintln(l.ErrOut, "The body is cut: at most 16 KiB of it are kept.")
+	}
+	if sent.Redacted {
+		fmt.Fprintln(l.ErrOut, "Secrets in the body are kept as "+redaction.Placeholder+".")
+	}
+	return l.part(sent.Text, nil)
 }
 
 // part prints a part of a record byte for byte. A terminal gets it escaped, and with a line

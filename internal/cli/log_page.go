@@ -29,7 +29,7 @@ func (l *logOne) page(answer *insight.Delivery) error {
 	if request != nil {
 		writeSection(&b, "Request headers", printable(request.Headers), "")
 	}
-	writeSection(&b, "Request body", l.pretty(d.Spec.Payload), "")
+	l.writeBodies(&b, d)
 	switch {
 	case response != nil:
 		writeSection(&b, "Response headers", printable(response.Headers), cutNote(response.HeadersTruncated, "8 KiB"))
@@ -44,13 +44,32 @@ func (l *logOne) page(answer *insight.Delivery) error {
 	return err
 }
 
+// writeBodies writes the body that was sent last, and the event where that is something else,
+// or nothing was sent.
+func (l *logOne) writeBodies(b *strings.Builder, d *v1alpha1.WebhookDelivery) {
+	sent, err := insight.SentBody(d)
+	switch {
+	case err != nil:
+		writeSection(b, "Event, of which the body is made", l.pretty(d.Spec.Payload), "")
+		return
+	case sent.Cut && sent.Text == "":
+		writeSection(b, "Request body", "(left out: the API server refused the record with it)", "")
+	default:
+		note := ""
+		if sent.Cut {
+			note = " (cut at 16 KiB)"
+		}
+		writeSection(b, "Request body", l.pretty(sent.Text), note)
+	}
+	if sent.Made {
+		writeSection(b, "Event, of which the body was made", l.pretty(d.Spec.Payload), "")
+	}
+}
+
 // verdict says what became of a delivery, and what helps.
 func (p *plugin) verdict(f insight.Finding, notes []string) string {
 	t := &teller{width: p.width}
-	t.say("%s", summary(f))
-	if f.Help != "" {
-		t.indented("Help: ", f.Help)
-	}
+	t.verdict(f)
 	t.notes(notes)
 	return t.String()
 }
@@ -78,7 +97,7 @@ func writeFacts(out io.Writer, d *v1alpha1.WebhookDelivery, now time.Time) {
 		fact("Sent to", d.Status.Request.URL)
 	}
 	fact("webhook-id", delivery.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID))
-	fact("Resend", resendFact(d, now))
+	fact("Resend", insight.ResendOf(d, now))
 }
 
 func parenthesized(s string) string {
@@ -91,38 +110,6 @@ func parenthesized(s string) string {
 // stamp is a time with how long ago it was.
 func stamp(at, now time.Time) string {
 	return at.UTC().Format(time.RFC3339) + ", " + lasting(now.Sub(at)) + " ago"
-}
-
-// resendFact says who asked for a resend, and what became of it.
-func resendFact(d *v1alpha1.WebhookDelivery, now time.Time) string {
-	value := d.Annotations[v1alpha1.AnnotationResend]
-	made := d.Status.Resend
-	switch {
-	case delivery.ResendPending(d.Annotations):
-		return "asked for " + asked(value, now) + "; not made yet"
-	case value == "" && made == nil:
-		return ""
-	case made == nil || value != "" && d.Annotations[v1alpha1.AnnotationResent] == delivery.ResendHash(value) && made.Value != cutRunes(value, 128):
-		return "asked for " + asked(value, now) + "; refused: an Event of the delivery (ResendRefused) says why"
-	}
-	return fmt.Sprintf("asked for %s; made %s, %s", asked(made.Value, now), stamp(made.Time.Time, now), count(int(made.Attempts), "attempt", "attempts"))
-}
-
-// asked reads the value of the resend annotation: kubectl horizon writes <time>/<user>.
-func asked(value string, now time.Time) string {
-	at, user, found := strings.Cut(value, "/")
-	when, err := time.Parse(time.RFC3339, at)
-	if !found || err != nil {
-		return "with the value " + value
-	}
-	return "by " + user + " " + stamp(when, now)
-}
-
-func cutRunes(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n])
-	}
-	return s
 }
 
 // writeAttempts lists the attempts, the latest first.

@@ -1,11 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -55,6 +51,17 @@ func TestLogGolden(t *testing.T) {
 			})
 		}, answer(told, 500, "")),
 	}
+	before := told.Add(-time.Minute)
+	made := answer(told, 200, `{"errcode":310000,"errmsg":"keywords not in content"}`)
+	made.RequestBody = `{"msgtype":"text","text":{"content":"` + strings.ReplaceAll(hostile, "\x1b", `\u001b`) + `"}}`
+	made.Judgement = sending.Judgement{Refused: true, Why: "response.json.errcode is 310000", Final: true}
+	records["rejected"] = b.record(w, 6, before, nil, made)
+	long = answer(told, 200, "")
+	long.RequestBody, long.RequestBodyTruncated = `{"text":"`+strings.Repeat("long ", 20)+"and", true
+	records["cut"] = b.record(w, 7, before, nil, long)
+	records["without-body"] = b.record(w, 8, before, func(d *v1alpha1.WebhookDelivery) {
+		delivery.FailPayload(d, "spec.payload.template of the webhook made no body: "+hostile, told)
+	})
 	for name, d := range records {
 		for _, width := range []int{80, 160} {
 			b.width = width
@@ -90,11 +97,25 @@ func TestLogParts(t *testing.T) {
 	b.Expect(b.mustRun("log", d.Name, "--body", "response")).To(Equal(printable(hostile) + "\n"))
 	b.Expect(b.mustRun("log", d.Name, "--body", "response", "--raw")).To(Equal(hostile))
 
-	for _, part := range []string{"--headers=request", "--headers=response", "--body=response"} {
+	for _, part := range []string{"--headers=request", "--headers=response", "--body=request", "--body=response"} {
 		r := b.run("log", unsent.Name, part)
 		b.Expect(r.code).To(Equal(exitError))
 		b.Expect(r.err).To(MatchRegexp("nothing has been sent yet|no answer"))
 	}
+	made := answer(told, 200, "")
+	made.RequestBody = `{"text":"[redacted]"}`
+	other := b.record(w, 3, told, nil, made)
+	b.width = 0
+	r := b.run("log", other.Name, "--body", "request")
+	b.Expect(r).To(Equal(ran{made.RequestBody, "Secrets in the body are kept as [redacted].\n", 0}))
+	b.Expect(b.mustRun("log", other.Name, "--body", "event")).To(Equal(other.Spec.Payload))
+	made.RequestBody, made.RequestBodyTruncated = `{"text":"and s`, true
+	r = b.run("log", b.record(w, 4, told, nil, made).Name, "--body", "request")
+	b.Expect(r).To(Equal(ran{made.RequestBody, "The body is cut: at most 16 KiB of it are kept.\n", 0}))
+	r = b.run("log", b.record(w, 5, told, func(d *v1alpha1.WebhookDelivery) { delivery.Shrink(d) }, made).Name, "--body", "request")
+	b.Expect(r.code).To(Equal(exitError))
+	b.Expect(r.err).To(ContainSubstring("is not kept: the API server refused the record with it; --body event prints"))
+
 	b.Expect(b.run("log", d.Name, "--body", "both").code).To(Equal(exitUsage))
 	b.Expect(b.run("log", d.Name, "--body", "request", "--curl").code).NotTo(Equal(0))
 	b.Expect(b.mustRun("log", d.Name, "-o", "jsonpath={.spec.payload}")).To(Equal(d.Spec.Payload))
@@ -102,69 +123,6 @@ func TestLogParts(t *testing.T) {
 	b.Expect(b.run("log", "nothing").err).To(ContainSubstring("there is no delivery nothing in the namespace " + b.namespace))
 	b.Expect(b.run("log", "smoke-tests").err).To(ContainSubstring("is a webhook, not a delivery"))
 	b.Expect(b.run("log", "--last", "nothing").err).To(ContainSubstring("there is no webhook nothing in the namespace "))
-}
-
-// What --curl prints does what it says in a shell, whatever the record has in it.
-func TestCurlInShell(t *testing.T) {
-	dir := t.TempDir()
-	// In place of curl: it prints its arguments, and what it reads, each with a length.
-	fake := "#!/bin/sh\nfor a; do printf '%s:' \"${#a}\"; printf '%s' \"$a\"; printf '\\n'; [ \"$a\" = @- ] && cat; done\n:\n"
-	if err := os.WriteFile(filepath.Join(dir, "curl"), []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	headers := "Content-Type: a'b\"c$(touch pwned)`touch pwned`\\\nX-Empty:\nno header\n-H: x\nX-Nasty: \x1b[2J\u202e\\n\n" +
-		"Webhook-Signature: [redacted]\nWebhook-Timestamp: 1\nX-Horizon-Webhook-Secret: [redacted]"
-	for name, body := range map[string]string{
-		"plain":       `{"a":"b"}`,
-		"quotes":      `'"'"'; touch pwned; $(touch pwned) \'` + "`touch pwned`" + ` $TOKEN %s \n @file`,
-		"at":          `@/etc/passwd`,
-		"hostile":     hostile,
-		"backslashes": `\\ \0101 \c \x41` + "\x1b" + `\\\`,
-		"lines":       "one\ntwo\n\n",
-		"invalid":     "\xff\xfe\x80 ok",
-		"long":        strings.Repeat("0123456789", 40_000) + "'",
-	} {
-		t.Run(name, func(t *testing.T) {
-			script := curlOf("https://ci.example.com/x?a=b&c='d'[1]", headers, body)
-			for i, r := range script {
-				if r != '\n' && r < ' ' || r == '\u202e' || r == '\u009b' {
-					t.Fatalf("%q gets to the terminal, at %d", r, i)
-				}
-			}
-			check := exec.CommandContext(t.Context(), "sh", "-n")
-			check.Stdin = strings.NewReader(script)
-			if out, err := check.CombinedOutput(); err != nil {
-				t.Fatalf("sh -n: %v\n%s\n%s", err, out, script)
-			}
-			var out, errOut bytes.Buffer
-			run := exec.CommandContext(t.Context(), "sh")
-			run.Stdin, run.Stdout, run.Stderr = strings.NewReader(script), &out, &errOut
-			run.Dir, run.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TOKEN=the token", "LC_ALL=C")
-			if err := run.Run(); err != nil {
-				t.Fatalf("sh: %v\n%s", err, errOut.String())
-			}
-			if _, err := os.Stat(filepath.Join(dir, "pwned")); err == nil {
-				t.Fatal("the record's content was run")
-			}
-			args := []string{
-				"--globoff", "--request", "POST", "--url", "https://ci.example.com/x?a=b&c='d'[1]",
-				"--header", "Content-Type: a'b\"c$(touch pwned)`touch pwned`\\", "--header", "X-Empty;", "--header", "-H: x",
-				"--header", "X-Nasty: \x1b[2J\u202e\\n", "--header", "X-Horizon-Webhook-Secret: the token",
-			}
-			var want strings.Builder
-			for _, a := range args {
-				fmt.Fprintf(&want, "%d:%s\n", len(a), a)
-			}
-			if len(body) > longestArgument || !plain(body) {
-				fmt.Fprintf(&want, "%d:%s\n%d:%s\n%s", len("--data-binary"), "--data-binary", 2, "@-", body)
-			} else {
-				fmt.Fprintf(&want, "%d:%s\n%d:%s\n", len("--data-raw"), "--data-raw", len(body), body)
-			}
-			if out.String() != want.String() {
-				t.Errorf("got\n%q\nwant\n%q", out.String(), want.String())
-			}
-		})
-	}
 }
 
 func TestLogCurl(t *testing.T) {
@@ -179,6 +137,13 @@ func TestLogCurl(t *testing.T) {
 	})
 	secret := b.record(w, 3, told, func(d *v1alpha1.WebhookDelivery) { d.Status.Request.URL = "https://chat.example.com/[redacted]" }, answer(told, 200, ""))
 	golden(t, "log/curl.txt", b.still(b.mustRun("log", sent.Name, "--curl")))
+	made := answer(told, 200, "")
+	made.RequestBody = `{"text":"it's out"}`
+	b.Expect(b.mustRun("log", b.record(w, 4, told, nil, made).Name, "--curl")).To(HaveSuffix(`--data-raw '{"text":"it'\''s out"}'` + "\n"))
+	made.RequestBodyTruncated = true
+	r := b.run("log", b.record(w, 5, told, nil, made).Name, "--curl")
+	b.Expect(r.code).To(Equal(exitError))
+	b.Expect(r.err).To(ContainSubstring("is not kept whole (at most 16 KiB are), so the request cannot be repeated by hand"))
 	golden(t, "log/curl-unsent.txt", b.still(b.mustRun("log", unsent.Name, "--curl")))
 	b.Expect(b.mustRun("log", secret.Name, "--curl")).To(And(ContainSubstring(`--url "$URL"`), Not(ContainSubstring("chat.example.com"))))
 }

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/horizoncd/webhook-operator/internal/follow"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // logs is the command logs.
@@ -21,7 +24,7 @@ type logs struct {
 	watch         bool
 	limit         int
 
-	query rowQuery
+	query table.Query
 	// columns are those of the list, by their place in a row's cells; see the constants
 	// below.
 	columns []int
@@ -95,7 +98,7 @@ func (l *logs) run(ctx context.Context) error {
 	if l.query, err = l.filters.query(namespace, l.webhook, l.now()); err != nil {
 		return err
 	}
-	l.noteTypes("type", l.types)
+	l.noteTypes("type", l.Types)
 	if err := l.checkFormat(); err != nil {
 		return err
 	}
@@ -113,26 +116,30 @@ func (l *logs) run(ctx context.Context) error {
 }
 
 // list returns the newest rows, and how many match in all.
-func (l *logs) list(ctx context.Context) (rows []*deliveryRow, total int, version string, err error) {
-	var found newest
+func (l *logs) list(ctx context.Context) (rows []*table.Row, total int, version string, err error) {
+	t, err := l.table()
+	if err != nil {
+		return nil, 0, "", err
+	}
+	var found table.Newest
 	begin := func() {
-		found, total = newest{limit: l.limit}, 0
+		found, total = table.Newest{Limit: l.limit}, 0
 		l.seen, l.seed = map[uint64]uint64{}, maphash.MakeSeed()
 	}
-	version, err = l.rows(ctx, l.query, begin, func(row *deliveryRow) {
+	version, err = t.Each(ctx, l.query, begin, func(row *table.Row) {
 		total++
-		found.add(row)
+		found.Add(row)
 		if l.watch {
 			l.changed(row)
 		}
 		if l.format() == "name" {
-			row.cells = [numColumns]string{}
+			row.Cells = nil
 		}
 	})
-	return found.sorted(), total, version, err
+	return found.Sorted(), total, version, err
 }
 
-func (l *logs) show(ctx context.Context, rows []*deliveryRow, total int) error {
+func (l *logs) show(ctx context.Context, rows []*table.Row, total int) error {
 	if len(rows) == 0 {
 		if err := l.sayNone(ctx); err != nil {
 			return err
@@ -158,13 +165,13 @@ func (l *logs) show(ctx context.Context, rows []*deliveryRow, total int) error {
 // sayNone says that there is nothing to show. A Webhook that does not exist is an error.
 func (l *logs) sayNone(ctx context.Context) error {
 	if l.webhook != "" && !l.allNamespaces {
-		if err := l.webhookIsThere(ctx, l.query.namespace, l.webhook); err != nil {
+		if err := l.webhookIsThere(ctx, l.query.Namespace, l.webhook); err != nil {
 			return err
 		}
 	}
 	where := " in any namespace"
-	if l.query.namespace != "" {
-		where = " in the namespace " + l.query.namespace
+	if l.query.Namespace != "" {
+		where = " in the namespace " + l.query.Namespace
 	}
 	what := "No deliveries"
 	if l.filters.any() {
@@ -175,21 +182,22 @@ func (l *logs) sayNone(ctx context.Context) error {
 }
 
 // droppable are the columns that a narrow terminal lacks, the first to go first.
-var droppable = []int{columnMilliseconds, columnAttempts, columnResource}
+var droppable = []int{table.ColumnMilliseconds, table.ColumnAttempts, table.ColumnResource}
 
 // printGrid begins the grid with the first rows.
-func (l *logs) printGrid(rows []*deliveryRow) error {
+func (l *logs) printGrid(rows []*table.Row) error {
 	l.columns = []int{
-		columnID, columnWebhook, columnResource, columnType, columnResult, columnCode, columnAttempts, columnMilliseconds, columnAge,
+		columnID, table.ColumnWebhook, table.ColumnResource, table.ColumnType, table.ColumnResult, table.ColumnCode,
+		table.ColumnAttempts, table.ColumnMilliseconds, table.ColumnAge,
 	}
 	if l.webhook != "" {
-		l.columns = slices.DeleteFunc(l.columns, func(c int) bool { return c == columnWebhook })
+		l.columns = slices.DeleteFunc(l.columns, func(c int) bool { return c == table.ColumnWebhook })
 	}
 	if l.allNamespaces {
 		l.columns = slices.Insert(l.columns, 0, columnNamespace)
 	}
 	if l.output.wide() {
-		l.columns = append(l.columns, columnNext, columnEvent, columnReason, columnMessage)
+		l.columns = append(l.columns, table.ColumnNext, table.ColumnEvent, table.ColumnReason, table.ColumnMessage)
 	}
 	drop := droppable
 	for {
@@ -211,7 +219,7 @@ func totalWidth(widths []int) int {
 	return total
 }
 
-func (l *logs) gridOf(rows []*deliveryRow) *grid {
+func (l *logs) gridOf(rows []*table.Row) *grid {
 	g := &grid{noHeaders: l.NoHeaders}
 	for _, c := range l.columns {
 		g.columns = append(g.columns, titleOf(c))
@@ -222,6 +230,9 @@ func (l *logs) gridOf(rows []*deliveryRow) *grid {
 	return g
 }
 
+// flexible are the columns that a terminal cuts where it has to.
+var flexible = []int{table.ColumnWebhook, table.ColumnResource, table.ColumnType, table.ColumnEvent, table.ColumnMessage}
+
 func titleOf(c int) column {
 	switch c {
 	case columnID:
@@ -229,23 +240,19 @@ func titleOf(c int) column {
 	case columnNamespace:
 		return column{title: "NAMESPACE"}
 	}
-	flexible := c == columnWebhook || c == columnResource || c == columnType || c == columnEvent || c == columnMessage
-	titles := [numColumns]string{
-		"WEBHOOK", "RESOURCE", "EVENT TYPE", "RESULT", "CODE", "ATTEMPTS", "MS", "AGE", "NEXT", "EVENT", "REASON", "MESSAGE",
-	}
-	return column{title: titles[c], flexible: flexible}
+	return column{title: strings.ToUpper(table.Deliveries.Columns[c]), flexible: slices.Contains(flexible, c)}
 }
 
-func (l *logs) cells(row *deliveryRow) []string {
+func (l *logs) cells(row *table.Row) []string {
 	cells := make([]string, len(l.columns))
 	for i, c := range l.columns {
 		switch c {
 		case columnID:
-			cells[i] = row.name
+			cells[i] = row.Name
 		case columnNamespace:
-			cells[i] = row.namespace
+			cells[i] = row.Namespace
 		default:
-			cells[i] = dash(row.cells[c])
+			cells[i] = dash(row.Cells[c])
 		}
 	}
 	return cells
@@ -253,13 +260,13 @@ func (l *logs) cells(row *deliveryRow) []string {
 
 // changed tells whether a delivery is new, or shows something else than when it was
 // last shown, but for its age, and remembers it.
-func (l *logs) changed(row *deliveryRow) bool {
+func (l *logs) changed(row *table.Row) bool {
 	var key, shown maphash.Hash
 	key.SetSeed(l.seed)
 	shown.SetSeed(l.seed)
-	_, _ = key.WriteString(row.namespace + "/" + row.name)
-	for i, cell := range row.cells {
-		if i != columnAge {
+	_, _ = key.WriteString(row.Namespace + "/" + row.Name)
+	for i, cell := range row.Cells {
+		if i != table.ColumnAge {
 			_, _ = shown.WriteString(cell)
 			_ = shown.WriteByte(0)
 		}
@@ -269,41 +276,45 @@ func (l *logs) changed(row *deliveryRow) bool {
 	return !known || before != shown.Sum64()
 }
 
-func (l *logs) forget(row *deliveryRow) {
+func (l *logs) forget(row *table.Row) {
 	var key maphash.Hash
 	key.SetSeed(l.seed)
-	_, _ = key.WriteString(row.namespace + "/" + row.name)
+	_, _ = key.WriteString(row.Namespace + "/" + row.Name)
 	delete(l.seen, key.Sum64())
 }
 
 // follow prints what is new or has changed, until it is interrupted.
 func (l *logs) follow(ctx context.Context, version string) error {
-	f := &follower{
-		watch: func(ctx context.Context, version string) (watch.Interface, error) {
-			request, err := l.tableRequest(deliveriesResource, l.query.namespace, metav1.ListOptions{
-				LabelSelector: l.query.labels, FieldSelector: l.query.fields, Watch: true, ResourceVersion: version, AllowWatchBookmarks: true,
-			}, l.query.include)
-			if err != nil {
-				return nil, err
-			}
-			return request.Watch(ctx)
-		},
-		relist: l.relist,
-		each:   func(event watch.Event) error { return l.watched(ctx, event) },
-		tell:   func(text string) { fmt.Fprintln(l.ErrOut, printable(text)) },
+	t, err := l.table()
+	if err != nil {
+		return err
 	}
-	return f.run(ctx, version)
+	f := &follow.Follower{
+		Watch: func(ctx context.Context, version string) (watch.Interface, error) {
+			return t.Watch(ctx, l.query, version)
+		},
+		Relist: func(ctx context.Context) (string, error) { return l.relist(ctx, t) },
+		Each: func(event watch.Event) error {
+			rows, err := t.Rows(l.query, event.Object)
+			if err != nil {
+				return err
+			}
+			return l.watched(ctx, event.Type, rows)
+		},
+		Lost: func(why error) { fmt.Fprintln(l.ErrOut, contact(why)) },
+	}
+	return f.Run(ctx, version)
 }
 
 // relist shows what has changed since the watch was lost, the oldest first. What is gone is
 // forgotten.
-func (l *logs) relist(ctx context.Context) (string, error) {
+func (l *logs) relist(ctx context.Context, t *table.Client) (string, error) {
 	before := l.seen
-	var changed []*deliveryRow
+	var changed []*table.Row
 	begin := func() {
 		l.seen, changed = map[uint64]uint64{}, nil
 	}
-	version, err := l.rows(ctx, l.query, begin, func(row *deliveryRow) {
+	version, err := t.Each(ctx, l.query, begin, func(row *table.Row) {
 		now := l.seen
 		l.seen = before
 		if l.changed(row) {
@@ -316,23 +327,15 @@ func (l *logs) relist(ctx context.Context) (string, error) {
 		l.seen = before
 		return "", err
 	}
-	slices.SortFunc(changed, compareRows)
+	slices.SortFunc(changed, table.Compare)
 	return version, l.showChanged(ctx, changed)
 }
 
-func (l *logs) watched(ctx context.Context, event watch.Event) error {
-	table, ok := event.Object.(*metav1.Table)
-	if !ok {
-		return fmt.Errorf("the API server sent a %T where a table was asked for", event.Object)
-	}
-	rows, err := l.deliveryRows(table, l.query.namespace)
-	if err != nil {
-		return err
-	}
-	var changed []*deliveryRow
+func (l *logs) watched(ctx context.Context, what watch.EventType, rows []*table.Row) error {
+	var changed []*table.Row
 	for _, row := range rows {
 		switch {
-		case event.Type == watch.Deleted || !l.query.wants(row):
+		case what == watch.Deleted || !l.query.Wants(row):
 			l.forget(row)
 		case l.changed(row):
 			changed = append(changed, row)
@@ -341,7 +344,7 @@ func (l *logs) watched(ctx context.Context, event watch.Event) error {
 	return l.showChanged(ctx, changed)
 }
 
-func (l *logs) showChanged(ctx context.Context, rows []*deliveryRow) error {
+func (l *logs) showChanged(ctx context.Context, rows []*table.Row) error {
 	switch {
 	case len(rows) == 0:
 		return nil
@@ -352,7 +355,7 @@ func (l *logs) showChanged(ctx context.Context, rows []*deliveryRow) error {
 	}
 	var lines [][]string
 	for _, row := range rows {
-		lines = append(lines, l.gridOf([]*deliveryRow{row}).rows[0])
+		lines = append(lines, l.gridOf([]*table.Row{row}).rows[0])
 	}
 	widths := slices.Clone(l.widths)
 	for i, c := range l.grid.columns {

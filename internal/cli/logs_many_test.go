@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // many is how many deliveries TestLogsOfMany makes. What takes how long, and how much memory,
@@ -71,7 +72,7 @@ func TestLogsOfMany(t *testing.T) {
 	b.Expect(rows).To(HaveLen(50))
 	var times []time.Time
 	for _, row := range rows {
-		times = append(times, nameTime(strings.Fields(row)[0]))
+		times = append(times, table.NameTime(strings.Fields(row)[0]))
 	}
 	b.Expect(slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) })).To(BeTrue())
 	b.Expect(times[0]).To(BeTemporally("==", told.Add(time.Duration(*many-1)*time.Second)))

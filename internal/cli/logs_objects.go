@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // objectPage is how many whole deliveries are read at a time, of a few kB each.
@@ -27,7 +28,7 @@ func (l *logs) format() string { return *l.flags.OutputFormat }
 func (l *logs) streams() bool { return slices.Contains([]string{"json", "yaml", "name"}, l.format()) }
 
 // printEach prints each delivery by itself, as kubectl get -w does.
-func (l *logs) printEach(ctx context.Context, rows []*deliveryRow) error {
+func (l *logs) printEach(ctx context.Context, rows []*table.Row) error {
 	for _, row := range rows {
 		object, err := l.object(ctx, row)
 		if object == nil {
@@ -44,7 +45,7 @@ func (l *logs) printEach(ctx context.Context, rows []*deliveryRow) error {
 }
 
 // printList prints deliveries as kubectl get prints a list.
-func (l *logs) printList(ctx context.Context, rows []*deliveryRow) error {
+func (l *logs) printList(ctx context.Context, rows []*table.Row) error {
 	if !l.streams() {
 		list := listOf()
 		for _, row := range rows {
@@ -76,10 +77,10 @@ func (l *logs) printList(ctx context.Context, rows []*deliveryRow) error {
 
 // object reads a whole delivery; nil for one that is gone. Its name is all of it that -o
 // name takes.
-func (l *logs) object(ctx context.Context, row *deliveryRow) (*unstructured.Unstructured, error) {
+func (l *logs) object(ctx context.Context, row *table.Row) (*unstructured.Unstructured, error) {
 	object := newUnstructuredDelivery()
-	object.SetNamespace(row.namespace)
-	object.SetName(row.name)
+	object.SetNamespace(row.Namespace)
+	object.SetName(row.Name)
 	if l.format() == "name" {
 		return object, nil
 	}
@@ -92,7 +93,7 @@ func (l *logs) object(ctx context.Context, row *deliveryRow) (*unstructured.Unst
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the delivery %s: %w", row.name, err)
+		return nil, fmt.Errorf("reading the delivery %s: %w", row.Name, err)
 	}
 	return object, nil
 }
@@ -105,11 +106,11 @@ func (l *logs) streamAll(ctx context.Context) error {
 		return err
 	}
 	s := &objectStream{logs: l, out: l.Out}
-	options := &client.ListOptions{Namespace: l.query.namespace, Limit: objectPage}
-	if options.LabelSelector, err = labels.Parse(l.query.labels); err != nil {
+	options := &client.ListOptions{Namespace: l.query.Namespace, Limit: objectPage}
+	if options.LabelSelector, err = labels.Parse(l.query.Labels); err != nil {
 		return err
 	}
-	if options.FieldSelector, err = fields.ParseSelector(l.query.fields); err != nil {
+	if options.FieldSelector, err = fields.ParseSelector(l.query.Fields); err != nil {
 		return err
 	}
 	for {
@@ -119,7 +120,7 @@ func (l *logs) streamAll(ctx context.Context) error {
 		}
 		for i := range page.Items {
 			object := &page.Items[i]
-			if !l.query.wants(rowOfObject(object)) {
+			if !l.query.Wants(table.RowOf(object)) {
 				continue
 			}
 			if err := s.add(object); err != nil {
@@ -130,25 +131,6 @@ func (l *logs) streamAll(ctx context.Context) error {
 			return s.end()
 		}
 	}
-}
-
-// rowOfObject is the row of a whole delivery, as far as filters look at it.
-func rowOfObject(object *unstructured.Unstructured) *deliveryRow {
-	row := &deliveryRow{namespace: object.GetNamespace(), name: object.GetName(), time: nameTime(object.GetName())}
-	row.cells[columnType], _, _ = unstructured.NestedString(object.Object, "spec", "eventType")
-	history, _, _ := unstructured.NestedSlice(object.Object, "status", "history")
-	if len(history) > 0 {
-		if latest, ok := history[0].(map[string]any); ok {
-			row.cells[columnCode] = cellText(latest["statusCode"])
-		}
-	}
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, each := range conditions {
-		if c, ok := each.(map[string]any); ok && c["type"] == v1alpha1.ConditionDelivered {
-			row.cells[columnReason] = cellText(c["reason"])
-		}
-	}
-	return row
 }
 
 func newUnstructuredDelivery() *unstructured.Unstructured {

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/maphash"
-	"math/rand/v2"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -16,188 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega"
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/sending"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
-
-func TestNameTime(t *testing.T) {
-	e := &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{UID: "e", CreationTimestamp: metav1.NewTime(told)}}
-	w := &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Name: "a-name-with-692ab7f0", UID: "w"}}
-	if got := nameTime(delivery.Name(e, w)); !got.Equal(told) {
-		t.Errorf("the time in %s reads as %v", delivery.Name(e, w), got)
-	}
-	for _, name := range []string{"", "x", "a-b-c", "a-692ab7f0-short", "a-nothex00-0123456789abcdef", "692ab7f0-0123456789abcdef"} {
-		if got := nameTime(name); !got.IsZero() {
-			t.Errorf("nameTime(%q) = %v", name, got)
-		}
-	}
-}
-
-// Columns are found by name, wherever they are and whatever else there is.
-func TestRowsOfAnotherTable(t *testing.T) {
-	columns := []string{"Later", "Message", "Name", "CODE", "Result", "Webhook", "Attempts"}
-	table := &metav1.Table{Rows: []metav1.TableRow{
-		{Cells: []any{"x", "answered 500", "w-692ab7f0-0123456789abcdef", int64(500), "Failed", "w", float64(3)}},
-		{Cells: []any{"x", nil, "w-692ab7f1-0123456789abcdef", nil, "Waiting"}},
-	}}
-	var definitions []metav1.TableColumnDefinition
-	for _, name := range columns {
-		definitions = append(definitions, metav1.TableColumnDefinition{Name: name})
-	}
-	rows, err := rowsOf(table, definitions, "music")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := []string{
-		rows[0].name, rows[0].namespace, rows[0].cells[columnCode], rows[0].cells[columnMessage], rows[0].cells[columnReason],
-		fmt.Sprint(rows[0].attempts()), rows[1].cells[columnCode], rows[1].result(), rows[1].cells[columnWebhook],
-	}
-	want := []string{"w-692ab7f0-0123456789abcdef", "music", "500", "answered 500", "", "3", "", "Waiting", ""}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("rows (-want +got):\n%s", diff)
-	}
-	if _, err := rowsOf(table, definitions[:2], "music"); err == nil {
-		t.Error("a table without names is read")
-	}
-}
-
-func TestNewest(t *testing.T) {
-	var all []*deliveryRow
-	for i := range 300 {
-		all = append(all, &deliveryRow{name: fmt.Sprint(i), time: told.Add(time.Duration(i/3) * time.Second)})
-	}
-	want := slices.SortedFunc(slices.Values(all), func(a, b *deliveryRow) int { return compareRows(b, a) })
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	for _, limit := range []int{0, 1, 2, 50, 299, 300, 1000} {
-		n := newest{limit: limit}
-		for _, row := range all {
-			n.add(row)
-		}
-		expected := want
-		if limit > 0 {
-			expected = want[:min(limit, len(want))]
-		}
-		if got := n.sorted(); !slices.Equal(got, expected) {
-			t.Errorf("the newest %d are others", limit)
-		}
-	}
-}
-
-func TestMoment(t *testing.T) {
-	now := told.Add(500 * time.Millisecond)
-	for value, want := range map[string]time.Time{
-		"10m": now.Add(-10 * time.Minute), "7d": now.AddDate(0, 0, -7), "1w": now.AddDate(0, 0, -7), "1d12h": now.Add(-36 * time.Hour),
-		"2026-11-28T09:00:00Z":      time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC),
-		"2026-11-28T09:00:00+02:00": time.Date(2026, 11, 28, 7, 0, 0, 0, time.UTC),
-		"2026-11-28":                time.Date(2026, 11, 28, 0, 0, 0, 0, time.Local),
-		"2026-11-28 10:30":          time.Date(2026, 11, 28, 10, 30, 0, 0, time.Local),
-	} {
-		if got, err := moment("since", value, now); err != nil || !got.Equal(want) {
-			t.Errorf("moment(%q) = %v, %v, want %v", value, got, err, want)
-		}
-	}
-	for _, value := range []string{"", "soon", "-10m", "10", "2026-13-01", "99999999w"} {
-		if got, err := moment("since", value, now); err == nil {
-			t.Errorf("moment(%q) = %v", value, got)
-		}
-	}
-}
-
-func TestQuery(t *testing.T) {
-	type asked struct{ Labels, Fields string }
-	for name, tc := range map[string]struct {
-		filters filters
-		webhook string
-		want    asked
-	}{
-		"nothing": {},
-		"webhook": {webhook: "w", want: asked{Labels: "horizoncd.io/webhook=w"}},
-		"failed":  {filters: filters{failed: true}, want: asked{Fields: "status.result=Failed"}},
-		"result":  {filters: filters{result: "waiting"}, want: asked{Fields: "status.result=Waiting"}},
-		"event":   {filters: filters{event: "horizon-1"}, want: asked{Fields: "spec.eventRef.name=horizon-1"}},
-		"type in every spelling": {
-			filters: filters{types: []string{"cluster_deleted"}},
-			want:    asked{Labels: "horizoncd.io/event-type in (cluster_deleted,clusters_deleted)"},
-		},
-		"a type that Horizon misspells": {
-			filters: filters{types: []string{"clusters_restarted"}},
-			want:    asked{Labels: "horizoncd.io/event-type in (clsuters_restarted,cluster_restarted,clusters_restarted)"},
-		},
-		"a family is looked at here": {filters: filters{types: []string{"clusters_*"}}},
-		"all": {
-			filters: filters{failed: true, event: "e", types: []string{"members_created"}, selector: "team in (a,b)"},
-			webhook: "w",
-			want: asked{
-				Labels: "horizoncd.io/event-type in (member_created,members_created),horizoncd.io/webhook=w,team in (a,b)",
-				Fields: "spec.eventRef.name=e,status.result=Failed",
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q, err := tc.filters.query("music", tc.webhook, told)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, asked{q.labels, q.fields}); diff != "" {
-				t.Errorf("query (-want +got):\n%s", diff)
-			}
-			if _, err := labels.Parse(q.labels); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for name, f := range map[string]filters{
-		"failed and result": {failed: true, result: "Failed"}, "result": {result: "lost"}, "code": {codes: []string{"50x"}},
-		"since": {since: "soon"}, "until": {until: "soon"}, "selector": {selector: "a in"}, "type": {types: []string{"no type"}},
-	} {
-		if _, err := f.query("music", "", told); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
-func TestMatches(t *testing.T) {
-	row := &deliveryRow{time: told}
-	row.cells[columnType], row.cells[columnCode], row.cells[columnReason] = "cluster_deployed", "503", "Retrying"
-	unanswered := &deliveryRow{time: told}
-	for name, tc := range map[string]struct {
-		filters filters
-		row     *deliveryRow
-		want    bool
-	}{
-		"all":              {row: row, want: true},
-		"family":           {filters: filters{types: []string{"clusters_*"}}, row: row, want: true},
-		"another family":   {filters: filters{types: []string{"members_*", "clusters_freed"}}, row: row},
-		"code":             {filters: filters{codes: []string{"404", "503"}}, row: row, want: true},
-		"class of codes":   {filters: filters{codes: []string{"5xx"}}, row: row, want: true},
-		"another class":    {filters: filters{codes: []string{"4xx"}}, row: row},
-		"answered":         {filters: filters{codes: []string{"none"}}, row: row},
-		"not answered":     {filters: filters{codes: []string{"none"}}, row: unanswered, want: true},
-		"no class of none": {filters: filters{codes: []string{"5xx"}}, row: unanswered},
-		"reason":           {filters: filters{reason: "retrying"}, row: row, want: true},
-		"another reason":   {filters: filters{reason: "Gone"}, row: row},
-		"since then":       {filters: filters{since: told.Format(time.RFC3339)}, row: row, want: true},
-		"since later":      {filters: filters{since: told.Add(time.Second).Format(time.RFC3339)}, row: row},
-		"until then":       {filters: filters{until: told.Format(time.RFC3339)}, row: row, want: true},
-		"until before":     {filters: filters{until: told.Add(-time.Second).Format(time.RFC3339)}, row: row},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q, err := tc.filters.query("music", "", told)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := q.wants(tc.row); got != tc.want {
-				t.Errorf("it is wanted: %t", got)
-			}
-		})
-	}
-}
 
 var (
 	oneDigit  = regexp.MustCompile(`(?m)\b\ds( |$)`)
@@ -300,7 +126,7 @@ func TestLogsFilters(t *testing.T) {
 func TestLogsObjects(t *testing.T) {
 	b := newBed(t)
 	b.story(strings.Repeat("words, \n\n  ", 40)) // kubectl prints no control characters in YAML
-	kubectl, err := suite.cp.Kubectl()
+	kubectl, err := suite.ControlPlane.Kubectl()
 	b.Expect(err).NotTo(HaveOccurred())
 	for _, format := range []string{"json", "yaml", "name", "jsonpath={.items[*].spec.eventRef.name}"} {
 		want, err := exec.CommandContext(b.ctx, kubectl, "--kubeconfig", b.kubeconfig, "--namespace", b.namespace,
@@ -324,7 +150,7 @@ func TestLogsWatch(t *testing.T) {
 	b := newBed(t)
 	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
 	first := b.record(w, 1, told, nil, answer(told, 200, ""))
-	proxy := startGate(b, suite.cp.Config().Host)
+	proxy := startGate(b, suite.ControlPlane.Config().Host)
 	r := b.startWith(proxy.kubeconfig(b), "logs", "smoke-tests", "-w", "--no-headers")
 	b.Eventually(r.out.lines).Should(HaveLen(1))
 
@@ -364,22 +190,42 @@ func TestLogsWatch(t *testing.T) {
 	b.Expect(shown).To(Equal([]string{"1 Succeeded 1", "2 Failed 1", "2 Succeeded 2", "3 Succeeded 1", "4 Succeeded 1", "5 Succeeded 1"}))
 }
 
-// A watch whose first event is a bookmark tells its columns with that, and with no row.
-func TestWatchedWithoutColumns(t *testing.T) {
+// A change that does not show is not shown.
+func TestWatchedTwice(t *testing.T) {
 	var out bytes.Buffer
 	p := newPlugin(genericiooptions.IOStreams{In: &out, Out: &out, ErrOut: &out}, "test")
-	for _, name := range []string{"Name", "Webhook", "Result"} {
-		p.deliveryColumns = append(p.deliveryColumns, metav1.TableColumnDefinition{Name: name})
-	}
 	l := &logs{plugin: p, seen: map[uint64]uint64{}, seed: maphash.MakeSeed()}
 	l.output.addTo(&cobra.Command{}, true)
-	row := metav1.TableRow{Cells: []any{"w-692ab7f0-0123456789abcdef", "w", "Failed"}}
-	for range 2 { // it is shown once
-		if err := l.watched(t.Context(), watch.Event{Type: watch.Modified, Object: &metav1.Table{Rows: []metav1.TableRow{row}}}); err != nil {
+	for range 2 {
+		row := &table.Row{Name: "w-692ab7f0-0123456789abcdef", Cells: make([]string, len(table.Deliveries.Columns))}
+		if err := l.watched(t.Context(), watch.Modified, []*table.Row{row}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := ids(out.String()); !slices.Equal(got, []string{"ID", "w-692ab7f0-0123456789abcdef"}) {
 		t.Errorf("shown: %q", out.String())
+	}
+}
+
+// What is wrong with a filter is said of its flag, and is a mistake in the command line.
+func TestFiltersOfFlags(t *testing.T) {
+	for want, f := range map[string]filters{
+		"--failed and --result exclude each other":                 {failed: true, Filters: table.Filters{Result: "Failed"}},
+		`--result "lost" is not one of Waiting, Succeeded, Failed`: {Filters: table.Filters{Result: "lost"}},
+		`--since "soon" is neither a time`:                         {Filters: table.Filters{Since: "soon"}},
+		"webhook/a is not the name of a event":                     {Filters: table.Filters{Event: "webhook/a"}},
+	} {
+		_, err := f.query("music", "", told)
+		if _, ok := errors.AsType[usageError](err); !ok || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("want %q: the error is %v", want, err)
+		}
+	}
+	_, err := (&filters{}).query("music", "no name", told)
+	if _, ok := errors.AsType[usageError](err); !ok || !strings.HasPrefix(err.Error(), `"no name" is no name of a Webhook`) {
+		t.Errorf("the error is %v", err)
+	}
+	q, err := (&filters{failed: true}).query("music", "", told)
+	if err != nil || q.Fields != "status.result=Failed" {
+		t.Errorf("--failed asks for %q: %v", q.Fields, err)
 	}
 }

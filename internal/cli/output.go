@@ -5,19 +5,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 )
-
-// tableCodecs decode a Table, which is of meta.k8s.io/v1.
-var tableCodecs = func() runtime.NegotiatedSerializer {
-	s := runtime.NewScheme()
-	metav1.AddToGroupVersion(s, metav1.Unversioned)
-	_ = metav1.AddMetaToScheme(s)
-	return serializer.NewCodecFactory(s).WithoutConversion()
-}()
 
 // output is what -o asks for: the command's own words, wide or not, or the object as
 // kubectl prints it.

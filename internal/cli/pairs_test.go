@@ -11,12 +11,12 @@ import (
 
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/insight"
-	"github.com/horizoncd/webhook-operator/internal/payload"
-	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
 // pairsSeed makes the Webhooks and events of TestWhyAndRenderAgreeWithTheOperator.
@@ -44,6 +44,15 @@ func randomWebhook(r *rand.Rand) func(*v1alpha1.WebhookSpec) {
 		s.Scope = pick(r, "", "", "/", "/music", "/music/player", "/music/play", "/video/")
 		s.State = pick(r, v1alpha1.WebhookEnabled, v1alpha1.WebhookEnabled, v1alpha1.WebhookEnabled, v1alpha1.WebhookDisabled)
 		s.WebhookID = pick(r, int64(0), int64(0), int64(7), int64(1)<<53-1)
+		s.Filter = pick(r, "", "", `event.cluster.env == "online"`, "!has(event.application)", `event.extra.contains("b") || webhook.id == 7`,
+			"1 / size(event.extra) >= 0", "event.nme == 1")
+		switch r.IntN(4) {
+		case 0:
+			s.Payload = &v1alpha1.PayloadSettings{Format: v1alpha1.PayloadCloudEvents}
+		case 1:
+			s.Payload = &v1alpha1.PayloadSettings{Template: `{"text": event.cluster.name + event.extra + event.user.name, "id": delivery.id,
+				?"at": event.resourcePath == "" ? optional.none() : optional.of([event.time, event.eventID, webhook.namespace])}`}
+		}
 		if r.IntN(2) == 0 {
 			named(s)
 		}
@@ -92,8 +101,10 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 	b.tokens(map[string]string{"token": "open sesame", "key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
 	r := rand.New(rand.NewPCG(pairsSeed, 0))
 	const webhooks, events = 20, 10
+	uids := map[string]types.UID{}
 	for i := range webhooks {
-		b.webhook(fmt.Sprintf("w%d", i), randomWebhook(r))
+		w := b.webhook(fmt.Sprintf("w%d", i), randomWebhook(r))
+		uids[w.Name] = w.UID
 	}
 	b.known()
 	made := map[string]*v1alpha1.WebhookEvent{}
@@ -107,7 +118,7 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 		answer := viewer.answerFor(e)
 		b.Expect(answer.Webhooks).To(HaveLen(webhooks))
 		for _, row := range answer.Webhooks {
-			arrivals := arrivalsOf(b.receiver, "/"+row.Webhook.Name, e)
+			arrivals := b.receiver.ArrivalsOf(delivery.MessageID(e.UID, uids[row.Webhook.Name]))
 			args := []string{"render", row.Webhook.Name, "--event", e.Name}
 			if len(arrivals) == 0 {
 				unsent++
@@ -162,21 +173,6 @@ func (b *bed) request(args ...string) insight.Request {
 	var request insight.Request
 	b.Expect(json.Unmarshal([]byte(b.mustRun(append(args, "-o", "json")...)), &request)).To(Succeed())
 	return request
-}
-
-// arrivalsOf are the requests of a pair: those to the path of the Webhook that have the
-// event's number.
-func arrivalsOf(from *receiver.Receiver, path string, e *v1alpha1.WebhookEvent) []receiver.Arrival {
-	var all []receiver.Arrival
-	for _, a := range from.Arrivals(path) {
-		var body struct {
-			EventID int64 `json:"eventID"`
-		}
-		if json.Unmarshal(a.Body, &body) == nil && body.EventID == payload.EventID(e) {
-			all = append(all, a)
-		}
-	}
-	return all
 }
 
 // sameHeaders compares what render prints with what arrived, but for the time, for what it

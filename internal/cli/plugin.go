@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/insight"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // plugin is what all commands share: where they read and write, and how they reach the
@@ -43,9 +43,7 @@ type plugin struct {
 
 	restConfig *rest.Config
 	cluster    client.WithWatch
-	// deliveryColumns are those of the API server's table of deliveries, as it last told
-	// them.
-	deliveryColumns []metav1.TableColumnDefinition
+	tables     *table.Client
 }
 
 // scheme has the kinds that commands read and write.
@@ -86,12 +84,23 @@ func (p *plugin) namespace() (string, error) {
 	return namespace, nil
 }
 
-// config says how the API server is reached. A command makes few requests at a time, and
-// is not to be slowed down by a limit of its own.
+// config says how the API server is reached, for as long as the command runs.
 func (p *plugin) config() (*rest.Config, error) {
 	if p.restConfig != nil {
 		return p.restConfig, nil
 	}
+	config, err := p.readConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.WarningHandler = rest.NewWarningWriter(p.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	p.restConfig = config
+	return config, nil
+}
+
+// readConfig reads from the kubeconfig how the API server is reached. A command makes few
+// requests at a time, and is not to be slowed down by a limit of its own.
+func (p *plugin) readConfig() (*rest.Config, error) {
 	config, err := p.kube.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
@@ -99,8 +108,6 @@ func (p *plugin) config() (*rest.Config, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, -1
 	config.UserAgent = "kubectl-horizon/" + p.version
-	config.WarningHandler = rest.NewWarningWriter(p.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
-	p.restConfig = config
 	return config, nil
 }
 
@@ -113,12 +120,16 @@ func (p *plugin) client() (client.WithWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper()})
+	p.cluster, err = newClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	p.cluster = c
-	return c, nil
+	return p.cluster, nil
+}
+
+// newClient returns a client that knows the kinds that are read and written here.
+func newClient(config *rest.Config) (client.WithWatch, error) {
+	return client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper()})
 }
 
 // reader returns what says what objects mean.
@@ -130,42 +141,17 @@ func (p *plugin) reader() (*insight.Reader, error) {
 	return &insight.Reader{Client: c, Now: p.now}, nil
 }
 
-// table lists a resource as the rows that kubectl get prints, without the objects: -A
-// needs their metadata (PartialObjectMetadata), for the namespace.
-func (p *plugin) table(
-	ctx context.Context, resource, namespace string, options metav1.ListOptions, include metav1.IncludeObjectPolicy,
-) (*metav1.Table, error) {
-	request, err := p.tableRequest(resource, namespace, options, include)
-	if err != nil {
-		return nil, err
+// table returns the client of tables, with the rights of the kubeconfig.
+func (p *plugin) table() (*table.Client, error) {
+	if p.tables != nil {
+		return p.tables, nil
 	}
-	table := &metav1.Table{}
-	if err := request.Do(ctx).Into(table); err != nil {
-		return nil, err
-	}
-	return table, nil
-}
-
-// tableRequest is a list or a watch of a resource as rows.
-func (p *plugin) tableRequest(
-	resource, namespace string, options metav1.ListOptions, include metav1.IncludeObjectPolicy,
-) (*rest.Request, error) {
 	config, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	config = rest.CopyConfig(config)
-	config.GroupVersion = &v1alpha1.GroupVersion
-	config.APIPath = "/apis"
-	config.NegotiatedSerializer = tableCodecs
-	c, err := rest.RESTClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
-	}
-	return c.Get().Namespace(namespace).Resource(resource).
-		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
-		VersionedParams(&options, metav1.ParameterCodec).
-		Param("includeObject", string(include)), nil
+	p.tables, err = table.NewClient(config)
+	return p.tables, err
 }
 
 // terminalWidth returns the width of a terminal, or 0 for anything else.

@@ -28,7 +28,10 @@ func Reference() string {
 		"(`--wait`, `lint`, `verify`, `check`).\n")
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "help" {
-			describeCommand(&b, c)
+			describeCommand(&b, c, "## ", c.Name())
+			for _, sub := range c.Commands() {
+				describeCommand(&b, sub, "### ", c.Name()+" "+sub.Name())
+			}
 		}
 	}
 	b.WriteString("\n## Flags of all commands\n\n")
@@ -36,8 +39,8 @@ func Reference() string {
 	return b.String()
 }
 
-func describeCommand(b *strings.Builder, c *cobra.Command) {
-	fmt.Fprintf(b, "\n## %s\n\n", c.Name())
+func describeCommand(b *strings.Builder, c *cobra.Command, heading, name string) {
+	fmt.Fprintf(b, "\n%s%s\n\n", heading, name)
 	text := c.Long
 	if text == "" {
 		text = c.Short + "."

@@ -63,12 +63,14 @@ func TestRender(t *testing.T) {
 	out := viewer.mustRun("render", "w", "--event", e.Name)
 	b.Expect(out).To(And(HavePrefix("Delivered (Accepted): "), ContainSubstring("\nPOST "+b.receiver.URL("/w")+"\n"),
 		ContainSubstring("\nX-Horizon-Webhook-Secret: [redacted]\n"), ContainSubstring("\nWebhook-Id: "+arrived.WebhookID+"\n"),
-		HaveSuffix("\n\n"+string(arrived.Body)+"\n"), ContainSubstring("the delivery "+d.Name+" is in store: a resend sends its own spec.payload")))
+		HaveSuffix("\n\n"+string(arrived.Body)+"\n"), ContainSubstring("the delivery "+d.Name+" is in store; a resend makes its body anew")))
 	b.Expect(viewer.mustRun("render", "w", "--event", e.Name, "--body")).To(Equal(string(arrived.Body)))
 
-	// What is in store is resent, whatever the Webhook says now.
+	// The number of the Webhook is that of the event that is in store.
 	b.spec(func(s *v1alpha1.WebhookSpec) { s.WebhookID = 12345 })
-	b.Expect(viewer.mustRun("render", "w", "--event", e.Name)).To(ContainSubstring("which is not the body above: the webhook was edited since"))
+	b.Expect(viewer.mustRun("render", "w", "--event", e.Name)).To(And(
+		ContainSubstring("which now is not the body above: the webhook was edited since"),
+		ContainSubstring("what was sent last is not the body above: `kubectl horizon log "+d.Name+" --body request")))
 
 	// An address that is a secret shows its host at most.
 	b.webhook("hidden", func(s *v1alpha1.WebhookSpec) {

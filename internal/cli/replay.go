@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
+	"github.com/horizoncd/webhook-operator/internal/insight"
 )
 
 // replayPatience is after how long --wait says whether an operator works that has not taken
@@ -103,16 +106,16 @@ func (r *replay) begin(ctx context.Context, w *v1alpha1.Webhook) (string, error)
 	if err != nil {
 		return "", err
 	}
-	if since.After(r.now()) {
-		return "", usagef("--since %s is yet to come", since.Format(time.RFC3339))
-	}
-	value := since.UTC().Format(time.RFC3339)
-	// The operator answers each value once. One that is a second earlier asks anew.
-	if last := w.Status.Replay; last != nil && last.Value == value && !last.CompletionTime.IsZero() {
-		value = since.Add(-time.Second).UTC().Format(time.RFC3339)
-	}
-	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, value); err != nil {
+	c, err := r.client()
+	if err != nil {
 		return "", err
+	}
+	value, err := change.Replay(ctx, c, w, since, r.now())
+	if future, ok := errors.AsType[*change.FutureError](err); ok {
+		return "", usagef("--%w", future)
+	}
+	if err != nil {
+		return "", absent("changing", kindWebhook, client.ObjectKeyFromObject(w), err)
 	}
 	fmt.Fprintf(r.Out, "A replay of %s since %s is asked for. `kubectl horizon replay %s -n %s` says how far it is, --cancel stops it.\n",
 		oneLine(w.Name), value, oneLine(w.Name), oneLine(w.Namespace))
@@ -126,12 +129,17 @@ func (r *replay) stop(ctx context.Context, w *v1alpha1.Webhook, value string) er
 	case value == "":
 		fmt.Fprintf(r.Out, "%s has no replay.\n", oneLine(w.Name))
 		return nil
-	case last != nil && last.Value == cutRunes(value, longestRequest) && !last.CompletionTime.IsZero():
-		fmt.Fprintf(r.Out, "There is nothing to stop. %s\n", oneLine(replayState(last, r.now())))
+	case insight.ReplayIs(last, value) && !last.CompletionTime.IsZero():
+		fmt.Fprintf(r.Out, "There is nothing to stop. %s\n", oneLine(insight.ReplayOf(last, r.now())))
 		return nil
 	}
-	if _, err := r.annotateWebhook(ctx, w.Name, v1alpha1.AnnotationReplaySince, ""); err != nil {
+	c, err := r.client()
+	if err != nil {
 		return err
+	}
+	key := client.ObjectKeyFromObject(w)
+	if err := change.StopReplay(ctx, c, key); err != nil {
+		return absent("changing", kindWebhook, key, err)
 	}
 	fmt.Fprintf(r.Out, "The replay of %s since %s is stopped. Deliveries that are stored already are sent.\n", oneLine(w.Name), oneLine(value))
 	return nil
@@ -143,28 +151,7 @@ func (r *replay) show(w *v1alpha1.Webhook) {
 		fmt.Fprintf(r.Out, "%s has had no replay; --since begins one.\n", oneLine(w.Name))
 		return
 	}
-	fmt.Fprintln(r.Out, oneLine(replayState(w.Status.Replay, r.now())))
-}
-
-// replayState says in a line how far a replay is.
-func replayState(s *v1alpha1.ReplayStatus, now time.Time) string {
-	text := fmt.Sprintf("%s: since %s, %s found, %d sent", s.State, s.Value, count(int(s.Found), "event", "events"), s.Sent)
-	if s.Expired > 0 {
-		text += fmt.Sprintf(", %d expired", s.Expired)
-	}
-	if s.Remaining > 0 {
-		text += fmt.Sprintf(", %d to be looked at", s.Remaining)
-	}
-	if s.Cursor != nil && s.CompletionTime.IsZero() {
-		text += ", now at " + s.Cursor.Time.UTC().Format(time.RFC3339)
-	}
-	if !s.CompletionTime.IsZero() {
-		text += ", ended " + stamp(s.CompletionTime.Time, now)
-	}
-	if s.Message != "" {
-		text += ": " + s.Message
-	}
-	return text
+	fmt.Fprintln(r.Out, oneLine(insight.ReplayOf(w.Status.Replay, r.now())))
 }
 
 // watch shows the progress of a replay until it has ended.
@@ -190,7 +177,7 @@ func (r *replay) watch(ctx context.Context, key client.ObjectKey, value string) 
 		fmt.Fprintf(r.ErrOut, "%s. The replay goes on; `kubectl horizon replay %s --cancel -n %s` stops it.\n", what, oneLine(key.Name), oneLine(key.Namespace))
 		return errUnmet
 	}
-	fmt.Fprintln(r.Out, oneLine(replayState(w.latest, r.now())))
+	fmt.Fprintln(r.Out, oneLine(insight.ReplayOf(w.latest, r.now())))
 	if w.latest.State != v1alpha1.ReplayCompleted {
 		return errUnmet
 	}
@@ -210,7 +197,7 @@ type replayWatch struct {
 func (r *replayWatch) look(w *v1alpha1.Webhook) (done bool, _ error) {
 	s := w.Status.Replay
 	now := w.Annotations[v1alpha1.AnnotationReplaySince]
-	if s == nil || s.Value != cutRunes(r.value, longestRequest) {
+	if !insight.ReplayIs(s, r.value) {
 		if now != r.value {
 			return false, fmt.Errorf("the replay was replaced or stopped before it began: the annotation is %q now", now)
 		}

@@ -13,19 +13,16 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	authenticationv1 "k8s.io/api/authentication/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
+	"github.com/horizoncd/webhook-operator/internal/insight"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // unasked is how many deliveries may be sent again without being asked back.
 const unasked = 100
-
-// longestRequest is how many characters the value of an annotation that asks for something
-// may have.
-const longestRequest = 128
 
 // resend is the command resend.
 type resend struct {
@@ -104,7 +101,7 @@ func (r *resend) run(ctx context.Context, names []string) error {
 	if r.webhook, err = nameOf(r.webhook, kindWebhook); err != nil {
 		return err
 	}
-	r.noteTypes("type", r.types)
+	r.noteTypes("type", r.Types)
 	if err := r.find(ctx, names); err != nil {
 		return err
 	}
@@ -152,8 +149,8 @@ func (r *resend) check(names []string) error {
 		return usagef("which deliveries? Give their names, or --webhook with --failed or another flag that selects; see %s --help", r.cmd.CommandPath())
 	case r.webhook != "" && !r.filters.any():
 		return usagef("which deliveries of %s? Add --failed, --result, --since or another flag that selects", r.webhook)
-	case len([]rune(r.value)) > longestRequest:
-		return usagef("--continue has more than %d characters: give the value that the interrupted run has printed", longestRequest)
+	case len([]rune(r.value)) > change.LongestRequest:
+		return usagef("--continue has more than %d characters: give the value that the interrupted run has printed", change.LongestRequest)
 	}
 	var err error
 	r.perSecond, err = parseRate(r.rate)
@@ -185,18 +182,22 @@ func (r *resend) find(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	q.include = metav1.IncludeMetadata
-	queries := []rowQuery{q}
+	q.Metadata = true
+	queries := []table.Query{q}
 	if len(names) > 0 {
 		queries = nil
 		for _, name := range names {
-			queries = append(queries, rowQuery{namespace: namespace, fields: "metadata.name=" + name, include: metav1.IncludeMetadata})
+			queries = append(queries, table.Query{Resource: table.Deliveries, Namespace: namespace, Fields: "metadata.name=" + name, Metadata: true})
 		}
+	}
+	t, err := r.table()
+	if err != nil {
+		return err
 	}
 	for i, q := range queries {
 		before, already := len(r.targets), r.already
 		begin := func() { r.targets, r.already = r.targets[:before], already }
-		if _, err := r.rows(ctx, q, begin, r.found); err != nil {
+		if _, err := t.Each(ctx, q, begin, r.found); err != nil {
 			return err
 		}
 		if len(names) > 0 && len(r.targets) == before && r.already == already {
@@ -225,12 +226,18 @@ func (r *resend) missing(ctx context.Context, namespace, name string) error {
 	return fmt.Errorf("there is no delivery %s in the namespace %s; nothing was sent", name, namespace)
 }
 
-func (r *resend) found(row *deliveryRow) {
-	if r.value != "" && row.meta.Metadata.Annotations[v1alpha1.AnnotationResend] == r.value {
+func (r *resend) found(row *table.Row) {
+	if r.value != "" && row.Annotations[v1alpha1.AnnotationResend] == r.value {
 		r.already++
 		return
 	}
-	r.targets = append(r.targets, &target{namespace: row.namespace, name: strings.Clone(row.name), time: row.time, attempts: row.attempts()})
+	r.targets = append(r.targets, &target{namespace: row.Namespace, name: strings.Clone(row.Name), time: row.Time, attempts: attemptsOf(row)})
+}
+
+// attemptsOf is how many requests were made.
+func attemptsOf(row *table.Row) int {
+	n, _ := strconv.Atoi(row.Cells[table.ColumnAttempts]) // empty where none was
+	return n
 }
 
 // list prints what would be sent again.
@@ -273,28 +280,14 @@ func (r *resend) confirm(ctx context.Context, named bool) error {
 }
 
 // request is the value of an annotation that asks for something: when, and who.
-func (p *plugin) request(ctx context.Context) string {
-	return requestOf(p.now(), p.user(ctx))
-}
-
-func requestOf(now time.Time, user string) string {
-	value := []rune(now.UTC().Format("2006-01-02T15:04:05.000Z07:00") + "/")
-	for _, r := range user {
-		if !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar {
-			r = '_'
-		}
-		value = append(value, r)
-	}
-	return string(value[:min(len(value), longestRequest)])
-}
+func (p *plugin) request(ctx context.Context) string { return change.Request(p.now(), p.user(ctx)) }
 
 // user is who the API server takes the caller for or, where it does not tell, the name in
 // the kubeconfig.
 func (p *plugin) user(ctx context.Context) string {
 	if c, err := p.client(); err == nil {
-		review := &authenticationv1.SelfSubjectReview{}
-		if err := c.Create(ctx, review); err == nil && review.Status.UserInfo.Username != "" {
-			return review.Status.UserInfo.Username
+		if name := change.User(ctx, c); name != "" {
+			return name
 		}
 	}
 	raw, err := p.kube.ToRawKubeConfigLoader().RawConfig()
@@ -344,5 +337,5 @@ func word(s string) string {
 	}) {
 		return s
 	}
-	return shellQuote(s)
+	return insight.ShellQuote(s)
 }

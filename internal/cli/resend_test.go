@@ -15,6 +15,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/table"
 	"github.com/horizoncd/webhook-operator/test/receiver"
 )
 
@@ -28,24 +29,6 @@ func TestParseRate(t *testing.T) {
 		if got, err := parseRate(text); err == nil {
 			t.Errorf("parseRate(%q) = %v", text, got)
 		}
-	}
-}
-
-// The value of the annotation fits, and is harmless, whoever asks.
-func TestRequestOf(t *testing.T) {
-	at := time.Date(2026, 11, 29, 9, 0, 0, 123456789, time.UTC)
-	for user, want := range map[string]string{
-		"alice@example.com":                   "2026-11-29T09:00:00.123Z/alice@example.com",
-		"system:serviceaccount:music:default": "2026-11-29T09:00:00.123Z/system:serviceaccount:music:default",
-		"a b\n\x1b\u202ec\xff":                "2026-11-29T09:00:00.123Z/a_b___c_",
-		"名前":                                  "2026-11-29T09:00:00.123Z/名前",
-	} {
-		if got := requestOf(at, user); got != want {
-			t.Errorf("requestOf(%q) = %q", user, got)
-		}
-	}
-	if got := []rune(requestOf(at, strings.Repeat("名", 500))); len(got) != 128 {
-		t.Errorf("it has %d characters", len(got))
 	}
 }
 
@@ -148,16 +131,16 @@ func TestEndingOf(t *testing.T) {
 	hash := delivery.ResendHash(value)
 	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{URL: "https://ci.example.com"}}
 	w.Name, w.UID = "w", "uid"
-	rowFor := func(d *v1alpha1.WebhookDelivery) *deliveryRow {
-		row := &deliveryRow{name: d.Name, meta: metadataOf(d)}
-		row.cells[columnResult] = string(d.Status.Result)
-		row.cells[columnAttempts] = fmt.Sprint(d.Status.Attempts)
+	rowFor := func(d *v1alpha1.WebhookDelivery) *table.Row {
+		row := &table.Row{Name: d.Name, Annotations: d.Annotations, Cells: make([]string, len(table.Deliveries.Columns))}
+		row.Cells[table.ColumnResult] = string(d.Status.Result)
+		row.Cells[table.ColumnAttempts] = fmt.Sprint(d.Status.Attempts)
 		if len(d.Status.History) > 0 && d.Status.History[0].StatusCode > 0 {
-			row.cells[columnCode] = fmt.Sprint(d.Status.History[0].StatusCode)
+			row.Cells[table.ColumnCode] = fmt.Sprint(d.Status.History[0].StatusCode)
 		}
-		row.cells[columnReason] = d.Status.Conditions[0].Reason
+		row.Cells[table.ColumnReason] = d.Status.Conditions[0].Reason
 		if !d.Status.NextAttemptTime.IsZero() {
-			row.cells[columnNext] = d.Status.NextAttemptTime.Format(time.RFC3339)
+			row.Cells[table.ColumnNext] = d.Status.NextAttemptTime.Format(time.RFC3339)
 		}
 		return row
 	}

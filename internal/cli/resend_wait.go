@@ -10,12 +10,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/follow"
+	"github.com/horizoncd/webhook-operator/internal/table"
 )
 
 // Endings that are no reasons of the API.
@@ -48,6 +49,10 @@ var errEnded = errors.New("all has ended")
 
 // await waits until every target has ended, and sums up.
 func (r *resend) await(ctx context.Context) error {
+	t, err := r.table()
+	if err != nil {
+		return err
+	}
 	w := &resendWait{
 		plugin: r.plugin, hash: delivery.ResendHash(r.value), value: r.value,
 		waiting: map[string]*target{}, endings: map[string]ending{}, shown: r.progress("Delivering", len(r.targets)),
@@ -64,7 +69,7 @@ func (r *resend) await(ctx context.Context) error {
 	}
 	bounded, cancel := withTimeout(ctx, r.timeout)
 	defer cancel()
-	err := w.follower().run(bounded, "")
+	err = w.follower(t).Run(bounded, "")
 	w.shown.end()
 	switch {
 	case errors.Is(err, errEnded) || len(w.waiting) == 0:
@@ -85,53 +90,43 @@ func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeout(ctx, timeout)
 }
 
-func (w *resendWait) query() rowQuery {
-	return rowQuery{namespace: w.namespace, labels: w.labels, fields: w.fields, include: metav1.IncludeMetadata}
+func (w *resendWait) query() table.Query {
+	return table.Query{Resource: table.Deliveries, Namespace: w.namespace, Labels: w.labels, Fields: w.fields, Metadata: true}
 }
 
-func (w *resendWait) follower() *follower {
-	return &follower{
-		watch: func(ctx context.Context, version string) (watch.Interface, error) {
-			request, err := w.tableRequest(deliveriesResource, w.namespace, metav1.ListOptions{
-				LabelSelector: w.labels, FieldSelector: w.fields, Watch: true, ResourceVersion: version, AllowWatchBookmarks: true,
-			}, metav1.IncludeMetadata)
-			if err != nil {
-				return nil, err
-			}
-			return request.Watch(ctx)
+func (w *resendWait) follower(t *table.Client) *follow.Follower {
+	return &follow.Follower{
+		Watch: func(ctx context.Context, version string) (watch.Interface, error) {
+			return t.Watch(ctx, w.query(), version)
 		},
-		relist: w.relist,
-		each: func(event watch.Event) error {
-			table, ok := event.Object.(*metav1.Table)
-			if !ok {
-				return fmt.Errorf("the API server sent a %T where a table was asked for", event.Object)
-			}
-			rows, err := w.deliveryRows(table, w.namespace)
+		Relist: func(ctx context.Context) (string, error) { return w.relist(ctx, t) },
+		Each: func(event watch.Event) error {
+			rows, err := t.Rows(w.query(), event.Object)
 			if err != nil {
 				return err
 			}
 			for _, row := range rows {
 				if event.Type == watch.Deleted {
-					w.end(row.name, ending{endingRemoved, "it was removed"})
+					w.end(row.Name, ending{endingRemoved, "it was removed"})
 				} else {
 					w.look(row)
 				}
 			}
 			return w.ended()
 		},
-		tell: func(text string) {
+		Lost: func(why error) {
 			w.shown.end()
-			fmt.Fprintln(w.ErrOut, printable(text))
+			fmt.Fprintln(w.ErrOut, contact(why))
 		},
 	}
 }
 
-func (w *resendWait) relist(ctx context.Context) (string, error) {
+func (w *resendWait) relist(ctx context.Context, t *table.Client) (string, error) {
 	var there map[string]bool
 	begin := func() { there = map[string]bool{} }
-	version, err := w.rows(ctx, w.query(), begin, func(row *deliveryRow) {
-		if w.waiting[row.name] != nil {
-			there[row.name] = true
+	version, err := t.Each(ctx, w.query(), begin, func(row *table.Row) {
+		if w.waiting[row.Name] != nil {
+			there[row.Name] = true
 			w.look(row)
 		}
 	})
@@ -144,7 +139,7 @@ func (w *resendWait) relist(ctx context.Context) (string, error) {
 		}
 	}
 	if err := w.ended(); err != nil {
-		return "", handlingError{err}
+		return "", follow.Fatal(err)
 	}
 	return version, nil
 }
@@ -166,35 +161,35 @@ func (w *resendWait) end(name string, e ending) {
 }
 
 // look tells from a row whether a resend has ended, and how.
-func (w *resendWait) look(row *deliveryRow) {
-	t := w.waiting[row.name]
-	if t == nil || row.meta == nil {
+func (w *resendWait) look(row *table.Row) {
+	t := w.waiting[row.Name]
+	if t == nil {
 		return
 	}
 	if e, ok := endingOf(row, t.attempts, w.value, w.hash); ok {
-		w.end(row.name, e)
+		w.end(row.Name, e)
 	}
 }
 
 // endingOf is how the resend of a value ended, if it has: attempts is how many requests had
 // been made before it.
-func endingOf(row *deliveryRow, attempts int, value, hash string) (ending, bool) {
-	notes := row.meta.Metadata.Annotations
+func endingOf(row *table.Row, attempts int, value, hash string) (ending, bool) {
+	notes := row.Annotations
 	switch {
 	case notes[v1alpha1.AnnotationResend] != value:
 		return ending{endingReplaced, "somebody asked for it anew"}, true
 	case notes[v1alpha1.AnnotationResent] != hash:
 		return ending{}, false
-	case row.attempts() <= attempts && row.cells[columnNext] == "" && notes[v1alpha1.AnnotationNextAttempt] == "":
+	case attemptsOf(row) <= attempts && row.Cells[table.ColumnNext] == "" && notes[v1alpha1.AnnotationNextAttempt] == "":
 		return ending{endingRefused, "the operator does not send it again"}, true
-	case row.result() == string(v1alpha1.DeliveryWaiting) || notes[v1alpha1.AnnotationNextAttempt] != "":
+	case row.Cells[table.ColumnResult] == string(v1alpha1.DeliveryWaiting) || notes[v1alpha1.AnnotationNextAttempt] != "":
 		return ending{}, false
-	case strings.HasPrefix(row.cells[columnCode], "2"):
-		return ending{endingDelivered, row.cells[columnMessage]}, true
-	case row.result() == string(v1alpha1.DeliverySucceeded): // delivered before, and not now
-		return ending{endingFailed, row.cells[columnMessage]}, true
+	case strings.HasPrefix(row.Cells[table.ColumnCode], "2"):
+		return ending{endingDelivered, row.Cells[table.ColumnMessage]}, true
+	case row.Cells[table.ColumnResult] == string(v1alpha1.DeliverySucceeded): // delivered before, and not now
+		return ending{endingFailed, row.Cells[table.ColumnMessage]}, true
 	}
-	return ending{row.cells[columnReason], row.cells[columnMessage]}, true
+	return ending{row.Cells[table.ColumnReason], row.Cells[table.ColumnMessage]}, true
 }
 
 // sumUp says what became of all, and tells whether all were delivered.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/format"
 	"github.com/horizoncd/webhook-operator/internal/insight"
 )
 
@@ -86,33 +87,49 @@ func (p *plugin) getWebhook(ctx context.Context, name string) (*unstructured.Uns
 
 // facts are lines of a name and a value, the values one below the other.
 type facts struct {
-	rows  [][2]string
+	rows  []fact
 	width int
+}
+
+// fact is a line of a name and a value. All is empty between two groups.
+type fact struct {
+	name, value string
+	// lines are values of lines of their own, which are not wrapped.
+	lines string
 }
 
 // add adds a line. What somebody else has written must be printable already.
 func (f *facts) add(name, format string, args ...any) {
-	f.rows = append(f.rows, [2]string{name, fmt.Sprintf(format, args...)})
+	f.rows = append(f.rows, fact{name: name, value: fmt.Sprintf(format, args...)})
+	f.width = max(f.width, cellWidth(name))
+}
+
+// text adds what somebody has written, as it stands there.
+func (f *facts) text(name, text string) {
+	f.rows = append(f.rows, fact{name: name, lines: printable(strings.TrimRight(text, "\n"))})
 	f.width = max(f.width, cellWidth(name))
 }
 
 // section begins a new group of lines.
-func (f *facts) section() { f.rows = append(f.rows, [2]string{}) }
+func (f *facts) section() { f.rows = append(f.rows, fact{}) }
 
 // print writes the lines; values that are wider than the terminal go on below.
 func (f *facts) print(out io.Writer, terminal int) error {
 	var b strings.Builder
 	for _, row := range f.rows {
-		if row == ([2]string{}) {
+		if row == (fact{}) {
 			b.WriteByte('\n')
 			continue
 		}
 		indent := f.width + 3
-		name := row[0] + ":"
-		if row[0] == "" {
+		name := row.name + ":"
+		if row.name == "" {
 			name = ""
 		}
-		lines := wrap(row[1], terminal-indent)
+		lines := wrap(row.value, terminal-indent)
+		if row.lines != "" {
+			lines = strings.Split(row.lines, "\n")
+		}
 		for i, line := range lines {
 			if i > 0 {
 				name = ""
@@ -175,7 +192,12 @@ func (p *plugin) addReceiver(f *facts, spec *v1alpha1.WebhookSpec) {
 			f.add("Client certificate", "from Secret %s", oneLine(ref.Name))
 		}
 	}
+	w := &v1alpha1.Webhook{Spec: *spec}
 	switch token, key := spec.SecretRef, spec.SigningSecretRef; {
+	case format.Of(w).Room && token == nil:
+		f.add("Secret", "none; requests are %s", insight.SignedBy(w))
+	case format.Of(w).Room:
+		f.add("Secret", "Secret %s, key %s: requests are %s, and it is never sent", oneLine(token.Name), oneLine(token.Key), insight.SignedBy(w))
 	case token == nil && key == nil:
 		f.add("Secret", "none: requests carry no token and are not signed")
 	case token == nil:
@@ -202,6 +224,26 @@ func (p *plugin) addWanted(f *facts, w *v1alpha1.Webhook) {
 	} else {
 		f.add("Scope", "%s, and what is below it", oneLine(spec.Scope))
 	}
+	if spec.Filter != "" {
+		f.text("Filter", spec.Filter)
+	}
+	if body := spec.Payload; body != nil {
+		f.add("Format", "%s", dash(oneLine(string(body.Format))))
+		if body.Language != "" && format.Of(w).Room {
+			f.add("Language", "%s", oneLine(string(body.Language)))
+		}
+		if body.Template != "" {
+			f.text("Template", body.Template)
+		}
+	}
+	if rules := spec.Response; rules != nil {
+		if rules.AcceptIf != "" {
+			f.text("Accept if", rules.AcceptIf)
+		}
+		if rules.GiveUpIf != "" {
+			f.text("Give up if", rules.GiveUpIf)
+		}
+	}
 	switch spec.State {
 	case v1alpha1.WebhookPaused:
 		f.add("State", "Paused: deliveries are recorded and wait")
@@ -212,6 +254,9 @@ func (p *plugin) addWanted(f *facts, w *v1alpha1.Webhook) {
 	}
 	if id := cmp.Or(spec.WebhookID, w.Status.WebhookID); id != 0 {
 		f.add("Webhook ID", "%d", id)
+	}
+	if limit := insight.RateLimitOf(w); limit != "" {
+		f.add("Rate limit", "%s", limit)
 	}
 	f.add("Requests", "%d at once, each for %s at most", spec.MaxInFlight, seconds(spec.TimeoutSeconds))
 	if retry := spec.Retry; ptr.Deref(retry.Limit, 0) == 0 {
@@ -243,6 +288,12 @@ func (p *plugin) addHealth(f *facts, w *v1alpha1.Webhook) {
 	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionOverflowing); c != nil && c.Status == metav1.ConditionTrue {
 		f.add("Overflowing", "yes: %s", oneLine(c.Message))
 	}
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionRateLimited); c != nil && c.Status == metav1.ConditionTrue {
+		f.add("Rate-limited", "yes, since %s ago: %s", age(c.LastTransitionTime.Time, p.now()), oneLine(c.Message))
+	}
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionFilterFailing); c != nil && c.Status == metav1.ConditionTrue {
+		f.add("Filter failing", "yes, since %s ago: %s", age(c.LastTransitionTime.Time, p.now()), oneLine(c.Message))
+	}
 	if until := status.RestUntil; until.After(p.now()) {
 		f.add("Rests until", "%s, %s from now", until.UTC().Format(time.RFC3339), duration.HumanDuration(until.Sub(p.now())))
 	}
@@ -272,7 +323,8 @@ func (p *plugin) addCondition(f *facts, w *v1alpha1.Webhook, title, conditionTyp
 	if !ok {
 		word = "not known"
 	}
-	text := fmt.Sprintf("%s, for %s: %s (%s)", word, age(c.LastTransitionTime.Time, p.now()), oneLine(c.Message), oneLine(c.Reason))
+	message, detail := insight.Detailed(c.Message)
+	text := fmt.Sprintf("%s, for %s: %s (%s)", word, age(c.LastTransitionTime.Time, p.now()), oneLine(message), oneLine(c.Reason))
 	switch {
 	case conditionType == v1alpha1.ConditionReady && c.Status == metav1.ConditionFalse && isStalled(w):
 		text += "; it has been so for a while: somebody has to change something"
@@ -280,6 +332,9 @@ func (p *plugin) addCondition(f *facts, w *v1alpha1.Webhook, title, conditionTyp
 		text += "; the operator has not seen the latest edit yet"
 	}
 	f.add(title, "%s", text)
+	if detail != "" {
+		f.text("", detail)
+	}
 }
 
 // isStalled tells whether a Webhook got stuck.

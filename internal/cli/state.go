@@ -8,12 +8,11 @@ import (
 	"math"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
 )
 
 // stateCommand is pause, resume or disable.
@@ -206,11 +205,8 @@ func (p *plugin) setState(ctx context.Context, s stateCommand, object *unstructu
 	if err != nil {
 		return err
 	}
-	patch := fmt.Appendf(nil, `{"spec":{"state":%q}}`, s.state)
-	err = api.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch),
-		client.FieldOwner(fieldManager), client.FieldValidation(metav1.FieldValidationStrict))
-	if err != nil {
-		return fmt.Errorf("changing webhook %s: %w", w.Name, err)
+	if err := change.SetState(ctx, api, object, s.state); err != nil {
+		return err
 	}
 	return sayState(p.Out, w.Name, s.done, s.consequence(waiting))
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,50 +34,15 @@ const (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // suite is what the tests on a real API server share. It is started by the first of them.
-var suite struct {
-	once     sync.Once
-	err      error
-	cp       *controlplane.ControlPlane
-	install  *operator.Installation
-	operator *operator.Operator
-}
+var suite operator.Stack
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if suite.operator != nil {
-		if err := suite.operator.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	if suite.cp != nil {
-		if err := suite.cp.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
+	if err := suite.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
-}
-
-func startSuite() error {
-	suite.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		defer cancel()
-		if suite.cp, suite.err = controlplane.Start(ctx, controlplane.Options{ControllerManager: true}); suite.err != nil {
-			return
-		}
-		if suite.install, suite.err = operator.Install(ctx, suite.cp, root); suite.err != nil {
-			return
-		}
-		var binary string
-		if binary, suite.err = operator.Build(ctx, root, suite.cp.Dir()); suite.err != nil {
-			return
-		}
-		suite.operator, suite.err = operator.Start(ctx, operator.Options{
-			Binary: binary, Kubeconfig: suite.install.Kubeconfig, Log: filepath.Join(suite.cp.Dir(), "operator.log"),
-		})
-	})
-	return suite.err
 }
 
 // bed is what one test has for itself: a namespace, a receiver, and somebody who runs
@@ -102,12 +66,12 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	if err := startSuite(); err != nil {
+	if err := suite.Start(root); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: ctx, client: suite.install.Client, kubeconfig: suite.cp.Kubeconfig()}
+	b := &bed{T: t, Gomega: NewWithT(t), ctx: ctx, client: suite.Install.Client, kubeconfig: suite.ControlPlane.Kubeconfig()}
 	b.SetDefaultEventuallyTimeout(patience)
 	b.SetDefaultEventuallyPollingInterval(interval)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "cli-"}}
@@ -134,7 +98,7 @@ func (b *bed) as(user string, clusterRoles ...string) *bed {
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 		})).To(Succeed())
 	}
-	config, err := suite.cp.UserConfig(user, "system:authenticated")
+	config, err := suite.ControlPlane.UserConfig(user, "system:authenticated")
 	b.Expect(err).NotTo(HaveOccurred())
 	other := *b
 	other.kubeconfig = filepath.Join(b.TempDir(), "kubeconfig")

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/insight"
 )
@@ -46,10 +46,17 @@ Disabled, and is recorded like any other.
 }
 
 func (t *test) run(ctx context.Context, webhook string) error {
-	value := t.request(ctx)
-	key, err := t.annotateWebhook(ctx, webhook, v1alpha1.AnnotationTest, value)
+	namespace, err := t.namespace()
 	if err != nil {
 		return err
+	}
+	c, err := t.client()
+	if err != nil {
+		return err
+	}
+	key, value := client.ObjectKey{Namespace: namespace, Name: webhook}, t.request(ctx)
+	if err := change.Test(ctx, c, key, value); err != nil {
+		return absent("changing", kindWebhook, key, err)
 	}
 	if !t.wait {
 		fmt.Fprintf(t.Out, "A test of %s is asked for. `kubectl horizon logs %s -n %s` shows it.\n",
@@ -68,27 +75,6 @@ func (t *test) run(ctx context.Context, webhook string) error {
 		return t.notTaken(ctx, key)
 	}
 	return t.outcome(ctx, bounded, client.ObjectKey{Namespace: key.Namespace, Name: name})
-}
-
-// annotateWebhook sets an annotation of a Webhook or, with an empty value, takes it away.
-func (p *plugin) annotateWebhook(ctx context.Context, name, annotation, value string) (client.ObjectKey, error) {
-	namespace, err := p.namespace()
-	if err != nil {
-		return client.ObjectKey{}, err
-	}
-	c, err := p.client()
-	if err != nil {
-		return client.ObjectKey{}, err
-	}
-	patch, err := annotate(annotation, value)
-	if err != nil {
-		return client.ObjectKey{}, err
-	}
-	w := &metav1.PartialObjectMetadata{}
-	w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
-	w.Namespace, w.Name = namespace, name
-	key := client.ObjectKeyFromObject(w)
-	return key, absent("changing", kindWebhook, key, c.Patch(ctx, w, patch))
 }
 
 // taken waits until the operator has stored the test delivery, and returns its name; empty

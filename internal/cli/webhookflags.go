@@ -13,27 +13,17 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/horizoncd/webhook-operator/internal/manifest"
-	"github.com/horizoncd/webhook-operator/internal/receiverurl"
-	"github.com/horizoncd/webhook-operator/internal/signing"
+	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
+	"github.com/horizoncd/webhook-operator/internal/format"
+	"github.com/horizoncd/webhook-operator/internal/insight"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/validation"
 )
 
 // maxSecretFile bounds what is read of a file that has a secret: more than any may have.
 const maxSecretFile = 64 << 10
-
-// eventTypes are those that triggers name: spec.triggers lists them.
-var eventTypes = []string{
-	"*", "applications_*", "clusters_*", "members_*", "pipelineruns_*",
-	"applications_created", "applications_updated", "applications_deleted", "applications_transferred",
-	"clusters_created", "clusters_updated", "clusters_deleted", "clusters_freed", "clusters_action",
-	"clusters_builddeployed", "clusters_deployed", "clusters_rollbacked",
-	"clusters_restarted", "clusters_rescheduled", "clusters_kubernetes_event",
-	"members_created", "members_updated", "members_deleted",
-	"pipelineruns_created", "pipelineruns_cancelled", "pipelineruns_executed",
-}
 
 // webhookFlags are the fields of a Webhook as flags. A flag that is not given changes
 // nothing.
@@ -41,6 +31,10 @@ type webhookFlags struct {
 	cmd *cobra.Command
 
 	url, description, scope string
+	filter, format          string
+	language, rateLimit     string
+	templateFile            string
+	acceptIf, giveUpIf      string
 	triggers                []string
 	webhookID               int64
 	timeout                 secondsFlag
@@ -53,17 +47,11 @@ type webhookFlags struct {
 // reference to one that is there. A value never stands on the command line, where others
 // on the machine see it and the shell remembers it.
 type secretSource struct {
-	flag, field string
-	// key is that of a new Secret, and of a reference without one.
-	key       string
+	flag string
+	change.SecretField
 	fromStdin bool
 	file, ref string
-	// check says what is wrong with a value, and returns it without a line break at its end.
-	check func(value []byte) (string, error)
 }
-
-// secretRef is a key of a Secret; without a name, of one that is yet to be made.
-type secretRef struct{ name, key string }
 
 // secondsFlag is a time in whole seconds: 30s, 2m or 30.
 type secondsFlag int32
@@ -99,6 +87,13 @@ func (w *webhookFlags) addTo(cmd *cobra.Command) {
 	f.StringSliceVar(&w.triggers, "trigger", nil, `an event type that is followed, a family such as clusters_*, or "*"; repeat it for several`)
 	f.StringVar(&w.description, "description", "", "what the webhook is for")
 	f.StringVar(&w.scope, "scope", "", "only events of this group, application or cluster and what is below it, such as /music/player")
+	f.StringVar(&w.filter, "filter", "", `which of these events are sent: an expression in CEL, such as event.cluster.env == "online"`)
+	f.StringVar(&w.format, "format", "", "the format of requests, in any case: "+strings.Join(formatNames(), ", ")+" (see template list)")
+	f.StringVar(&w.language, "language", "", "the language of messages in chat rooms: en, or zh, which is Chinese with times of Beijing")
+	f.StringVar(&w.rateLimit, "rate-limit", "", "how many requests may be made in a span of time, such as 20/60s; none leaves that to the format")
+	f.StringVar(&w.templateFile, "template-file", "", "a file with a template of the body in CEL, in place of the format's own (see template show); - is standard input")
+	f.StringVar(&w.acceptIf, "accept-if", "", "which 2xx count as accepted: a rule in CEL, such as response.json.?errcode.orValue(-1) == 0")
+	f.StringVar(&w.giveUpIf, "give-up-if", "", "after which answers no retry would help: a rule in CEL")
 	f.Int64Var(&w.webhookID, "webhook-id", 0, "Horizon's own number of the webhook, sent in bodies")
 	f.Var(&w.timeout, "timeout", "how long one request may take, such as 30s")
 	f.Int32Var(&w.retries, "retries", 0, "how often a failed request is repeated; 0 is never")
@@ -106,55 +101,45 @@ func (w *webhookFlags) addTo(cmd *cobra.Command) {
 	f.BoolVar(&w.noSSLVerify, "no-ssl-verify", false, "leave the receiver's certificate unchecked")
 	f.BoolVar(&w.paused, "paused", false, "record deliveries and hold them until the webhook is resumed")
 	w.sources = []*secretSource{
-		{flag: "secret", field: "secretRef", key: "token", check: checkSecret},
-		{flag: "signing-secret", field: "signingSecretRef", key: "signing-key", check: checkSecret},
-		{flag: "url", field: "urlSecretRef", key: "url", check: checkURL},
+		{flag: "secret", SecretField: change.TokenField},
+		{flag: "signing-secret", SecretField: change.SigningKeyField},
+		{flag: "url", SecretField: change.URLField},
 	}
 	for _, s := range w.sources {
 		what := map[string]string{
-			"secret": "the receiver's token", "signing-secret": "the key of signatures", "url": "a URL that is a secret itself",
+			"secret": "the receiver's token, or the signing key of a room's robot", "signing-secret": "the key of signatures", "url": "a URL that is a secret itself",
 		}[s.flag]
 		f.BoolVar(&s.fromStdin, s.flag+"-from-stdin", false, "read "+what+" from standard input into a new Secret")
 		f.StringVar(&s.file, s.flag+"-file", "", "read "+what+" from a file into a new Secret")
-		f.StringVar(&s.ref, s.flag+"-ref", "", "the Secret that has "+what+": NAME or NAME/KEY (KEY is "+s.key+" unless given)")
+		f.StringVar(&s.ref, s.flag+"-ref", "", "the Secret that has "+what+": NAME or NAME/KEY (KEY is "+s.Key+" unless given)")
 		_ = cmd.RegisterFlagCompletionFunc(s.flag+"-ref", cobra.NoFileCompletions)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("trigger", completeTriggers)
-	for _, name := range []string{"url", "description", "scope", "webhook-id", "timeout", "retries", "max-in-flight"} {
+	_ = cmd.RegisterFlagCompletionFunc("format", asFlag(completeFormats))
+	_ = cmd.RegisterFlagCompletionFunc("language", cobra.FixedCompletions([]cobra.Completion{
+		cobra.CompletionWithDesc(string(v1alpha1.LanguageEnglish), "English, with times in UTC"),
+		cobra.CompletionWithDesc(string(v1alpha1.LanguageChinese), "Chinese, with times of Beijing"),
+	}, cobra.ShellCompDirectiveNoFileComp))
+	for _, name := range []string{"url", "description", "scope", "filter", "accept-if", "give-up-if", "rate-limit", "webhook-id", "timeout", "retries", "max-in-flight"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 }
 
 func completeTriggers(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return slices.Clone(eventTypes), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-}
-
-// checkSecret asks the operator's own package whether a value can be a secret.
-func checkSecret(value []byte) (string, error) {
-	s, _, err := signing.ParseSecret(value)
-	return s.Reveal(), err
-}
-
-// checkURL asks the operator's own package whether a value can be a URL.
-func checkURL(value []byte) (string, error) {
-	t, _, err := receiverurl.Parse(value)
-	return t.Reveal(), err
+	var all []cobra.Completion
+	for _, t := range matching.Triggers() {
+		all = append(all, string(t))
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 func (w *webhookFlags) changed(name string) bool { return w.cmd.Flags().Changed(name) }
 
 // fields returns what the flags say of spec, as a JSON merge patch: nil takes a field out.
-func (w *webhookFlags) fields() map[string]any {
+// Expressions that do not compile are a usage error.
+func (w *webhookFlags) fields(p *plugin) (map[string]any, error) {
 	spec := map[string]any{}
-	set := func(flag, field string, value any, empty bool) {
-		switch {
-		case !w.changed(flag):
-		case empty:
-			spec[field] = nil
-		default:
-			spec[field] = value
-		}
-	}
+	set := func(flag, field string, value any, empty bool) { w.set(spec, flag, field, value, empty) }
 	set("url", "url", w.url, false)
 	if w.changed("url") {
 		spec["urlSecretRef"] = nil
@@ -164,6 +149,15 @@ func (w *webhookFlags) fields() map[string]any {
 	}
 	set("description", "description", w.description, w.description == "")
 	set("scope", "scope", w.scope, w.scope == "")
+	set("filter", "filter", w.filter, w.filter == "")
+	if err := w.setExpressions(p, spec); err != nil {
+		return nil, err
+	}
+	limit, err := parseRateLimit(w.rateLimit)
+	if err != nil {
+		return nil, err
+	}
+	set("rate-limit", "rateLimit", limit, limit == nil)
 	set("webhook-id", "webhookID", w.webhookID, w.webhookID == 0)
 	set("timeout", "timeoutSeconds", int64(w.timeout), false)
 	set("retries", "retry", map[string]any{"limit": int64(w.retries)}, false)
@@ -174,7 +168,66 @@ func (w *webhookFlags) fields() map[string]any {
 		state = "Paused"
 	}
 	set("paused", "state", state, false)
-	return spec
+	return spec, nil
+}
+
+// set puts the value of a flag that was given into an object, or takes the field out of it.
+func (w *webhookFlags) set(object map[string]any, flag, field string, value any, empty bool) {
+	switch {
+	case !w.changed(flag):
+	case empty:
+		object[field] = nil
+	default:
+		object[field] = value
+	}
+}
+
+// setExpressions puts spec.payload and spec.response into spec, and compiles what the flags
+// say.
+func (w *webhookFlags) setExpressions(p *plugin, spec map[string]any) error {
+	template := ""
+	if w.templateFile == "-" && slices.ContainsFunc(w.sources, func(s *secretSource) bool { return s.fromStdin }) {
+		return usagef("--template-file - and a secret cannot both come from standard input: put one of them into a file")
+	}
+	if w.templateFile != "" {
+		data, err := p.readFile(w.templateFile)
+		if err != nil {
+			return fmt.Errorf("--template-file: %w", err)
+		}
+		if template = string(data); strings.TrimSpace(template) == "" {
+			return usagef("--template-file %s is empty; '' takes the template out", w.templateFile)
+		}
+	}
+	body, rules := map[string]any{}, map[string]any{}
+	w.set(body, "format", "format", w.format, w.format == "")
+	w.set(body, "template-file", "template", template, template == "")
+	w.set(body, "language", "language", w.language, w.language == "")
+	w.set(rules, "accept-if", "acceptIf", w.acceptIf, w.acceptIf == "")
+	w.set(rules, "give-up-if", "giveUpIf", w.giveUpIf, w.giveUpIf == "")
+	for field, value := range map[string]map[string]any{"payload": body, "response": rules} {
+		if len(value) > 0 {
+			spec[field] = value
+		}
+	}
+	return mistakesInFlags(&v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{
+		Filter:   w.filter,
+		Payload:  &v1alpha1.PayloadSettings{Template: template},
+		Response: &v1alpha1.ResponseRules{AcceptIf: w.acceptIf, GiveUpIf: w.giveUpIf},
+	}})
+}
+
+// mistakesInFlags is a usage error where an expression of a Webhook that was made of flags
+// does not compile.
+func mistakesInFlags(w *v1alpha1.Webhook) error {
+	problems := validation.Expressions(w)
+	if len(problems) == 0 {
+		return nil
+	}
+	var lines []string
+	for _, p := range problems {
+		lines = append(lines, flagOf[p.Field]+" does not compile:\n"+p.Mistake.Error())
+	}
+	return usagef("%s", strings.Join(lines, "\n"))
 }
 
 func anyStrings(texts []string) []any {
@@ -187,8 +240,8 @@ func anyStrings(texts []string) []any {
 
 // secrets reads the values that were given, and returns them by the key of the Secret
 // that has to be made for them, with the reference for each field.
-func (w *webhookFlags) secrets(p *plugin) (values map[string][]byte, refs map[string]secretRef, err error) {
-	values, refs = map[string][]byte{}, map[string]secretRef{}
+func (w *webhookFlags) secrets(p *plugin) (values map[string][]byte, refs map[string]change.SecretRef, err error) {
+	values, refs = map[string][]byte{}, map[string]change.SecretRef{}
 	stdin := ""
 	for _, s := range w.sources {
 		given := 0
@@ -218,9 +271,9 @@ func (w *webhookFlags) secrets(p *plugin) (values map[string][]byte, refs map[st
 		if s.ref != "" {
 			name, key, found := strings.Cut(s.ref, "/")
 			if !found {
-				key = s.key
+				key = s.Key
 			}
-			refs[s.field] = secretRef{name, key}
+			refs[s.Field] = change.SecretRef{Name: name, Key: key}
 			continue
 		}
 		if !s.fromStdin && s.file == "" {
@@ -230,12 +283,12 @@ func (w *webhookFlags) secrets(p *plugin) (values map[string][]byte, refs map[st
 		if err != nil {
 			return nil, nil, err
 		}
-		text, err := s.check(value)
+		text, err := s.Check(value)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", from, err)
 		}
-		values[s.key] = []byte(text)
-		refs[s.field] = secretRef{key: s.key}
+		values[s.Key] = []byte(text)
+		refs[s.Field] = change.SecretRef{Key: s.Key}
 	}
 	return values, refs, nil
 }
@@ -269,77 +322,122 @@ func (s *secretSource) read(p *plugin) (value []byte, from string, err error) {
 	return value, from, nil
 }
 
-// apply puts references into spec. A URL and a reference to one exclude each other.
-func applyRefs(spec map[string]any, refs map[string]secretRef, newSecret string) {
-	for field, ref := range refs {
-		if ref.name == "" {
-			ref.name = newSecret
-		}
-		spec[field] = map[string]any{"name": ref.name, "key": ref.key}
-		if field == "urlSecretRef" {
-			spec["url"] = nil
-		}
+// chosenFormat is the format that --format names, in any case; nil where it is not given, or
+// is to be taken out. The flag has its name as the API spells it then.
+func (w *webhookFlags) chosenFormat() (*format.Format, error) {
+	if w.format == "" {
+		return nil, nil
 	}
+	f := formatOf(w.format)
+	if f == nil {
+		return nil, usagef("--format: %q is no format: there are %s", w.format, strings.Join(formatNames(), ", "))
+	}
+	w.format = string(f.Name)
+	return f, nil
+}
+
+// checkRoom says what a chat room cannot take, before anything is read or made. create tells
+// whether the flags are all that is known of the webhook.
+func (w *webhookFlags) checkRoom(create bool) error {
+	f, err := w.chosenFormat()
+	if err != nil {
+		return err
+	}
+	if err := oneOf("language", w.language, "", string(v1alpha1.LanguageEnglish), string(v1alpha1.LanguageChinese)); err != nil {
+		return err
+	}
+	if f == nil || !f.Room {
+		return nil
+	}
+	const address = "--url-from-stdin, --url-file or --url-ref"
+	switch {
+	case w.changed("url"):
+		return usagef("whoever knows the address of a room of %s may write to it, so it goes into a Secret: give it with %s in place of --url", f.Title, address)
+	case w.given("signing-secret"):
+		return usagef("--signing-secret is for the header webhook-signature, which rooms do not get: leave it out%s",
+			map[bool]string{true: ", and give the signing key of the robot with --secret-file or --secret-from-stdin"}[f.Signs()])
+	case w.given("secret") && !f.Signs():
+		return usagef("%s knows no secret beside the address: leave --secret out", f.Title)
+	case create && !w.given("url"):
+		return usagef("give the address of the room with %s: it goes into a Secret, since whoever knows it may write to the room", address)
+	}
+	return nil
+}
+
+// given tells whether a secret is given in one of the ways.
+func (w *webhookFlags) given(flag string) bool {
+	return slices.ContainsFunc([]string{"-from-stdin", "-file", "-ref"}, func(way string) bool { return w.changed(flag + way) })
+}
+
+// hint says that an address that was given is that of a service's rooms, where the format of
+// the webhook of that name is another one.
+func (w *webhookFlags) hint(p *plugin, values map[string][]byte, name, format string) {
+	address := w.url
+	if value, ok := values[change.URLField.Key]; ok {
+		address = string(value)
+	}
+	if f := insight.ServiceOf(address); f != nil && format != string(f.Name) {
+		fmt.Fprintf(p.ErrOut, "warning: this looks like the address of a room of %s, which takes nothing but its own messages: `kubectl horizon edit %s --format %s`\n",
+			f.Title, name, f.Name)
+	}
+}
+
+// parseRateLimit reads a limit such as 20/60s; nil is none.
+func parseRateLimit(text string) (any, error) {
+	if text == "" || strings.EqualFold(text, "none") {
+		return nil, nil
+	}
+	limit, err := change.ParseRateLimit(text)
+	if err != nil {
+		return nil, usagef("--rate-limit %s: %v, or none", text, err)
+	}
+	return limit.Object(), nil
 }
 
 // flagOf is the flag of each field.
 var flagOf = map[string]string{
-	"metadata.name":         "NAME",
-	"spec.url":              "--url",
-	"spec.urlSecretRef":     "--url-ref",
-	"spec.triggers":         "--trigger",
-	"spec.description":      "--description",
-	"spec.scope":            "--scope",
-	"spec.webhookID":        "--webhook-id",
-	"spec.timeoutSeconds":   "--timeout",
-	"spec.retry":            "--retries",
-	"spec.maxInFlight":      "--max-in-flight",
-	"spec.secretRef":        "--secret-ref",
-	"spec.signingSecretRef": "--signing-secret-ref",
-	"spec.sslVerifyEnabled": "--no-ssl-verify",
-	"spec.state":            "--paused",
+	"metadata.name":          "NAME",
+	"spec.url":               "--url",
+	"spec.urlSecretRef":      "--url-ref",
+	"spec.triggers":          "--trigger",
+	"spec.description":       "--description",
+	"spec.scope":             "--scope",
+	"spec.filter":            "--filter",
+	"spec.payload.format":    "--format",
+	"spec.payload.template":  "--template-file",
+	"spec.payload.language":  "--language",
+	"spec.rateLimit":         "--rate-limit",
+	"spec.response.acceptIf": "--accept-if",
+	"spec.response.giveUpIf": "--give-up-if",
+	"spec.webhookID":         "--webhook-id",
+	"spec.timeoutSeconds":    "--timeout",
+	"spec.retry":             "--retries",
+	"spec.maxInFlight":       "--max-in-flight",
+	"spec.secretRef":         "--secret-ref",
+	"spec.signingSecretRef":  "--signing-secret-ref",
+	"spec.sslVerifyEnabled":  "--no-ssl-verify",
+	"spec.state":             "--paused",
 }
 
 // refusal is what the API server has against a Webhook, with the flag that has to change
 // for each field.
 func refusal(err error) error {
-	status, ok := errors.AsType[*apierrors.StatusError](err)
-	if !ok || !apierrors.IsInvalid(err) || status.Status().Details == nil {
+	problems, ok := change.Problems(err)
+	if !ok {
 		return err
 	}
 	lines := []string{"the API server refuses the webhook:"}
-	for _, cause := range status.Status().Details.Causes {
-		message := plainCause(cause)
-		if strings.Contains(message, "some validation rules were not checked") {
-			lines = append(lines, "  Mend these first: other rules were not asked yet.")
-			continue
-		}
-		field := fieldOf(manifest.Field(cause.Field), message)
-		what := field
-		if flag := flagFor(field); flag != "" {
-			what = fmt.Sprintf("%s (%s)", flag, field)
+	for _, p := range problems {
+		what := p.Field
+		if flag := flagFor(p.Field); flag != "" {
+			what = fmt.Sprintf("%s (%s)", flag, p.Field)
 		}
 		if what != "" {
-			message = what + ": " + message
+			what += ": "
 		}
-		lines = append(lines, "  "+message)
+		lines = append(lines, "  "+what+p.Message)
 	}
 	return errors.New(strings.Join(lines, "\n"))
-}
-
-// fieldOf returns the field that a message is about. A rule about all of an object, or of
-// spec, begins with the name of the one that has to change.
-func fieldOf(field, message string) string {
-	word, _, _ := strings.Cut(message, " ")
-	if field == "spec" {
-		word = field + "." + word
-	} else if field != "" {
-		return field
-	}
-	if _, ok := flagOf[word]; ok {
-		return word
-	}
-	return field
 }
 
 // flagFor returns the flag that sets a field, or what is around it.
@@ -351,14 +449,4 @@ func flagFor(field string) string {
 		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
 	}
 	return ""
-}
-
-// plainCause is the message without what the API server puts before that of a rule: that
-// the value is invalid, and the type of what it is about.
-func plainCause(cause metav1.StatusCause) string {
-	message := strings.TrimPrefix(cause.Message, "Invalid value: ")
-	for _, kind := range []string{"object", "string", "array", "integer", "boolean"} {
-		message = strings.TrimPrefix(message, `"`+kind+`": `)
-	}
-	return strings.Replace(message, strings.TrimPrefix(cause.Field, ".")+" in body should ", "it should ", 1)
 }

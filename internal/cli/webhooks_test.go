@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/change"
 )
 
 // hostileText is what a tenant may write to confuse who reads it.
@@ -273,7 +274,7 @@ func TestListWatchGoesOn(t *testing.T) {
 	b := newBed(t)
 	b.webhook("first", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
 	b.observed("first")
-	admin, err := client.NewWithWatch(suite.cp.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
+	admin, err := client.NewWithWatch(suite.ControlPlane.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
 	b.Expect(err).NotTo(HaveOccurred())
 	watches := make(chan watch.Interface)
 	begin := func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) (watch.Interface, error) {
@@ -367,7 +368,7 @@ func TestStates(t *testing.T) {
 	b.Expect([]v1alpha1.WebhookState{state("one"), state("two")}).To(Equal([]v1alpha1.WebhookState{v1alpha1.WebhookDisabled, v1alpha1.WebhookPaused}))
 	owner := ""
 	for _, entry := range b.get("two").ManagedFields {
-		if entry.Manager == fieldManager {
+		if entry.Manager == change.FieldManager {
 			owner = entry.FieldsV1.GetRawString()
 		}
 	}

@@ -206,11 +206,31 @@ func (t *teller) indented(first, text string) {
 	}
 }
 
+// verdict writes a finding in the words of summary, with what belongs to it below.
+func (t *teller) verdict(f insight.Finding) {
+	t.say("%s", summary(f))
+	t.asItIs("", f.Detail)
+	if f.Help != "" {
+		t.indented("Help: ", f.Help)
+	}
+}
+
+// asItIs writes lines that must not be wrapped, each with something in front.
+func (t *teller) asItIs(before, lines string) {
+	if lines == "" {
+		return
+	}
+	for line := range strings.SplitSeq(printable(lines), "\n") {
+		t.WriteString(before + line + "\n")
+	}
+}
+
 // finding writes a finding below a line that names what it is about.
 func (t *teller) finding(f insight.Finding) {
 	if f.Message != "" {
 		t.indented("  ", f.Message)
 	}
+	t.asItIs("  ", f.Detail)
 	if f.Help != "" {
 		t.indented("  Help: ", f.Help)
 	}
@@ -249,10 +269,7 @@ func tellEvent(t *teller, e *insight.Event) {
 			about += " of " + path
 		}
 	}
-	t.say("%s", summary(e.Finding))
-	if help := e.Help; help != "" {
-		t.indented("Help: ", help)
-	}
+	t.verdict(e.Finding)
 	t.WriteByte('\n')
 	t.say("This is about the %s.", about)
 	for _, w := range e.Webhooks {
@@ -263,7 +280,7 @@ func tellEvent(t *teller, e *insight.Event) {
 		t.WriteByte('\n')
 		t.say("%s: %s", name, verdict(w.Finding))
 		if len(e.Webhooks) == 1 && w.Message == e.Message {
-			w.Message = ""
+			w.Message, w.Detail = "", ""
 		}
 		if w.Help == e.Help {
 			w.Help = ""
@@ -277,10 +294,7 @@ func tellEvent(t *teller, e *insight.Event) {
 }
 
 func tellWebhook(t *teller, w *insight.Webhook) {
-	t.say("%s", summary(w.Finding))
-	if w.Help != "" {
-		t.indented("Help: ", w.Help)
-	}
+	t.verdict(w.Finding)
 	for _, f := range w.Findings[1:] {
 		t.WriteByte('\n')
 		t.say("%s", verdict(f))
@@ -294,7 +308,10 @@ func tellWebhook(t *teller, w *insight.Webhook) {
 	for _, d := range w.Waiting {
 		t.WriteByte('\n')
 		t.say("%s: %s", d.Name, verdict(d.Finding))
-		d.Message = strings.TrimPrefix(d.Message, w.Message+"; ") // it is said above
+		var above bool
+		if d.Message, above = strings.CutPrefix(d.Message, w.Message+"; "); above { // it is said above
+			d.Detail = ""
+		}
 		if d.Help == w.Help {
 			d.Help = ""
 		}
@@ -328,10 +345,7 @@ func waitingWords(c insight.WaitingCount) string {
 }
 
 func tellDelivery(t *teller, d *insight.Delivery) {
-	t.say("%s", summary(d.Finding))
-	if d.Help != "" {
-		t.indented("Help: ", d.Help)
-	}
+	t.verdict(d.Finding)
 	t.WriteByte('\n')
 	t.say("This is about the delivery %s of the event %s to the webhook %s.", d.Delivery.Name, d.Event.Name, d.Webhook.Name)
 	t.indented("Log: ", fmt.Sprintf("`kubectl horizon log %s -n %s`", d.Delivery.Name, d.Delivery.Namespace))

@@ -46,7 +46,7 @@ func (b *bed) explains(args []string, reason, message string) {
 // why must not name it any more.
 func TestWhyNamesTheCause(t *testing.T) {
 	all := map[string]situation{}
-	for _, some := range []map[string]situation{followed(), sent(), held(), removed()} {
+	for _, some := range []map[string]situation{followed(), sent(), held(), removed(), expressions()} {
 		maps.Copy(all, some)
 	}
 	for name, s := range all {
@@ -77,7 +77,7 @@ func TestWhyWithoutOperator(t *testing.T) {
 	viewer := b.as("viewer", "view")
 	b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.TimeoutSeconds = 1 })
 	b.delivery("w", b.event(1, nil), v1alpha1.DeliverySucceeded)
-	b.Expect(suite.operator.Stop()).To(Succeed())
+	b.Expect(suite.Operator.Stop()).To(Succeed())
 	t.Cleanup(func() { startOperator(t) })
 
 	e := b.event(2, nil)
@@ -114,13 +114,13 @@ func TestWhyWithoutOperator(t *testing.T) {
 // startOperator starts the suite's operator again if it has ended.
 func startOperator(t *testing.T) {
 	t.Helper()
-	if suite.operator.State() == "" {
+	if suite.Operator.State() == "" {
 		return
 	}
 	var err error
-	suite.operator, err = operator.Start(context.Background(), operator.Options{
-		Binary: filepath.Join(suite.cp.Dir(), "webhook-operator"), Kubeconfig: suite.install.Kubeconfig,
-		Log: filepath.Join(suite.cp.Dir(), "operator.log"),
+	suite.Operator, err = operator.Start(context.Background(), operator.Options{
+		Binary: filepath.Join(suite.ControlPlane.Dir(), "webhook-operator"), Kubeconfig: suite.Install.Kubeconfig,
+		Log: filepath.Join(suite.ControlPlane.Dir(), "operator.log"),
 	})
 	if err != nil {
 		t.Fatal(err)

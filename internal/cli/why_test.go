@@ -39,6 +39,9 @@ func everyWidth(t *testing.T, name string, wrapped bool, words func(*teller)) {
 		harmless(t, out.String())
 		if width > 0 && wrapped {
 			for line := range strings.Lines(out.String()) {
+				if strings.HasPrefix(strings.TrimSpace(line), "| ") { // of an expression, with a caret below
+					continue
+				}
 				// What is to be copied is not broken, and neither is one long word.
 				if line = strings.TrimRight(line, "\n"); cellWidth(line) > width && !strings.Contains(line, "`") && strings.Contains(strings.TrimSpace(line), " ") {
 					t.Errorf("wider than %d: %s", width, line)
@@ -70,7 +73,10 @@ func answerOfEvent() *insight.Event {
 				Message: "it did not follow the event when that was dispatched (Trigger); it was edited at 2026-11-23T08:59:00Z (60s ago) by " + hostileAnswer + ", and follows such events now",
 				Help:    "`kubectl horizon replay smoke-tests --since 2026-11-23T08:00:00Z -n music` brings this event",
 			}},
-			{Webhook: ref("later"), Finding: insight.Finding{Outcome: insight.NotFollowed, Reason: "FilterInvalid", Message: "line 1, column 7: no such field"}},
+			{Webhook: ref("later"), Finding: insight.Finding{Outcome: insight.NotFollowed, Reason: "FilterInvalid",
+				Message: "it follows nothing, since spec.filter does not compile: 1:15: undefined field 'nme'",
+				Detail:  "  | event.cluster.nme == \"" + hostileAnswer + strings.Repeat("-", 100) + "\"\n  | ..............^",
+				Help:    "mend spec.filter: `kubectl horizon edit later -n music`"}},
 		},
 		Notes: []string{"webhooks of the namespace horizon-webhooks, which follow the events of every namespace, are not told of: you may not read them"},
 	}
@@ -89,16 +95,25 @@ func TestTellWebhook(t *testing.T) {
 	w.Status.LastDelivery = &v1alpha1.LastDelivery{
 		Name: "chat-1", Time: metav1.NewMicroTime(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)), Result: v1alpha1.DeliveryWaiting,
 	}
+	mistake := insight.Finding{Outcome: insight.Stopped, Reason: "NotReady", Detail: "  | {\"a\": foo}\n  | ......^",
+		Message: "the webhook is not Ready (PayloadInvalid): deliveries wait, since spec.payload.template does not compile: 1:7: unknown name 'foo'"}
 	resting := insight.Finding{Outcome: insight.Troubled, Reason: "ReceiverResting", Message: "the receiver asked to be left alone until 2026-11-23T09:20:00Z (in 20m) (" + hostileAnswer + ")"}
 	answer := &insight.Webhook{
 		Object: w, Webhook: insight.Ref{Namespace: "music", Name: "chat"}, Finding: resting,
-		Findings: []insight.Finding{resting, {Outcome: insight.Troubled, Reason: "TooManyWaiting", Message: "10000 deliveries wait"}},
+		Findings: []insight.Finding{resting, {Outcome: insight.Troubled, Reason: "TooManyWaiting", Message: "10000 deliveries wait"}, mistake},
 		Count:    insight.WaitingCount{Resends: 1, Due: 10_000, Later: 3},
 		Waiting: []insight.WaitingDelivery{{Name: "chat-1", Finding: insight.Finding{
 			Outcome: insight.Waiting, Reason: insight.ReasonResendAsked, Message: "a resend was asked for (" + hostileAnswer + ") and has not begun",
 		}}},
 	}
 	everyWidth(t, "why/webhook", true, func(te *teller) { tellWebhook(te, answer) })
+
+	// What is said of the Webhook is not said again of what waits for that.
+	waits := mistake
+	waits.Outcome, waits.Message = insight.Waiting, mistake.Message+"; it fails if it has not been sent by 2026-11-26T08:00:00Z (in 71h)"
+	answer.Finding, answer.Findings = mistake, []insight.Finding{mistake}
+	answer.Waiting = []insight.WaitingDelivery{{Name: "chat-1", Finding: waits}}
+	everyWidth(t, "why/webhook-with-mistake", true, func(te *teller) { tellWebhook(te, answer) })
 }
 
 func TestTellDelivery(t *testing.T) {

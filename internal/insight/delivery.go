@@ -2,12 +2,15 @@ package insight
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/format"
+	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
@@ -38,14 +41,14 @@ func OfDelivery(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, now time.Time)
 
 // OfRecord says what a delivery tells by itself, where nobody knows its Webhook.
 func OfRecord(d *v1alpha1.WebhookDelivery, now time.Time) Finding {
-	reason, message := told(d)
+	reason, message, detail := told(d)
 	switch d.Status.Result {
 	case v1alpha1.DeliverySucceeded:
 		return succeeded(d, message, now)
 	case v1alpha1.DeliveryFailed:
 		return failed(d, reason, message, now)
 	case v1alpha1.DeliveryWaiting:
-		f := Finding{Outcome: Waiting, Reason: reason, Message: message, Next: d.Status.NextAttemptTime.Time}
+		f := Finding{Outcome: Waiting, Reason: reason, Message: message, Detail: detail, Next: d.Status.NextAttemptTime.Time}
 		if !f.Next.IsZero() {
 			f.Message = fmt.Sprintf("%s; the next attempt is due %s", message, when(f.Next, now))
 		}
@@ -55,18 +58,19 @@ func OfRecord(d *v1alpha1.WebhookDelivery, now time.Time) Finding {
 }
 
 // told is what a delivery's conditions say: what is done about it, or how it ended.
-func told(d *v1alpha1.WebhookDelivery) (reason, message string) {
+func told(d *v1alpha1.WebhookDelivery) (reason, message, detail string) {
 	for _, conditionType := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionDelivered} {
 		if c := meta.FindStatusCondition(d.Status.Conditions, conditionType); c != nil {
-			return c.Reason, c.Message
+			message, detail = Detailed(c.Message)
+			return c.Reason, message, detail
 		}
 	}
-	return "", ""
+	return "", "", ""
 }
 
 // accepted tells whether the receiver accepted an attempt.
 func accepted(a v1alpha1.Attempt) bool {
-	if a.StatusCode == 0 {
+	if a.StatusCode == 0 || strings.HasPrefix(a.Error, retry.NotAccepted) {
 		return false
 	}
 	return retry.OutcomeOf(sending.Exchange{Response: &sending.Response{StatusCode: int(a.StatusCode)}}) == retry.Accepted
@@ -95,6 +99,10 @@ func endedWith(a v1alpha1.Attempt) string {
 
 func resend(d *v1alpha1.WebhookDelivery) string { return command("resend", d.Namespace, d.Name) }
 
+// deliveredBefore begins what internal/delivery says of a delivery that was delivered and of
+// which a resend was given up.
+const deliveredBefore = "it was delivered before; the last resend failed: "
+
 func succeeded(d *v1alpha1.WebhookDelivery, message string, now time.Time) Finding {
 	history := d.Status.History
 	if len(history) > 0 && !accepted(history[0]) {
@@ -102,6 +110,10 @@ func succeeded(d *v1alpha1.WebhookDelivery, message string, now time.Time) Findi
 			Message: sentence(message, lastAttempt(d, now)), Help: resend(d) + " sends it again"}
 	}
 	f := Finding{Outcome: Delivered, Reason: v1alpha1.ReasonAccepted, Message: message}
+	if strings.HasPrefix(message, deliveredBefore) { // and the resend made no attempt
+		f.Reason, f.Help = ReasonResendFailed, "mend that ("+command("edit", d.Namespace, d.Spec.WebhookRef.Name)+"), then send it again: "+resend(d)
+		return f
+	}
 	if len(history) > 0 {
 		f.Message = fmt.Sprintf("the receiver %s at %s, after %s", message, when(history[0].Time.Time, now),
 			count(d.Status.Attempts, "attempt", "attempts"))
@@ -129,12 +141,34 @@ func failed(d *v1alpha1.WebhookDelivery, reason, message string, now time.Time) 
 	case v1alpha1.ReasonGone:
 		f.Message = "the receiver wants no more: " + sentence(message, last)
 		f.Help = "if it has moved, change the webhook (" + edit + "), then send it again: " + resend(d)
+	case v1alpha1.ReasonRejected:
+		who := "spec.response.giveUpIf of the webhook"
+		if _, by, ok := strings.Cut(message, "by the format "); ok {
+			name, _, _ := strings.Cut(by, ",")
+			who = "the format " + name
+		}
+		f.Message = sentence(who+" says that no retry would help", last)
+		f.Help = "mend the receiver, or what it is sent (" + edit + "), then send it again: " + resend(d)
+	case v1alpha1.ReasonPayloadError:
+		f.Message = sentence("nothing was sent: "+message, last)
+		f.Help = "mend spec.payload.template (" + edit + "), try it (" +
+			command("render", d.Namespace, d.Spec.WebhookRef.Name, "--event", eventOf(d)) +
+			"), then send it again: " + resend(d)
 	case v1alpha1.ReasonWebhookGone: // nothing can be sent of it
 	default:
 		f.Message = sentence(message, last)
 		f.Help = "send it again: " + resend(d)
 	}
 	return f
+}
+
+// eventOf is the name of a delivery's event, with its namespace where that is another.
+func eventOf(d *v1alpha1.WebhookDelivery) string {
+	ref := d.Spec.EventRef
+	if ref.Namespace == d.Namespace {
+		return ref.Name
+	}
+	return ref.Namespace + "/" + ref.Name
 }
 
 // resendAsked is about a delivery of which a resend was asked for and has not begun.
@@ -155,12 +189,19 @@ func resendAsked(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook) Finding {
 		return Finding{Outcome: Failed, Reason: ReasonResendRefused,
 			Message: asked + ", and none is made: the delivery was not made for the webhook that it names"}
 	}
-	if f := unready(w); f != nil {
-		return Finding{Outcome: Waiting, Reason: f.Reason, Message: asked + " and cannot begin: " + f.Message, Help: f.Help}
+	for _, f := range []*Finding{unready(w), broken(w)} {
+		if f != nil {
+			return Finding{Outcome: Waiting, Reason: f.Reason, Message: asked + " and cannot begin: " + f.Message, Detail: f.Detail, Help: f.Help}
+		}
 	}
-	return Finding{Outcome: Waiting, Reason: ReasonResendAsked,
+	f := Finding{Outcome: Waiting, Reason: ReasonResendAsked,
 		Message: asked + " and has not begun; it waits for one of the receiver's slots (spec.maxInFlight) and for nothing else",
 		Help:    ifItLasts(w.Namespace)}
+	if limit := format.RateLimitOf(w); limit != (v1alpha1.RateLimit{}) {
+		f.Message = fmt.Sprintf("%s and has not begun; it waits for one of the receiver's slots (spec.maxInFlight) "+
+			"and for the rate limit of %s, before all that nobody asked for", asked, receiver.Words(limit))
+	}
+	return f
 }
 
 // ifItLasts helps where something is due and the operator has not come to it.
@@ -197,7 +238,7 @@ func waitsFor(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, state retry.Stat
 	last := lastAttempt(d, now)
 	if h := hold(w, now); h != nil && holds(h, state, now) {
 		deadline := "it fails if it has not been sent by " + when(retry.Deadline(state, w), now)
-		return Finding{Outcome: Waiting, Reason: h.Reason, Message: sentence(h.Message, last, deadline), Next: h.Next,
+		return Finding{Outcome: Waiting, Reason: h.Reason, Message: sentence(h.Message, last, deadline), Detail: h.Detail, Next: h.Next,
 			Help: helpFor(d, h)}
 	}
 	if early {
@@ -235,10 +276,18 @@ func helpFor(d *v1alpha1.WebhookDelivery, h *Finding) string {
 // due is about a delivery that nothing holds as far as its Webhook tells. What it was
 // stored for may hold still: a Webhook's status follows within ten seconds.
 func due(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, state retry.State, now time.Time) Finding {
-	reason, message := told(d)
-	f := Finding{Outcome: Waiting, Reason: reason, Message: sentence(message, lastAttempt(d, now)), Help: ifItLasts(d.Namespace)}
+	reason, message, detail := told(d)
+	if limit := limited(w); limit != "" || reason == v1alpha1.ReasonRateLimited && !over(w, reason) {
+		if limit == "" { // the Webhook's status follows
+			limit = "the rate limit of " + receiver.Words(format.RateLimitOf(w))
+		}
+		return Finding{Outcome: Waiting, Reason: v1alpha1.ReasonRateLimited,
+			Message: sentence("it waits for "+limit+", and what is oldest goes first", lastAttempt(d, now)),
+			Help:    "a resend goes before the others, and obeys the limit: " + resend(d)}
+	}
+	f := Finding{Outcome: Waiting, Reason: reason, Message: sentence(message, lastAttempt(d, now)), Detail: detail, Help: ifItLasts(d.Namespace)}
 	if over(w, reason) || reason == "" || reason == v1alpha1.ReasonRetrying {
-		f.Reason = v1alpha1.ReasonQueued
+		f.Reason, f.Detail = v1alpha1.ReasonQueued, ""
 		since := state.NextAttempt
 		if since.IsZero() {
 			since = d.CreationTimestamp.Time
@@ -259,6 +308,8 @@ func over(w *v1alpha1.Webhook, reason string) bool {
 	case v1alpha1.ReasonCircuitOpen:
 		healthy := current(w, v1alpha1.ConditionHealthy)
 		return healthy != nil && healthy.Reason == v1alpha1.ReasonAccepted
+	case v1alpha1.ReasonRateLimited:
+		return format.RateLimitOf(w) == v1alpha1.RateLimit{}
 	}
 	return false
 }

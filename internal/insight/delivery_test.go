@@ -73,6 +73,16 @@ func resting(until time.Duration) func(*v1alpha1.Webhook) {
 	}
 }
 
+// rateLimited has a rate limit that so many deliveries wait for.
+func rateLimited(waiting int32) func(*v1alpha1.Webhook) {
+	return func(w *v1alpha1.Webhook) {
+		w.Spec.RateLimit = &v1alpha1.RateLimit{Requests: 20, PerSeconds: 60}
+		w.Status.Deliveries.Waiting = waiting
+		says(v1alpha1.ConditionHealthy, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the receiver answered 200 OK")(w)
+		says(v1alpha1.ConditionRateLimited, metav1.ConditionTrue, v1alpha1.ReasonRateLimited, "deliveries wait for the rate limit")(w)
+	}
+}
+
 var (
 	gone = says(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonGone, "the receiver answered 410 Gone")
 	open = says(v1alpha1.ConditionHealthy, metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen, "attempts keep failing")
@@ -216,7 +226,29 @@ func TestOfDelivery(t *testing.T) {
 			steps: steps{wait("StoredFirst")}, outcome: Waiting, reason: "StoredFirst",
 		},
 		"a reason of a later version": {
-			steps: steps{wait("RateLimited")}, outcome: Waiting, reason: "RateLimited", message: "stored because of RateLimited",
+			steps: steps{wait("Melted")}, outcome: Waiting, reason: "Melted", message: "stored because of Melted",
+		},
+		"rate-limited": {
+			steps: steps{wait("RateLimited")}, changes: changes{rateLimited(341)}, outcome: Waiting, reason: "RateLimited",
+			message: "it waits for the rate limit of 20 requests in 60 s: 341 deliveries wait, which takes about 18m, and what is oldest goes first",
+			help:    "a resend goes before the others",
+		},
+		"rate-limited, and the status does not say so yet": {
+			steps: steps{wait("RateLimited")}, changes: changes{rateLimited(0), says(v1alpha1.ConditionRateLimited, metav1.ConditionFalse, "RateLimited", "not yet")},
+			outcome: Waiting, reason: "RateLimited", message: "it waits for the rate limit of 20 requests in 60 s, and what",
+		},
+		"rate-limited, stored for something else": {
+			steps: steps{wait("Paused")}, changes: changes{rateLimited(1)}, outcome: Waiting, reason: "RateLimited", message: "1 delivery waits, which takes about 60s",
+		},
+		"rate-limited, and the circuit is open": {
+			steps: steps{wait("RateLimited")}, changes: changes{rateLimited(1), open}, outcome: Waiting, reason: "CircuitOpen",
+		},
+		"rate-limited, and the limit is gone": {
+			steps: steps{wait("RateLimited")}, outcome: Waiting, reason: "Queued",
+		},
+		"a resend was asked for, and there is a rate limit": {
+			steps: steps{wait("RateLimited"), ask("x")}, changes: changes{rateLimited(9)}, outcome: Waiting, reason: ReasonResendAsked,
+			message: "and for the rate limit of 20 requests in 60 s, before all",
 		},
 		"its time is over": {
 			steps: steps{wait("Paused")}, outcome: Waiting, reason: "WaitedTooLong", message: "about to be given up",

@@ -90,7 +90,8 @@ var order = []Outcome{Failed, Waiting, Unknown, Removed, Delivered, NotFollowed}
 
 // nearest orders reasons by how near they are to a match, as an event's status does.
 var nearest = []string{
-	ReasonEditedLater, string(v1alpha1.UnmatchedDisabled), string(v1alpha1.UnmatchedDeleting),
+	ReasonEditedLater, string(v1alpha1.UnmatchedFilterInvalid), string(v1alpha1.UnmatchedFilterError), string(v1alpha1.UnmatchedFilter),
+	string(v1alpha1.UnmatchedDisabled), string(v1alpha1.UnmatchedDeleting),
 	string(v1alpha1.UnmatchedCreatedLater), string(v1alpha1.UnmatchedScope), string(v1alpha1.UnmatchedTrigger),
 }
 
@@ -130,7 +131,8 @@ func (v *view) then(name string) (v1alpha1.Unmatched, bool) {
 func (v *view) without(w *v1alpha1.Webhook) Finding {
 	e := v.event
 	own := w.Namespace == e.Namespace
-	reason, matches := matching.Match(w, e)
+	verdict := matching.Match(w, e)
+	matches := verdict.Follows()
 	u, named := v1alpha1.Unmatched{}, false
 	if own {
 		u, named = v.then(w.Name)
@@ -140,16 +142,16 @@ func (v *view) without(w *v1alpha1.Webhook) Finding {
 		return expired(e)
 	case own && slices.Contains(e.Status.Deliveries, delivery.Name(e, w)):
 		return v.lost(w.Namespace)
-	case !matches && named && u.Reason != reason:
-		now := unfollowed(w, e, reason, v.now)
-		now.Reason, now.Message = string(u.Reason), sentence(words(u), "as it is now, "+now.Message)
+	case !matches && named && u.Reason != verdict.Reason:
+		now := unfollowed(w, e, verdict, v.now)
+		now.Reason, now.Message = string(u.Reason), sentence(words(u, w.Name), "as it is now, "+now.Message)
 		return now
 	case !matches:
-		return unfollowed(w, e, reason, v.now)
+		return unfollowed(w, e, verdict, v.now)
 	case !fanout.Dispatched(e):
 		return v.pending(w)
 	case named:
-		return v.edited(w, words(u))
+		return v.edited(w, words(u, w.Name))
 	case !v.deliveriesOf[w.Namespace]:
 		return v.notPermitted(w.Namespace)
 	case w.Status.ObservedGeneration < w.Generation: // the event may have been dispatched without it
@@ -162,10 +164,11 @@ func (v *view) without(w *v1alpha1.Webhook) Finding {
 	}
 }
 
-// words is what the operator wrote about Webhooks that did not match.
-func words(u v1alpha1.Unmatched) string {
+// words is what the operator wrote about a Webhook that did not match. The message is that
+// of the first one of the reason.
+func words(u v1alpha1.Unmatched, webhook string) string {
 	text := "it did not follow the event when that was dispatched (" + string(u.Reason)
-	if u.Message != "" {
+	if u.Message != "" && u.Webhooks[0] == webhook {
 		text += ": " + u.Message
 	}
 	return text + ")"
@@ -217,7 +220,7 @@ func (v *view) pending(w *v1alpha1.Webhook) Finding {
 	f := Finding{Outcome: Waiting, Reason: v1alpha1.ReasonDispatching,
 		Message: "its first request is under way or queued, and is recorded when it ends"}
 	if h := hold(w, v.now); h != nil {
-		f.Reason, f.Message, f.Help, f.Next = h.Reason, h.Message, h.Help, h.Next
+		f.Reason, f.Message, f.Detail, f.Help, f.Next = h.Reason, h.Message, h.Detail, h.Help, h.Next
 	}
 	return f
 }
@@ -259,7 +262,7 @@ func (v *view) named(seen map[Ref]bool) []EventWebhook {
 			if !v.asked(name) || v.webhook(name) != nil {
 				continue
 			}
-			f := Finding{Outcome: NotFollowed, Reason: string(u.Reason), Message: words(u)}
+			f := Finding{Outcome: NotFollowed, Reason: string(u.Reason), Message: words(u, name)}
 			if v.webhooksOf[e.Namespace] {
 				f.Message += "; it has been deleted since"
 			}

@@ -2,6 +2,7 @@ package insight
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/format"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 )
 
@@ -52,10 +54,11 @@ func stopped(w *v1alpha1.Webhook, now time.Time) *Finding {
 	return nil
 }
 
-// unready says what a Webhook lacks; nil where it lacks nothing, or nothing is known.
+// unready says what a Webhook lacks that it names; nil where it lacks nothing, or nothing is
+// known. What is wrong with its expressions, see mistakes.
 func unready(w *v1alpha1.Webhook) *Finding {
 	c := current(w, v1alpha1.ConditionReady)
-	if c == nil || c.Status != metav1.ConditionFalse {
+	if c == nil || c.Status != metav1.ConditionFalse || slices.Contains(ofExpressions, c.Reason) {
 		return nil
 	}
 	return &Finding{Outcome: Stopped, Reason: v1alpha1.ReasonNotReady, Message: "the webhook is not Ready: " + c.Reason + ": " + c.Message,
@@ -103,10 +106,34 @@ func unreceptive(w *v1alpha1.Webhook, now time.Time) *Finding {
 	return nil
 }
 
+// limited says for what rate limit deliveries of a Webhook wait, and for about how long;
+// empty where none do, as far as the Webhook tells. That is nobody's fault.
+func limited(w *v1alpha1.Webhook) string {
+	c, limit := current(w, v1alpha1.ConditionRateLimited), format.RateLimitOf(w)
+	if c == nil || c.Status != metav1.ConditionTrue || limit == (v1alpha1.RateLimit{}) { // that of a format which is not known here
+		return ""
+	}
+	return fmt.Sprintf("the rate limit of %s: %s", receiver.Words(limit), backlog(w, limit))
+}
+
+// backlog says how many deliveries of a Webhook wait, and how long its rate limit takes for
+// them: the spans before the last of them may begin. What other Webhooks send to the address
+// is not known here.
+func backlog(w *v1alpha1.Webhook, limit v1alpha1.RateLimit) string {
+	waiting := w.Status.Deliveries.Waiting
+	spans := max(waiting-1, 0)/limit.Requests + 1
+	verb := "wait"
+	if waiting == 1 {
+		verb = "waits"
+	}
+	return fmt.Sprintf("%s %s, which takes about %s", count(waiting, "delivery", "deliveries"), verb,
+		span(time.Duration(spans)*time.Duration(limit.PerSeconds)*time.Second))
+}
+
 // hold is what keeps everything but resends from being sent to a Webhook now, as the
 // Webhook tells it; nil is nothing.
 func hold(w *v1alpha1.Webhook, now time.Time) *Finding {
-	for _, f := range []*Finding{stopped(w, now), unready(w), unreceptive(w, now)} {
+	for _, f := range []*Finding{stopped(w, now), unready(w), broken(w), unreceptive(w, now)} {
 		if f != nil {
 			return f
 		}

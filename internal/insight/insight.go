@@ -100,6 +100,11 @@ type Finding struct {
 	// Message says it in a sentence, without a full stop. It may have text of receivers
 	// and tenants in it, which nobody has made harmless for a terminal.
 	Message string `json:"message,omitempty"`
+	// Detail goes on below the message, in lines of its own that are to be shown as they
+	// are: the line of an expression that a mistake is in, with a caret under its place.
+	Detail string `json:"detail,omitempty"`
+	// Parts are what the verdict of a filter on an event came of.
+	Parts []Part `json:"parts,omitempty"`
 	// Help says what can be done, likewise, with commands in backquotes; empty where
 	// nothing has to be.
 	Help string `json:"help,omitempty"`

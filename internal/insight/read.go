@@ -106,7 +106,7 @@ func (r *Reader) look(ctx context.Context, v *view, answer *Event) error {
 		if at := lastStatus(w); at.After(v.signs.wrote) {
 			v.signs.wrote = at
 		}
-		if _, ok := matching.Match(w, e); ok {
+		if matching.Match(w, e).Follows() {
 			v.signs.underWay = max(v.signs.underWay, timeout(w))
 		}
 	}

@@ -2,6 +2,7 @@ package insight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,9 +17,12 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/expression"
+	"github.com/horizoncd/webhook-operator/internal/format"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/redaction"
+	"github.com/horizoncd/webhook-operator/internal/roomview"
 	"github.com/horizoncd/webhook-operator/internal/signing"
 )
 
@@ -47,6 +51,12 @@ type Request struct {
 	Headers []Header `json:"headers"`
 	// Body is what is sent, byte for byte.
 	Body string `json:"body"`
+	// NoBody says why there is no body: the template does not compile, or fails for the
+	// event. It is nil where there is one.
+	NoBody *Finding `json:"noBody,omitempty"`
+	// Shown is the message in the words that a room shows, where the format is that of a chat
+	// service and the body is a message of it.
+	Shown string `json:"shown,omitempty"`
 	// Delivery is the name of the record, where there is one.
 	Delivery string `json:"delivery,omitempty"`
 	// Notes are what was made up, and what else is worth knowing.
@@ -69,15 +79,36 @@ func Render(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, system string, now ti
 	if e.CreationTimestamp.IsZero() {
 		e.CreationTimestamp = metav1.NewTime(now)
 	}
-	body, err := payload.Render(e, payload.WebhookID(w))
+	event, err := payload.Render(e, payload.WebhookID(w))
 	if err != nil {
 		return nil, err
 	}
+	id := delivery.MessageID(e.UID, w.UID)
+	body, err := payload.Of(delivery.New(e, w, event), w, id)
+	if err != nil {
+		request.NoBody = withoutBody(w, err)
+	}
 	request.Body = string(body)
-	if request.Headers, err = headersOf(w, e, body, now); err != nil {
+	if f := format.Of(w); f.Room {
+		request.Notes = append(request.Notes, "the request is "+SignedBy(w))
+		if view := roomview.Of(f.Name, body); request.NoBody == nil && view.Why == "" {
+			request.Shown = view.Text()
+		} else if request.NoBody == nil {
+			request.Notes = append(request.Notes, "the room may refuse the body: "+view.Why)
+		}
+	}
+	if request.Headers, err = headersOf(w, id, body, now); err != nil {
 		return nil, err
 	}
 	request.Finding = wouldBeSent(w, e, system, now)
+	if request.NoBody != nil && request.Outcome == Sent {
+		parts := request.Parts
+		request.Finding = *request.NoBody
+		request.Parts, request.Message = parts, "nothing would be sent: "+request.Message
+	}
+	if len(request.Parts) > 0 && request.Outcome != NotFollowed {
+		request.Notes = append(request.Notes, "its filter is true for the event: "+values(request.Parts))
+	}
 	if ref := w.Spec.URLSecretRef; ref != nil {
 		request.URL = redaction.Placeholder
 		request.Notes = append(request.Notes, fmt.Sprintf("the URL is in the key %s of the Secret %s", ref.Key, ref.Name))
@@ -89,22 +120,24 @@ func Render(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, system string, now ti
 
 // headersOf returns the header of a request. No Secret is read for it: what would be in
 // there is not shown anyway.
-func headersOf(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, body []byte, now time.Time) ([]Header, error) {
+func headersOf(w *v1alpha1.Webhook, id string, body []byte, now time.Time) ([]Header, error) {
 	anything, _, err := signing.ParseSecret([]byte(redaction.Placeholder))
 	if err != nil {
 		return nil, err
 	}
+	f := format.Of(w)
 	var token, key *signing.Secret
-	if w.Spec.SecretRef != nil {
+	if w.Spec.SecretRef != nil && !f.Room { // what a room gets is in no header
 		token = &anything
 	}
 	if w.Spec.SigningSecretRef != nil {
 		key = &anything
 	}
-	h, err := signing.Headers(delivery.MessageID(e.UID, w.UID), now, body, token, key)
+	sent, err := f.Request("", id, now, body, token, key)
 	if err != nil {
 		return nil, err
 	}
+	h := sent.Header
 	for _, name := range []string{signing.HeaderSecret, signing.HeaderSignature} {
 		if h.Get(name) != "" {
 			h.Set(name, redaction.Placeholder)
@@ -119,21 +152,33 @@ func headersOf(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, body []byte, now t
 	return all, nil
 }
 
+// withoutBody says why a template makes no body.
+func withoutBody(w *v1alpha1.Webhook, err error) *Finding {
+	if mistake, ok := errors.AsType[*expression.Mistake](err); ok {
+		f := mistaken(w, v1alpha1.ReasonPayloadInvalid, "", Caret(mistake))
+		f.Outcome, f.Message = Waiting, sayMistake("spec.payload.template", mistake)
+		return &f
+	}
+	return &Finding{Outcome: Failed, Reason: v1alpha1.ReasonPayloadError,
+		Message: "spec.payload.template makes no body of the event: " + err.Error(),
+		Help:    "mend spec.payload.template: " + command("edit", w.Namespace, w.Name)}
+}
+
 // wouldBeSent tells whether an event would be sent to a Webhook if it happened now.
 func wouldBeSent(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, system string, now time.Time) Finding {
 	if w.Namespace != e.Namespace && w.Namespace != system {
 		return Finding{Outcome: NotFollowed, Reason: ReasonOtherNamespace,
 			Message: fmt.Sprintf("the webhook follows the events of its own namespace, %s, and the event is in %s", w.Namespace, e.Namespace)}
 	}
-	if reason, ok := matching.Match(w, e); !ok {
-		return unfollowed(w, e, reason, now)
+	if verdict := matching.Match(w, e); !verdict.Follows() {
+		return unfollowed(w, e, verdict, now)
 	}
 	if h := hold(w, now); h != nil {
 		f := *h
-		f.Outcome, f.Message = Waiting, "it would be recorded and wait: "+h.Message
+		f.Outcome, f.Message, f.Parts = Waiting, "it would be recorded and wait: "+h.Message, partsOf(w, e)
 		return f
 	}
-	return Finding{Outcome: Sent, Message: "the webhook follows the event, and nothing keeps it from being sent"}
+	return Finding{Outcome: Sent, Parts: partsOf(w, e), Message: "the webhook follows the event, and nothing keeps it from being sent"}
 }
 
 // Render returns the request of an event for a Webhook, as Render does, with what became
@@ -163,12 +208,22 @@ func (r *Reader) Render(ctx context.Context, w *v1alpha1.Webhook, e *v1alpha1.We
 		return request, err
 	}
 	request.Delivery, request.Finding = d.Name, OfDelivery(d, w, now)
-	note := "the delivery " + d.Name + " is in store: a resend sends its own spec.payload"
-	if d.Spec.Payload != request.Body {
-		note += ", which is not the body above: the webhook was edited since (spec.webhookID)"
-	}
-	request.Notes = append(request.Notes, note)
+	request.Notes = append(request.Notes, stored(d, w, request))
 	return request, nil
+}
+
+// stored says how a delivery in store differs from the request that is rendered: what was
+// sent of it, and what a resend would send.
+func stored(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, request *Request) string {
+	note := "the delivery " + d.Name + " is in store; a resend makes its body anew of the event that it carries, with the webhook as it is then"
+	again, err := payload.Of(d, w, delivery.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID))
+	if err == nil && request.NoBody == nil && string(again) != request.Body {
+		note += ", which now is not the body above: the webhook was edited since (spec.webhookID)"
+	}
+	if sent, err := SentBody(d); err == nil && !sent.Cut && !sent.Redacted && sent.Text != request.Body {
+		note += "; what was sent last is not the body above: " + command("log", d.Namespace, d.Name, "--body request") + " prints it"
+	}
+	return note
 }
 
 // record returns a delivery, or nil where it is gone or may not be read.

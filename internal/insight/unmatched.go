@@ -1,12 +1,14 @@
 package insight
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/expression"
 	"github.com/horizoncd/webhook-operator/internal/matching"
 )
 
@@ -16,12 +18,12 @@ func replay(w Ref, e *v1alpha1.WebhookEvent) string {
 }
 
 // unfollowed says why a Webhook, as it is now, does not follow an event, with the values
-// that decide. reason is that of internal/matching.
-func unfollowed(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, reason v1alpha1.UnmatchedReason, now time.Time) Finding {
-	f := Finding{Outcome: NotFollowed, Reason: string(reason)}
+// that decide. verdict is that of internal/matching.
+func unfollowed(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, verdict matching.Verdict, now time.Time) Finding {
+	f := Finding{Outcome: NotFollowed, Reason: string(verdict.Reason)}
 	edit := command("edit", w.Namespace, w.Name)
 	then := "; " + replay(refOf(w), e) + " then brings this event"
-	switch reason {
+	switch verdict.Reason {
 	case v1alpha1.UnmatchedTrigger:
 		f.Message = fmt.Sprintf("its triggers (%s) do not include %s", list(w.Spec.Triggers, maxListed), e.Spec.EventType)
 		if near := nearestTrigger(w.Spec.Triggers, e.Spec.EventType); near != "" {
@@ -43,8 +45,24 @@ func unfollowed(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, reason v1alpha1.U
 	case v1alpha1.UnmatchedDisabled:
 		f.Message = "its state is Disabled, which lets events pass by"
 		f.Help = "to follow events again: " + command("resume", w.Namespace, w.Name) + then
+	case v1alpha1.UnmatchedFilter:
+		f.Message, f.Parts = "its filter is false for the event", partsOf(w, e)
+		if len(f.Parts) > 0 {
+			f.Message += ": " + values(f.Parts)
+		}
+		f.Help = "to follow such events, change spec.filter: " + edit + then
+	case v1alpha1.UnmatchedFilterError:
+		f.Message, f.Parts = "its filter fails for the event, so this is not sent: "+verdict.Message, partsOf(w, e)
+		f.Help = "mend spec.filter: " + edit + then
+	case v1alpha1.UnmatchedFilterInvalid:
+		f.Message = "it follows nothing, since spec.filter does not compile: " + verdict.Message
+		_, err := expression.CompileFilter(w.Spec.Filter)
+		if mistake, ok := errors.AsType[*expression.Mistake](err); ok {
+			f.Detail = Caret(mistake)
+		}
+		f.Help = "mend spec.filter: " + edit + then
 	default:
-		f.Message = "the operator says " + string(reason)
+		f.Message = "the operator says " + string(verdict.Reason)
 	}
 	return f
 }

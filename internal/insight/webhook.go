@@ -21,11 +21,16 @@ import (
 // comes first, and one that all is well where it is.
 func OfWebhook(w *v1alpha1.Webhook, now time.Time) []Finding {
 	var all []Finding
-	for _, f := range []*Finding{stopped(w, now), unready(w), unreceptive(w, now), overflowing(w)} {
-		if f != nil {
-			all = append(all, *f)
+	add := func(findings ...*Finding) {
+		for _, f := range findings {
+			if f != nil {
+				all = append(all, *f)
+			}
 		}
 	}
+	add(stopped(w, now), unready(w))
+	all = append(all, mistakes(w)...)
+	add(unreceptive(w, now), overflowing(w), filterFailing(w))
 	told := func(reason string) bool {
 		return slices.ContainsFunc(all, func(f Finding) bool { return f.Reason == reason })
 	}
@@ -42,6 +47,9 @@ func OfWebhook(w *v1alpha1.Webhook, now time.Time) []Finding {
 	}
 	if healthy != nil {
 		f.Reason, f.Message = healthy.Reason, sentence(f.Message, healthy.Message)
+	}
+	if limit := limited(w); limit != "" {
+		f.Message = sentence(f.Message, "deliveries wait for "+limit)
 	}
 	if f.Message == "" {
 		f = Finding{Outcome: Unknown, Reason: ReasonNotObserved, Message: "no operator has looked at the webhook as it is now"}
@@ -66,7 +74,7 @@ func unhealthy(w *v1alpha1.Webhook, c *metav1.Condition) Finding {
 		return f
 	}
 	switch c.Reason {
-	case v1alpha1.ReasonFailing:
+	case v1alpha1.ReasonFailing, v1alpha1.ReasonRejected:
 		f.Help = "see what was sent and answered: " + command("logs", w.Namespace, w.Name)
 	case v1alpha1.ReasonEgressDenied:
 		f.Outcome = Stopped

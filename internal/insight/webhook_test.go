@@ -21,6 +21,7 @@ func TestOfWebhook(t *testing.T) {
 		outcome Outcome
 	}{
 		"well":                    {[]func(*v1alpha1.Webhook){healthy}, []string{"Accepted"}, Working},
+		"rate-limited":            {[]func(*v1alpha1.Webhook){rateLimited(7)}, []string{"Accepted"}, Working},
 		"nothing sent":            {nil, []string{"Usable"}, Working},
 		"never seen":              {[]func(*v1alpha1.Webhook){func(w *v1alpha1.Webhook) { w.Status = v1alpha1.WebhookStatus{} }}, []string{ReasonNotObserved}, Unknown},
 		"paused":                  {[]func(*v1alpha1.Webhook){healthy, state(v1alpha1.WebhookPaused)}, []string{"Paused"}, Stopped},

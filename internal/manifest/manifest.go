@@ -56,6 +56,26 @@ func (d *Document) Line(field string) int {
 	return line
 }
 
+// LineWithin returns the line of the file that has a line of a field's text, both from 1 on.
+// Only the lines of a literal block (|) are lines of the file, too: of any other text, it is
+// the line where the text begins.
+func (d *Document) LineWithin(field string, line int) int {
+	if d.node == nil {
+		return d.Line(field)
+	}
+	node := d.at(steps(field)...)
+	for node != nil && node.Kind == yamlv3.AliasNode {
+		node = node.Alias
+	}
+	switch {
+	case node == nil || node.Kind != yamlv3.ScalarNode:
+		return d.Line(field)
+	case node.Style&yamlv3.LiteralStyle != 0:
+		return d.before + node.Line + line
+	}
+	return d.before + node.Line
+}
+
 // steps are the parts of a path: spec.labels[a.b] are spec, labels and a.b.
 func steps(field string) []string {
 	var all []string

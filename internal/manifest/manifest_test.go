@@ -141,6 +141,48 @@ spec:
 	}
 }
 
+// A line of an expression is found in the file where it is written as a block.
+func TestLineWithin(t *testing.T) {
+	const file = `# a comment
+---
+kind: List
+items:
+- spec:
+    filter: | # of one line
+      one
+    plain: one
+      two
+    folded: >
+      one
+      two
+    same: &block |-
+
+      two
+    alias: *block
+    below:
+      "one\ntwo"
+`
+	documents, _ := Parse([]byte(file))
+	for name, tc := range map[string]struct {
+		field string
+		line  int
+		want  int
+	}{
+		"block":                  {"spec.filter", 1, 7},
+		"plain text":             {"spec.plain", 1, 8},
+		"folded block":           {"spec.folded", 2, 10},
+		"block, its second line": {"spec.same", 2, 15},
+		"alias of a block":       {"spec.alias", 2, 15},
+		"below its key":          {"spec.below", 2, 18},
+		"nothing":                {"spec.template", 3, 5},
+		"no text":                {"spec", 3, 5},
+	} {
+		if got := documents[0].LineWithin(tc.field, tc.line); got != tc.want {
+			t.Errorf("%s: line %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("---\nmetadata: {name: a}\n--- #\nkind: List\nitems: [{}]\n", "metadata.name")
 	f.Add("a: &x [1, *x]\nb: {c: *x}", "a[1][1].b")
