@@ -289,9 +289,10 @@ func TestRotatedSecretIsReadAfreshWhenItIsRejected(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "token"}, StringData: map[string]string{"value": "before-rotation"},
 	}
 	b.Expect(b.client.Create(b.ctx, secret)).To(Succeed())
-	b.webhook("w", func(w *v1alpha1.Webhook) {
+	w := b.webhook("w", func(w *v1alpha1.Webhook) {
 		w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "token", Key: "value"}
 	})
+	b.observed(w) // which reads afresh, too
 	b.event("a")
 	b.settled("a", v1alpha1.EventSucceeded)
 	b.receiver.Script("/w", receiver.MustParseScript("401,200")...)

@@ -44,7 +44,7 @@ func TestDeniedDeliveryEndsAtOnce(t *testing.T) {
 		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDelivered)
 		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
 	}
-	open, _ := b.operator.deliveries.Receivers.Count()
+	open := b.operator.deliveries.Receivers.Count().Open
 	b.Expect(open).To(BeZero(), "open circuits")
 	b.Eventually(func(g Gomega) {
 		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
@@ -86,7 +86,7 @@ func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
 	b.start()
 	b.webhook("w")
 	b.events("e", receivers.FailureThreshold)
-	b.Eventually(b.operator.deliveries.Receivers.Count).Should(Equal(1), "open circuits")
+	b.Eventually(b.operator.deliveries.Receivers.Count).Should(Equal(receivers.Counts{Open: 1}), "open circuits")
 	b.Eventually(b.deliveries).Should(HaveLen(receivers.FailureThreshold))
 	tried := b.requests("w")
 
@@ -100,13 +100,13 @@ func TestDeniedWhileTheCircuitIsOpen(t *testing.T) {
 		b.Expect(c.Reason + ": " + c.Message).To(Equal("EgressDenied: this address is denied"))
 	}
 	b.Expect(b.requests("w")).To(Equal(tried))
-	open, _ := b.operator.deliveries.Receivers.Count()
+	open := b.operator.deliveries.Receivers.Count().Open
 	b.Expect(open).To(Equal(1), "open circuits")
 
 	denying.Store(false)
 	b.receiver.Script("/w")
 	b.event("last")
 	b.settled("last", v1alpha1.EventSucceeded)
-	open, _ = b.operator.deliveries.Receivers.Count()
+	open = b.operator.deliveries.Receivers.Count().Open
 	b.Expect(open).To(BeZero(), "open circuits")
 }

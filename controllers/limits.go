@@ -2,8 +2,8 @@ package controllers
 
 import "time"
 
-// What bounds memory and waiting; docs/limits.md has all limits, those of single packages
-// too.
+// How many deliveries may be pending and waiting, and how long what depends on the API server
+// or a receiver may take; docs/limits.md has all limits, those of single packages too.
 const (
 	// maxPending bounds how many deliveries are known that are not stored.
 	maxPending = 20000

@@ -68,6 +68,7 @@ var (
 	inFlightGauge = gauge("in_flight", "Requests that are under way.")
 	circuitsGauge = gauge("open_circuits", "Webhooks whose receiver keeps failing and is only probed.")
 	restingGauge  = gauge("resting_receivers", "Webhooks whose receiver has asked to be left alone for a while.")
+	limitedGauge  = gauge("rate_limited_receivers", "Webhooks that deliveries wait for because of a rate limit.")
 )
 
 var _ prometheus.Collector = gauges{}
@@ -75,7 +76,7 @@ var _ prometheus.Collector = gauges{}
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		storedGauge, unstoredGauge, pendingGauge, queuedGauge, busyGauge, inFlightGauge, circuitsGauge, restingGauge,
+		storedGauge, unstoredGauge, pendingGauge, queuedGauge, busyGauge, inFlightGauge, circuitsGauge, restingGauge, limitedGauge,
 	} {
 		to <- d
 	}
@@ -96,7 +97,8 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	set(queuedGauge, stats.Queued)
 	set(busyGauge, stats.Busy)
 	set(inFlightGauge, stats.Sending)
-	open, resting := g.receivers.Count()
-	set(circuitsGauge, open)
-	set(restingGauge, resting)
+	receivers := g.receivers.Count()
+	set(circuitsGauge, receivers.Open)
+	set(restingGauge, receivers.Resting)
+	set(limitedGauge, receivers.RateLimited)
 }

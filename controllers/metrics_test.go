@@ -70,6 +70,7 @@ func TestMetrics(t *testing.T) {
 		"workers_busy":                                            1,
 		"open_circuits":                                           0,
 		"resting_receivers":                                       0,
+		"rate_limited_receivers":                                  0,
 		"delivery_writes_refused_total":                           0,
 		"deliveries_deleted_total":                                0,
 	} {

@@ -31,6 +31,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/enqueue"
 	"github.com/horizoncd/webhook-operator/internal/generation"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/rematch"
@@ -134,6 +135,10 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	)
 	secrets.RequireSSLVerify, secrets.Rechecks = o.RequireSSLVerify, recheckLimit
 	op := &operator{enqueuer: enqueuer, limiter: limiter}
+	filters := matching.NewFilters(func(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, message string) {
+		deliveryMetrics.ExpressionFailed("filter")
+		op.webhooks.FilterFailed(w, e, message)
+	})
 	op.queue = queue.New(queue.Options{
 		Admit:      receivers.Admit,
 		Describe:   op.describe,
@@ -141,6 +146,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 		StoreAfter: storeAfter,
 		Waited:     func(d time.Duration) { counts.queueWait.Observe(d.Seconds()) },
 	})
+	receivers.Sent, receivers.Reconsider = enqueuer.Ledger.SentBetween, op.queue.Reconsider
 	op.webhooks = &webhook.Reconciler{
 		Client: mgr.GetClient(), Clock: now, Recorder: recorder, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
 		Enqueuer: enqueuer, Queue: op.queue, Receivers: receivers, Credentials: secrets,
@@ -149,13 +155,13 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	}
 	op.events = &webhookevent.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Writer: writer, Limiter: limiter,
-		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, Handled: counts.events,
-		SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
+		Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Rematches: rematches, Filters: filters,
+		Handled: counts.events, SystemNamespace: systemNamespace, MaxAge: o.MaxEventAge,
 	}
 	op.deliveries = &webhookdelivery.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Recorder: recorder, Writer: writer, Limiter: limiter,
 		Sender: o.Sender, Ledger: enqueuer.Ledger, Events: enqueuer.Events, Enqueuer: enqueuer, Queue: op.queue,
-		Receivers: receivers, Credentials: secrets, Metrics: deliveryMetrics,
+		Receivers: receivers, Credentials: secrets, Filters: filters, Metrics: deliveryMetrics,
 		MaxWaiting: maxWaiting, CheckLease: o.CheckLease, LeaseRenewed: o.LeaseRenewed, Drain: o.Drain, RefuseAfter: refuseAfter,
 	}
 	op.retention = &retention.Deliveries{

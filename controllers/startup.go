@@ -17,7 +17,7 @@ import (
 
 // watch begins to read and watch what the controllers work on: Webhooks, events, and the
 // metadata of deliveries, on standbys too, so that a takeover does not have to wait. When
-// this process begins to lead, each controller's begin enqueues what is unfinished.
+// this process begins to lead, the begin of a controller enqueues what is unfinished.
 func (op *operator) watch(mgr ctrl.Manager, namespaces []string) error {
 	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.Webhook{}, cache.BlockUntilSynced(false)); err != nil {
 		return fmt.Errorf("watching webhooks: %w", err)

@@ -131,13 +131,15 @@ func (r *Reconciler) settle(ctx context.Context, w *v1alpha1.Webhook, run *run) 
 
 // lookAhead finds the next events, and returns false where there are none. While the
 // replay is settling, those from just before its beginning are left for later: one may be
-// seen after others that come behind it in the order, and would be passed over.
+// seen after others that come behind it in the order, and would be passed over. They count
+// among those that remain.
 func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run, settling bool) bool {
 	namespace := w.Namespace
 	if namespace == r.SystemNamespace {
 		namespace = metav1.NamespaceAll
 	}
-	until := run.began.Add(margin)
+	end := run.began.Add(margin)
+	until := end
 	if settling {
 		until = run.began.Add(-r.Settling)
 	}
@@ -147,6 +149,10 @@ func (r *Reconciler) lookAhead(w *v1alpha1.Webhook, run *run, settling bool) boo
 		return false
 	}
 	run.next, run.more = r.Events.After(namespace, run.Looked(), until, batchLength)
+	if settling {
+		_, all := r.Events.After(namespace, run.Looked(), end, 0)
+		run.more = all - len(run.next)
+	}
 	if len(run.next) == 0 {
 		run.reached = until
 	}

@@ -44,7 +44,7 @@ func TestEventThatIsGoneIsFannedOutToBeForgotten(t *testing.T) {
 }
 
 // While what was taken is on its way, nothing goes through all events again and again; at
-// the end, what has come meanwhile is looked at.
+// the end, what has come meanwhile is looked at. What is left for later counts as remaining.
 func TestEventsAreNotLookedForWhileTheRestIsOnItsWay(t *testing.T) {
 	enqueuer := enqueue.New(clock.RealClock{}, 10)
 	r := &Reconciler{Events: enqueuer.Events, Settling: time.Minute}
@@ -68,19 +68,24 @@ func TestEventsAreNotLookedForWhileTheRestIsOnItsWay(t *testing.T) {
 		do       func()
 		settling bool
 		want     bool
+		// remaining is how many events the status says are yet to be looked at.
+		remaining int
 	}{
-		{"an old one", func() {}, true, true},
-		{"no other one is old enough", take, true, false},
-		{"still none", func() {}, true, false},
-		{"it has settled", func() {}, false, true},
-		{"there is none", take, false, false},
-		{"one more, while two are on their way", func() { observe("just after", began.Add(time.Second)) }, false, false},
-		{"one is left", func() { run.Settle("old", replay.Send) }, false, false},
-		{"none is left", func() { run.Settle("just before", replay.Send) }, false, true},
+		{"an old one", func() {}, true, true, 2},
+		{"no other one is old enough", take, true, false, 1},
+		{"still none", func() {}, true, false, 1},
+		{"it has settled", func() {}, false, true, 1},
+		{"there is none", take, false, false, 0},
+		{"one more, while two are on their way", func() { observe("just after", began.Add(time.Second)) }, false, false, 0},
+		{"one is left", func() { run.Settle("old", replay.Send) }, false, false, 0},
+		{"none is left", func() { run.Settle("just before", replay.Send) }, false, true, 1},
 	} {
 		step.do()
 		if got := r.lookAhead(w, run, step.settling); got != step.want {
 			t.Errorf("%s: %t", step.what, got)
+		}
+		if got := len(run.next) + run.more; got != step.remaining {
+			t.Errorf("%s: %d remain, not %d", step.what, got, step.remaining)
 		}
 	}
 }

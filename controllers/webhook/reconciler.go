@@ -32,6 +32,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/rematch"
+	"github.com/horizoncd/webhook-operator/internal/validation"
 	"github.com/horizoncd/webhook-operator/internal/webhookstatus"
 )
 
@@ -67,6 +68,8 @@ type Reconciler struct {
 	mu      sync.Mutex
 	// observed is what was seen last, by name.
 	observed map[types.NamespacedName]observed
+	// filterFailures are the last ones, by the UID of the Webhook.
+	filterFailures sync.Map
 	// knownAtStart are the Webhooks that the cache had when this process began to
 	// lead: all that it fans out has seen them.
 	knownAtStart map[types.UID]bool
@@ -130,22 +133,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 	}
 	with, err := r.Credentials.Get(ctx, w)
-	problem, _ := errors.AsType[*credentials.Error](err)
-	if err != nil && problem == nil {
+	lacks, _ := errors.AsType[*credentials.Error](err)
+	if err != nil && lacks == nil {
 		return reconcile.Result{}, err
 	}
-	if problem == nil {
+	if lacks == nil {
 		to.SetTarget(with.Target)
 	}
+	problem, sendable := problemOf(w, lacks)
 	now := observed{
 		uid: w.UID, generation: w.Generation, deleting: !w.DeletionTimestamp.IsZero(),
-		ready: problem == nil, written: before.written,
+		ready: sendable, written: before.written,
 	}
 	// Before anything is written, and whether or not that works.
 	r.observe(request.NamespacedName, to, before, now)
 	planned := webhookstatus.Status(webhookstatus.View{
 		Webhook: w, Problem: problem, Note: with.Note, Counts: r.Ledger.CountsOf(request.NamespacedName, w.UID),
-		Health: to.Health(), MaxWaiting: r.MaxWaiting, Now: r.Clock.Now(),
+		Health: to.Health(), FilterFailure: r.filterFailure(w.UID), MaxWaiting: r.MaxWaiting, Now: r.Clock.Now(),
 	})
 	if r.Rematches.Pending(w.UID) {
 		// A process that takes over must rematch it.
@@ -156,13 +160,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return result, err
 	}
 	r.remember(request.NamespacedName, now)
+	if lacks != nil && r.recheckNeeded(w) {
+		r.Rechecks.Add(request.NamespacedName)
+	}
 	if problem != nil {
-		if r.recheckNeeded(w) {
-			r.Rechecks.Add(request.NamespacedName)
-		}
 		return sooner(result, webhookstatus.UntilStalled(planned, r.Clock.Now())), nil
 	}
 	return result, nil
+}
+
+// problemOf returns what is wrong with a Webhook, and whether it can be sent to all the
+// same: a filter is about what comes. What deliveries wait for is told first.
+func problemOf(w *v1alpha1.Webhook, lacks *credentials.Error) (problem *webhookstatus.Problem, sendable bool) {
+	if lacks != nil {
+		return &webhookstatus.Problem{Reason: lacks.Reason, Message: lacks.Message}, false
+	}
+	wrong := validation.Expressions(w)
+	if len(wrong) == 0 {
+		return nil, true
+	}
+	first := wrong[max(0, slices.IndexFunc(wrong, func(p validation.Problem) bool { return p.Holds() }))]
+	return &webhookstatus.Problem{Reason: first.Reason, Message: first.Message()}, !first.Holds()
 }
 
 // sooner returns a result that comes after a time, unless it does before. Zero is
@@ -275,7 +293,29 @@ func (r *Reconciler) gone(name types.NamespacedName) {
 	r.Enqueuer.EnqueueUnfinishedDeliveries(name)
 }
 
+// FilterFailed takes in that the filter of a Webhook failed for an event.
+func (r *Reconciler) FilterFailed(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, message string) {
+	if last := r.filterFailure(w.UID); last != nil && last.Generation > w.Generation {
+		return // whoever asked it saw the Webhook as it was before an edit
+	}
+	event := e.Name
+	if e.Namespace != w.Namespace {
+		event = e.Namespace + "/" + event
+	}
+	r.filterFailures.Store(w.UID, &webhookstatus.FilterFailure{Generation: w.Generation, Event: event, Message: message})
+	r.Enqueuer.WebhookChanged(client.ObjectKeyFromObject(w))
+}
+
+func (r *Reconciler) filterFailure(uid types.UID) *webhookstatus.FilterFailure {
+	last, ok := r.filterFailures.Load(uid)
+	if !ok {
+		return nil
+	}
+	return last.(*webhookstatus.FilterFailure)
+}
+
 func (r *Reconciler) forget(uid types.UID) {
+	r.filterFailures.Delete(uid)
 	r.assumed.forget(uid)
 	r.Generations.Forget(uid)
 }

@@ -23,6 +23,8 @@ func (r *Reconciler) rematch(ctx context.Context, w *v1alpha1.Webhook, before ob
 		after = r.Generations.VersionAfter(w.UID, before.generation)
 	case old && w.Generation == w.Status.ObservedGeneration:
 		return nil // the process before this one has seen to it
+	default: // that one has seen to what it observed
+		after = r.Generations.VersionAfter(w.UID, w.Status.ObservedGeneration)
 	}
 	if err := r.Events.WaitSynced(ctx); err != nil {
 		return err
@@ -43,10 +45,10 @@ func (r *Reconciler) rematch(ctx context.Context, w *v1alpha1.Webhook, before ob
 	return nil
 }
 
-// missed tells whether an event matches a Webhook and has no delivery for it. One
+// missed tells whether an event may match a Webhook and has no delivery for it. One
 // that was dispatched long ago may have had one, which retention has taken.
 func (r *Reconciler) missed(w *v1alpha1.Webhook, e eventcache.Recent) bool {
-	if _, ok := e.Subject.Match(w); !ok {
+	if _, ok := e.Subject.MayMatch(w); !ok {
 		return false
 	}
 	if !e.Dispatched.IsZero() && r.Clock.Since(e.Dispatched) > eventcache.Window {

@@ -10,46 +10,63 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/format"
+	"github.com/horizoncd/webhook-operator/internal/payload"
 	"github.com/horizoncd/webhook-operator/internal/queue"
 	"github.com/horizoncd/webhook-operator/internal/receiver"
+	"github.com/horizoncd/webhook-operator/internal/redaction"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
-	"github.com/horizoncd/webhook-operator/internal/signing"
 	"github.com/horizoncd/webhook-operator/internal/testevent"
 )
 
 // attempt sends a delivery and records the outcome in it. It sends nothing, and made is
-// false, where the receiver takes nothing any more.
+// false, where the receiver takes nothing any more; later is when to try again then.
 func (r *Reconciler) attempt(
 	ctx context.Context, request queue.Request, d *v1alpha1.WebhookDelivery,
 	w *v1alpha1.Webhook, with credentials.Credentials, cause v1alpha1.AttemptCause,
-) (made bool, _ error) {
+) (made bool, later reconcile.Result, _ error) {
 	id := delivery.MessageID(d.Spec.EventRef.UID, d.Spec.WebhookRef.UID)
-	header, err := signing.Headers(id, r.Clock.Now(), []byte(d.Spec.Payload), with.Secret, with.SigningKey)
+	body, err := payload.Of(d, w, id)
+	if err != nil { // the template compiles, or the delivery would wait
+		if err := r.maySend(ctx); err != nil {
+			return false, later, err
+		}
+		r.Metrics.ExpressionFailed("template")
+		delivery.FailPayload(d, "spec.payload.template of the webhook made no body: "+err.Error(), r.Clock.Now())
+		return true, later, nil
+	}
+	signed, err := format.Of(w).Request(with.Target.Reveal(), id, r.Clock.Now(), body, with.Secret, with.SigningKey)
 	if err != nil {
-		return false, fmt.Errorf("signing delivery %s: %w", d.Name, err)
+		return false, later, fmt.Errorf("signing delivery %s: %w", d.Name, err)
 	}
 	if testevent.Is(d) {
-		header.Set(testevent.Header, "true")
+		signed.Header.Set(testevent.Header, "true")
 	}
 	out := sending.Request{
-		URL: with.Target.Reveal(), Header: header, Body: []byte(d.Spec.Payload), Timeout: timeout(w),
+		URL: signed.URL, Header: signed.Header, Body: signed.Body, Timeout: timeout(w), Judge: retry.Judge(w, d, id),
 		InsecureSkipVerify: with.InsecureSkipVerify,
-		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: with.Redactor.Redact,
+		Authorities:        with.Authorities, Certificate: with.Certificate, Redact: redactor(with.Redactor, signed.Derived),
 	}
-	if err := errors.Join(ctx.Err(), r.CheckLease()); err != nil {
-		return false, fmt.Errorf("not sending: %w", err)
+	if string(body) != d.Spec.Payload {
+		out.KeepBody = body
+	}
+	if err := r.maySend(ctx); err != nil {
+		return false, later, err
 	}
 	to := r.Receivers.Of(w)
-	var permit receiver.Permit
+	begin := to.Begin
 	if cause == v1alpha1.CauseResend {
-		permit = to.OnDemand()
-	} else if permit, made = to.Begin(); !made {
-		return false, nil
+		begin = to.OnDemand
+	}
+	permit, made := begin(with.Target)
+	if !made {
+		return false, r.refused(request, permit), nil
 	}
 	var report *receiver.Report // nil if something panics
 	defer func() {
@@ -58,6 +75,9 @@ func (r *Reconciler) attempt(
 	}()
 	exchange := r.send(ctx, request, out)
 	r.Metrics.attempt(cause, exchange)
+	if exchange.Judgement.Failed {
+		r.Metrics.ExpressionFailed("rule")
+	}
 	policy := retry.PolicyOf(w)
 	outcome := delivery.AddAttempt(d, delivery.Attempt{
 		Cause: cause, URL: with.Target.String(), Exchange: exchange, Policy: policy,
@@ -77,7 +97,42 @@ func (r *Reconciler) attempt(
 		Outcome: outcome, Explanation: explanation, Generation: w.Generation, Target: with.Target, Rest: policy.Rest(exchange),
 	}
 	log.FromContext(ctx).V(1).Info("Sent delivery", "webhook", w.Name, "delivery", d.Name, "result", d.Status.Result)
-	return true, nil
+	return true, later, nil
+}
+
+// closedInterval is how long a delivery stays out of the queue where its receiver took
+// requests when a worker got the delivery, and no longer did when it was to be sent.
+const closedInterval = time.Second
+
+// refused returns when to try again what the receiver does not permit. What the rate limit
+// does not is back in the queue at once, which knows when it does.
+func (r *Reconciler) refused(request queue.Request, permit receiver.Permit) reconcile.Result {
+	if permit.RateLimited() {
+		r.Queue.Add(request)
+		return reconcile.Result{}
+	}
+	if permit.Moved() {
+		r.Enqueuer.WebhookChanged(request.Webhook) // its Secret has another address
+	}
+	return reconcile.Result{RequeueAfter: closedInterval}
+}
+
+// redactor returns what takes out of an answer all that must not be told: what the Webhook
+// names, and what was made of that for this request.
+func redactor(known *redaction.Redactor, derived []string) func(string) string {
+	if len(derived) == 0 {
+		return known.Redact
+	}
+	also := redaction.New(derived...)
+	return func(s string) string { return also.Redact(known.Redact(s)) }
+}
+
+// maySend returns an error where the operator is told to stop, or may no longer lead.
+func (r *Reconciler) maySend(ctx context.Context) error {
+	if err := errors.Join(ctx.Err(), r.CheckLease()); err != nil {
+		return fmt.Errorf("not sending: %w", err)
+	}
+	return nil
 }
 
 func (r *Reconciler) send(ctx context.Context, request queue.Request, out sending.Request) sending.Exchange {

@@ -14,10 +14,11 @@ import (
 // Metrics are those of deliveries. No label has a value that a tenant or a receiver
 // chooses, so the number of series is bounded.
 type Metrics struct {
-	ended    *prometheus.CounterVec
-	attempts *prometheus.HistogramVec
-	writes   *prometheus.HistogramVec
-	refused  prometheus.Counter
+	ended       *prometheus.CounterVec
+	attempts    *prometheus.HistogramVec
+	writes      *prometheus.HistogramVec
+	refused     prometheus.Counter
+	expressions *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics with a prefix. buckets are those of durations in
@@ -40,8 +41,12 @@ func NewMetrics(registry prometheus.Registerer, prefix string, buckets []float64
 			Namespace: prefix, Name: "delivery_writes_refused_total",
 			Help: "Tries to store a WebhookDelivery that the API server refused.",
 		}),
+		expressions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: prefix, Name: "expression_failures_total",
+			Help: "Expressions of Webhooks that failed for an event or an answer: filter, template or rule.",
+		}, []string{"expression"}),
 	}
-	for _, c := range []prometheus.Collector{m.ended, m.attempts, m.writes, m.refused} {
+	for _, c := range []prometheus.Collector{m.ended, m.attempts, m.writes, m.refused, m.expressions} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -53,6 +58,10 @@ func NewMetrics(registry prometheus.Registerer, prefix string, buckets []float64
 func (m *Metrics) attempt(cause v1alpha1.AttemptCause, x sending.Exchange) {
 	m.attempts.WithLabelValues(string(cause), codeClass(x)).Observe(x.Duration.Seconds())
 }
+
+// ExpressionFailed counts a filter that failed for an event, a template that made no body, or
+// a rule that failed for an answer.
+func (m *Metrics) ExpressionFailed(what string) { m.expressions.WithLabelValues(what).Inc() }
 
 // codeClass is the class of a status code, such as 2xx, "other" for what is none,
 // and "none" where there was no answer.

@@ -43,19 +43,6 @@ const takeoverMargin = 15 * time.Second
 // because its outcome could not be stored.
 const refusedInterval = 5 * time.Second
 
-// closedInterval is how long a delivery stays out of the queue where its receiver took
-// requests when a worker got the delivery, and no longer did when it was to be sent.
-const closedInterval = time.Second
-
-// notMade is the result where an attempt was not made. With an error, the limiter of
-// the queue says when to try again.
-func notMade(err error) (reconcile.Result, error) {
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	return reconcile.Result{RequeueAfter: closedInterval}, nil
-}
-
 // Sender sends one request and tells how it went.
 type Sender interface {
 	Send(ctx context.Context, request sending.Request) sending.Exchange
@@ -78,6 +65,7 @@ type Reconciler struct {
 	Queue       *queue.Queue
 	Receivers   *receiver.Registry
 	Credentials *credentials.Reader
+	Filters     *matching.Filters
 	Metrics     *Metrics
 	// MaxWaiting bounds how many deliveries of one Webhook may wait.
 	MaxWaiting int
@@ -193,7 +181,7 @@ func (r *Reconciler) first(
 		r.Ledger.Withdraw(request.Key())
 		return reconcile.Result{}, nil
 	}
-	if !follows(w, e, pending) {
+	if verdict, _ := r.Filters.Turn(e, nil).Match(w, pending.Replay); !verdict.Follows() {
 		r.Ledger.Withdraw(request.Key())
 		return reconcile.Result{}, nil
 	}
@@ -220,8 +208,8 @@ func (r *Reconciler) first(
 	case !r.Queue.HasSlot(request):
 		wait = cmp.Or(r.Receivers.Of(w).WaitReason(), receiver.Busy)
 	default:
-		if made, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
-			return notMade(err)
+		if made, later, err := r.attempt(ctx, request, d, w, with, v1alpha1.CauseInitial); !made || err != nil {
+			return later, err // with an error, the limiter of the queue says when to try again
 		}
 	}
 	if wait != nil {
@@ -229,16 +217,6 @@ func (r *Reconciler) first(
 	}
 	r.failIfTooManyWait(d, request.Webhook)
 	return r.storer.create(ctx, d)
-}
-
-// follows tells whether a Webhook, as it is now, follows the event of a pending delivery.
-func follows(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, pending ledger.Pending) (ok bool) {
-	if pending.Replay {
-		_, ok = matching.SubjectOf(e).MatchReplay(w)
-	} else {
-		_, ok = matching.Match(w, e)
-	}
-	return ok
 }
 
 // eventOf returns the event of a pending delivery, or nil if it is gone.
@@ -324,8 +302,8 @@ func (r *Reconciler) again(
 		r.Queue.Add(request) // it was pending when it was handed out, or has more time now
 		return reconcile.Result{}, nil
 	}
-	if made, err := r.attempt(ctx, request, d, w, with, decision.Cause); !made || err != nil {
-		return notMade(err)
+	if made, later, err := r.attempt(ctx, request, d, w, with, decision.Cause); !made || err != nil {
+		return later, err
 	}
 	return r.storer.update(ctx, base, d)
 }

@@ -89,8 +89,6 @@ type write struct {
 	owner types.UID
 	// deleted is set once it turned out that somebody has deleted the delivery.
 	deleted bool
-	// shrunk is set once the delivery was made smaller.
-	shrunk bool
 	// postponed is how often the worker has left the write and gone on.
 	postponed int
 	// begun is when the first try was made, and failing when the first one failed.
@@ -144,9 +142,7 @@ func (s *storer) store(ctx context.Context, w *write) (reconcile.Result, error) 
 		case outcome == stored:
 			s.done(w)
 			return reconcile.Result{}, nil
-		case outcome == tooLarge && !w.shrunk:
-			w.shrunk = true
-			delivery.Shrink(w.delivery)
+		case outcome == tooLarge && delivery.Shrink(w.delivery):
 			continue
 		}
 		s.failed(w, err)

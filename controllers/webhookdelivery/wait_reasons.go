@@ -10,6 +10,7 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/credentials"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/validation"
 )
 
 // storedFirst is the reason where another delivery could not be stored.
@@ -32,7 +33,8 @@ func paused(w *v1alpha1.Webhook) *delivery.WaitReason {
 	return nil
 }
 
-// credentialsOf returns what to send with, or why nothing can be sent.
+// credentialsOf returns what to send with, or why nothing can be sent: something that the
+// Webhook names, or an expression of its own, is wrong.
 func (r *Reconciler) credentialsOf(
 	ctx context.Context, w *v1alpha1.Webhook,
 ) (credentials.Credentials, *delivery.WaitReason, error) {
@@ -40,10 +42,18 @@ func (r *Reconciler) credentialsOf(
 		return credentials.Credentials{}, nil, nil
 	}
 	with, err := r.Credentials.Get(ctx, w)
+	message := ""
 	if mistake, ok := errors.AsType[*credentials.Error](err); ok {
-		r.Receivers.Of(w).SetUnusable()
-		r.Enqueuer.WebhookChanged(client.ObjectKeyFromObject(w))
-		return with, &delivery.WaitReason{Reason: v1alpha1.ReasonNotReady, Message: mistake.Message}, nil
+		message = mistake.Message
+	} else if err != nil {
+		return with, nil, err
+	} else if problem := validation.Hold(w); problem != nil {
+		message = problem.Message()
 	}
-	return with, nil, err
+	if message == "" {
+		return with, nil, nil
+	}
+	r.Receivers.Of(w).SetUnusable()
+	r.Enqueuer.WebhookChanged(client.ObjectKeyFromObject(w))
+	return with, &delivery.WaitReason{Reason: v1alpha1.ReasonNotReady, Message: message}, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/eventcache"
 	"github.com/horizoncd/webhook-operator/internal/fanout"
 	"github.com/horizoncd/webhook-operator/internal/ledger"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/rematch"
 )
 
@@ -56,6 +57,7 @@ type Reconciler struct {
 	Events    *eventcache.Cache
 	Enqueuer  *enqueue.Enqueuer
 	Rematches *rematch.Set
+	Filters   *matching.Filters
 	// Handled counts the events that were worked on, by result.
 	Handled *prometheus.CounterVec
 	// SystemNamespace is empty where it is not watched.
@@ -67,7 +69,7 @@ type Reconciler struct {
 	counted sync.Map
 }
 
-// Setup adds the two controllers to a manager.
+// Setup adds the controllers to a manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	for _, c := range []struct {
 		name      string
@@ -77,6 +79,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		begin     func(context.Context) error
 	}{
 		{"webhookevent", 4, r.FanOut, &r.Enqueuer.FanOut, r.enqueueUnfinishedEvents},
+		{"webhookevent-filters", 2, r.AskFilters, &r.Enqueuer.Filters, r.enqueueUnfinishedEvents},
 		{"webhookevent-status", 32, r.ReconcileStatus, &r.Enqueuer.EventStatus, r.enqueueStatuses},
 	} {
 		made, err := controller.NewTyped(c.name, mgr, controller.TypedOptions[enqueue.Event]{
@@ -96,7 +99,8 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 }
 
 // enqueueUnfinishedEvents enqueues, when this process has become the leader, all events that
-// are not finished, the oldest first, and those that a Webhook may have missed.
+// are not finished, the oldest first, and those that a Webhook may have missed. It does so
+// for fan-out and for filters: where the other one had not started yet, nothing reached it.
 func (r *Reconciler) enqueueUnfinishedEvents(ctx context.Context) error {
 	if err := r.synced(ctx); err != nil {
 		return err
@@ -144,7 +148,7 @@ func (r *Reconciler) countsDiffer(e eventcache.Event) bool {
 
 // FanOut makes the pending deliveries that an event still lacks.
 func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
-	seen, err := r.observe(ctx, request.UID)
+	seen, err := r.observe(ctx, request.UID, time.Now)
 	if seen == nil || err != nil {
 		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
@@ -153,21 +157,38 @@ func (r *Reconciler) FanOut(ctx context.Context, request enqueue.Event) (reconci
 		// Where there is no room, the ledger tells when there is some.
 		r.Ledger.Add(types.NamespacedName{Namespace: w.Namespace, Name: delivery.Name(seen.event, w)}, seen.pendingOf(w))
 	}
-	if len(seen.plan.Missing) == 0 { // else the ledger tells when they are stored
+	switch {
+	case seen.plan.Undecided:
+		r.Enqueuer.Filters.Add(request)
+	case len(seen.plan.Missing) == 0: // else the ledger tells when they are stored
 		r.Enqueuer.EventStatus.Add(request)
 	}
 	return reconcile.Result{}, nil
 }
 
+// AskFilters asks all filters for an event that takes fan-out too long, and leads back there.
+// No more of these events are under way at a time than there are workers, so that what their
+// filters said is still known when fan-out asks for it.
+func (r *Reconciler) AskFilters(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
+	if _, err := r.observe(ctx, request.UID, nil); err != nil {
+		return reconcile.Result{}, err
+	}
+	r.Enqueuer.FanOut.Add(request)
+	return reconcile.Result{}, nil
+}
+
 // ReconcileStatus writes the status of an event where it differs.
 func (r *Reconciler) ReconcileStatus(ctx context.Context, request enqueue.Event) (reconcile.Result, error) {
-	seen, err := r.observe(ctx, request.UID)
+	seen, err := r.observe(ctx, request.UID, time.Now)
 	if seen == nil || err != nil {
 		r.forgetGone(request.UID)
 		return reconcile.Result{}, err
 	}
-	if len(seen.plan.Missing) > 0 { // again, it may be: a pending one was withdrawn
+	if len(seen.plan.Missing) > 0 || seen.plan.Undecided { // again, it may be: a pending one was withdrawn
 		r.Enqueuer.FanOut.Add(request)
+	}
+	if seen.plan.Undecided {
+		return reconcile.Result{}, nil // fan-out leads here again
 	}
 	return r.write(ctx, seen)
 }
@@ -192,8 +213,8 @@ type observation struct {
 }
 
 // observe looks at an event. It returns nil if that is gone or going, or if it is
-// finished and nothing about it has changed.
-func (r *Reconciler) observe(ctx context.Context, uid types.UID) (*observation, error) {
+// finished and nothing about it has changed. now is what the turn of filters goes by.
+func (r *Reconciler) observe(ctx context.Context, uid types.UID, now func() time.Time) (*observation, error) {
 	// Read before the event: a delivery that goes in between is among those removed.
 	entries := r.Ledger.OfEvent(uid)
 	known, ok := r.Events.Get(uid)
@@ -220,7 +241,8 @@ func (r *Reconciler) observe(ctx context.Context, uid types.UID) (*observation, 
 		return nil, err
 	}
 	plan := fanout.Make(fanout.View{
-		Event: e, Webhooks: webhooks, Late: late, Replays: pairs.Replays, Entries: entries, Removed: known.Removed,
+		Event: e, Webhooks: webhooks, Match: r.Filters.Turn(e, now).Match,
+		Late: late, Replays: pairs.Replays, Entries: entries, Removed: known.Removed,
 		MaxAge: r.MaxAge, Now: r.Clock.Now(),
 	})
 	return &observation{event: e, known: known, late: late, replays: pairs.Replays, entries: entries, plan: plan}, nil
