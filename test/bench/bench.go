@@ -88,6 +88,16 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
+	if b.wants(rowExpressions) {
+		if err := b.repeat(func(pair int) error { return b.expressions(ctx, s, pair) }); err != nil {
+			return err
+		}
+	}
+	if b.wants(rowDear) {
+		if err := b.repeat(func(int) error { return b.dearFilters(ctx, s) }); err != nil {
+			return err
+		}
+	}
 	if b.wants(rowIsolation) {
 		if err := b.repeat(func(pair int) error { return b.isolate(ctx, s, pair) }); err != nil {
 			return err
@@ -121,6 +131,11 @@ func (b *bench) measureAll(ctx context.Context, dir string) (err error) {
 	}
 	if err := s.stop(); err != nil {
 		return err
+	}
+	if b.wants(rowBridge) {
+		if err := errors.Join(s.clean(ctx), b.withBridge(ctx, s, filepath.Join(dir, "bridge"))); err != nil {
+			return err
+		}
 	}
 	if b.wants(rowTrickle) {
 		if err := b.withTrickle(ctx, filepath.Join(dir, "trickle")); err != nil {

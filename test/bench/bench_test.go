@@ -16,6 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
+	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/matching"
+	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/validation"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -192,5 +196,68 @@ func TestNotMeasured(t *testing.T) {
 	all, missing := measured(b.rows())
 	if len(all) != 0 || len(missing) != len(b.rows()) {
 		t.Errorf("%d are measured and %d not, of %d", len(all), len(missing), len(b.rows()))
+	}
+}
+
+// The dearest filter is one that the operator takes, is false, and costs nearly all that it
+// may.
+func TestDearest(t *testing.T) {
+	e := (&scene{eventType: "clusters_deployed"}).event(1)
+	text, took, err := dearest(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v: %s", took, text)
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}, Filter: text}}
+	if v := matching.Match(w, e); v.Reason != v1alpha1.UnmatchedFilter {
+		t.Errorf("verdict %+v", v)
+	}
+	if len(text) > 4096 {
+		t.Errorf("%d characters", len(text))
+	}
+	if took < 100*time.Microsecond {
+		t.Errorf("it takes %v only", took)
+	}
+}
+
+// The usual filter lets the events of the bench pass, and the usual template makes a body.
+func TestUsualExpressions(t *testing.T) {
+	e := (&scene{eventType: "clusters_deployed"}).event(1)
+	w := &v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{
+		Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}, Filter: usualFilter, Payload: &v1alpha1.PayloadSettings{Template: usualTemplate},
+	}}
+	if v := matching.Match(w, e); !v.Follows() {
+		t.Errorf("verdict %+v", v)
+	}
+	if problems := validation.Expressions(w); len(problems) > 0 {
+		t.Error(problems[0].Message())
+	}
+}
+
+// What filter and template of the bench take by themselves.
+func BenchmarkUsualExpressions(b *testing.B) {
+	e := (&scene{eventType: "clusters_deployed"}).event(1)
+	for name, spec := range map[string]v1alpha1.WebhookSpec{
+		"with":    {Filter: usualFilter, Payload: &v1alpha1.PayloadSettings{Template: usualTemplate}},
+		"without": {},
+	} {
+		spec.Triggers = []v1alpha1.Trigger{v1alpha1.TriggerAny}
+		w := &v1alpha1.Webhook{Spec: spec}
+		body, err := payload.Render(e, 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		d := delivery.New(e, w, body)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if v := matching.Match(w, e); !v.Follows() {
+					b.Fatal(v)
+				}
+				if _, err := payload.Of(d, w, "whd_1"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

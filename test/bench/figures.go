@@ -14,12 +14,15 @@ type figures struct {
 	isolation       struct{ ours, bare isolation } // bare: while all behave
 	dead            death
 	trickle         trickle
-	full            struct{ ours, bare bursts }    // bare: with an empty store
-	starts          []float64                      // seconds to the first delivery
-	heap            struct{ ours, bare []float64 } // of the operator, in bytes; bare: with an empty store
-	size            sizes                          // of a record
-	eventHeap       struct{ ours, bare []float64 } // of the operator, in bytes; bare: without events
-	retention       struct{ ours, bare bursts }    // bare: while nothing is deleted
+	expressions     struct{ ours, bare bursts } // bare: without filters and templates
+	dear            dear
+	bridge          struct{ ours, bare []bridgePhase } // bare: creates of the same events
+	full            struct{ ours, bare bursts }        // bare: with an empty store
+	starts          []float64                          // seconds to the first delivery
+	heap            struct{ ours, bare []float64 }     // of the operator, in bytes; bare: with an empty store
+	size            sizes                              // of a record
+	eventHeap       struct{ ours, bare []float64 }     // of the operator, in bytes; bare: without events
+	retention       struct{ ours, bare bursts }        // bare: while nothing is deleted
 }
 
 // bursts are the throughputs of one kind.
@@ -115,11 +118,20 @@ func (b *bench) rows() []row {
 	if b.wants(rowStorm) {
 		all = append(all, b.stormRows()...)
 	}
+	if b.wants(rowDear) {
+		all = append(all, b.dearRows()...)
+	}
+	if b.wants(rowExpressions) {
+		all = append(all, b.expressionRow())
+	}
 	if b.wants(rowIsolation) {
 		all = append(all, isolationRows(f.isolation.ours, f.isolation.bare)...)
 	}
 	if b.wants(rowDead) {
 		all = append(all, b.deadRows()...)
+	}
+	if b.wants(rowBridge) {
+		all = append(all, b.bridgeRows()...)
 	}
 	if b.wants(rowTrickle) {
 		all = append(all, b.trickleRows()...)

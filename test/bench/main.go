@@ -40,6 +40,7 @@ type options struct {
 	hang     bool          // the dead receiver hangs instead of refusing connections
 	// trickling is for how long a receiver takes less than there is for it.
 	trickling time.Duration
+	bridge    string // the program of the bridge
 	rows      string
 }
 
@@ -58,10 +59,14 @@ const (
 	rowSize      = "size"
 	rowEvents    = "events"
 	rowRetention = "retention"
+	rowBridge    = "bridge"
 	rowTrickle   = "trickle"
+	// With filters and templates, and beside very dear filters.
+	rowExpressions = "expressions"
+	rowDear        = "dear"
 )
 
-var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowDead, rowMemory, rowFull, rowStart, rowSize, rowEvents, rowRetention}
+var allRows = []string{rowFast, rowSlow, rowLatency, rowWrites, rowStorm, rowIsolation, rowDead, rowMemory, rowFull, rowStart, rowSize, rowEvents, rowRetention, rowBridge, rowExpressions, rowDear}
 
 // askedRows are measured where they are asked for: they take long.
 var askedRows = []string{rowTrickle}
@@ -102,6 +107,7 @@ func parseOptions() (options, error) {
 	flags.IntVar(&o.waiting, "waiting", 10000, "deliveries that wait for a receiver that is dead")
 	flags.BoolVar(&o.hang, "dead-hangs", false, "let the dead receiver hang instead of refusing connections")
 	flags.DurationVar(&o.trickling, "trickle", 10*time.Minute, "for how long a receiver takes 0.4 of 20 requests a second")
+	flags.StringVar(&o.bridge, "bridge", "bin/horizon-bridge", "the program of the bridge from Horizon")
 	flags.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; default all of "+strings.Join(allRows, ",")+"; and "+strings.Join(askedRows, ","))
 	flags.BoolVar(&o.profile, "profile", false, "take CPU profiles of the throughput phases, which cost a few percent themselves")
 	_ = flags.Parse(os.Args[1:]) // exits by itself

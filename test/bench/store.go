@@ -38,6 +38,7 @@ const (
 // it at a time.
 type store struct {
 	cp      *controlplane.ControlPlane
+	install *operator.Installation
 	admin   client.WithWatch   // makes the load
 	crowd   client.Client      // the same, with a connection for each request under way
 	account client.WithWatch   // has the operator's permissions
@@ -77,6 +78,7 @@ func openStore(ctx context.Context, o options, dir string) (_ *store, err error)
 	if err != nil {
 		return nil, err
 	}
+	s.install = install
 	scheme := install.Client.Scheme()
 	if s.admin, err = client.NewWithWatch(cp.Config(), client.Options{Scheme: scheme}); err != nil {
 		return nil, err
@@ -174,7 +176,7 @@ func (b *bench) newScene(ctx context.Context, s *store, webhooks int, adjust ...
 		w := &v1alpha1.Webhook{
 			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: fmt.Sprintf("webhook-%d", i)},
 			Spec: v1alpha1.WebhookSpec{
-				URL:       b.receivers.url(i),
+				URL:       b.receivers.url(i % manyWebhooks),
 				Triggers:  []v1alpha1.Trigger{v1alpha1.TriggerAny},
 				SecretRef: &v1alpha1.SecretKeyReference{Name: secretName, Key: secretKey},
 				// Nothing is to be deleted while figures are taken.

@@ -36,6 +36,17 @@ func (b *bench) quietPace() float64 {
 	return min(eventsPerSecond, quietShare*b.rate/float64(b.webhooks))
 }
 
+// quietScene starts the operator, and makes the namespace that is measured beside another.
+func (b *bench) quietScene(ctx context.Context, s *store) (*scene, error) {
+	if err := b.startOperator(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := b.receivers.answerIn(0); err != nil {
+		return nil, err
+	}
+	return b.newScene(ctx, s, b.webhooks)
+}
+
 // storm measures a quiet namespace, first by itself and then beside a storm.
 func (b *bench) storm(ctx context.Context, s *store) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -43,13 +54,7 @@ func (b *bench) storm(ctx context.Context, s *store) error {
 	if err := b.stormForNobody(ctx, s); err != nil {
 		return err
 	}
-	if err := b.startOperator(ctx, s); err != nil {
-		return err
-	}
-	if err := b.receivers.answerIn(0); err != nil {
-		return err
-	}
-	quiet, err := b.newScene(ctx, s, b.webhooks)
+	quiet, err := b.quietScene(ctx, s)
 	if err != nil {
 		return err
 	}

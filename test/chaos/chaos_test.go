@@ -190,3 +190,28 @@ func TestFlaps(t *testing.T) {
 		t.Error("it fails for ever in the end")
 	}
 }
+
+func TestFullest(t *testing.T) {
+	start := time.Now()
+	at := func(seconds ...float64) (all []receiver.Arrival) {
+		for _, s := range seconds {
+			all = append(all, receiver.Arrival{Time: start.Add(time.Duration(s * float64(time.Second)))})
+		}
+		return all
+	}
+	span := limitSpan.Seconds()
+	for name, tc := range map[string]struct {
+		arrivals         []receiver.Arrival
+		killed           float64
+		most, mostKilled int
+	}{
+		"a span":             {at(0, 1, span-0.001, span, span+1), -100, 3, 0},
+		"the end is outside": {at(0, 0, 0, span), -100, 3, 0},
+		"a kill within":      {at(0, 0, 0.2, 0.3, 2*span, 2*span), 0.1, 2, 4},
+	} {
+		most, mostKilled := fullest(tc.arrivals, []time.Time{start.Add(time.Duration(tc.killed * float64(time.Second)))})
+		if most != tc.most || mostKilled != tc.mostKilled {
+			t.Errorf("%s: %d and %d, want %d and %d", name, most, mostKilled, tc.most, tc.mostKilled)
+		}
+	}
+}

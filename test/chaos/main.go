@@ -25,9 +25,10 @@ import (
 type options struct {
 	program.Flags
 
-	short bool
-	seed  uint64
-	only  []string // the scenarios to run; empty: all
+	short  bool
+	seed   uint64
+	bridge string   // the program of the bridge
+	only   []string // the scenarios to run; empty: all
 }
 
 func main() {
@@ -46,6 +47,7 @@ func parseOptions(args []string) (options, error) {
 	o.Add(flags, "bin/webhook-operator", "the operators' logs, chaos-*.log")
 	flags.BoolVar(&o.short, "short", false, "end within five minutes: less load, fewer and shorter faults")
 	flags.Uint64Var(&o.seed, "seed", 0, "what random choices are drawn from; 0: a new one")
+	flags.StringVar(&o.bridge, "bridge", "bin/horizon-bridge", "the program of the bridge from Horizon")
 	flags.StringVar(&only, "only", "", "scenarios to run, separated by commas, such as F1,F6; default all")
 	_ = flags.Parse(args) // exits by itself
 	if flags.NArg() > 0 {

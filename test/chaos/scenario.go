@@ -46,6 +46,8 @@ var scenarios = []scenario{
 	{id: "F10", title: "etcd full, then freed", play: etcdFull, control: smallQuota, beside: "F4"},
 	{id: "F11", title: "permission to write withdrawn", play: permissionWithdrawn},
 	{id: "F12", title: "webhooks created or edited, then events", play: appliedTogether},
+	{id: "F13", title: "bridge, API server and Horizon killed", play: bridgeKilled, control: func(*clusterOptions) {}},
+	{id: "F14", title: "leaders and API server lost amid a rate limit", play: rateLimit},
 }
 
 // limit is what one scenario may take: a guard against one that never ends.

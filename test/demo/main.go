@@ -27,7 +27,7 @@ const patience = 5 * time.Minute
 
 func main() {
 	binary := flag.String("operator", "bin/webhook-operator", "the operator's program")
-	plugin := flag.String("plugin", "bin/kubectl-horizon", "the plugin for kubectl")
+	plugin := flag.String("plugin", "bin/kubectl-horizon", "the plugin for kubectl, beside the bridge from Horizon")
 	root := flag.String("root", ".", "the directory of the repository")
 	flag.Parse()
 
@@ -88,7 +88,7 @@ func perform(ctx context.Context, s *terminal, root, binary, plugin string) (err
 	defer func() {
 		err = errors.Join(err, op.Stop())
 		if (s.failed > 0 || err != nil) && ctx.Err() == nil {
-			showLog(s.out, options.Log)
+			showLog(s.out, "operator", options.Log)
 		}
 	}()
 	s.say("config/default is installed and the operator is ready after another %.1f s.", time.Since(began).Seconds())
@@ -104,7 +104,10 @@ func perform(ctx context.Context, s *terminal, root, binary, plugin string) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	t := &teller{terminal: s, receivers: r, client: install.Client}
+	t := &teller{
+		terminal: s, receivers: r, client: install.Client, install: install, root: root,
+		bridgeBinary: filepath.Join(filepath.Dir(plugin), "horizon-bridge"),
+	}
 	return whileRunning(ctx, op, t.tell)
 }
 
@@ -127,15 +130,15 @@ func whileRunning(ctx context.Context, op *operator.Operator, do func(context.Co
 	return err
 }
 
-// showLog prints the operator's own words where something went wrong.
-func showLog(out io.Writer, path string) {
+// showLog prints a program's own words where something went wrong.
+func showLog(out io.Writer, whose, path string) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		fmt.Fprintf(out, "\nThe operator's log cannot be read: %v\n", err)
+		fmt.Fprintf(out, "\nThe %s's log cannot be read: %v\n", whose, err)
 		return
 	}
 	const most = 16 << 10
-	fmt.Fprintf(out, "\nThe end of the operator's log:\n%s\n", data[max(0, len(data)-most):])
+	fmt.Fprintf(out, "\nThe end of the %s's log:\n%s\n", whose, data[max(0, len(data)-most):])
 }
 
 // teller tells the story.
@@ -143,6 +146,9 @@ type teller struct {
 	*terminal
 	receivers
 	client client.Client
+
+	install            *operator.Installation
+	root, bridgeBinary string
 }
 
 // receivers are the systems that are told what happens. All play on loopback.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
@@ -39,6 +40,9 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the directory of the repository")
 	flag.StringVar(&o.dir, "dir", "bin/dev", "the directory for the kubeconfig and the operator's log")
 	flag.StringVar(&o.listen, "receiver", "127.0.0.1:30080", "the receiver's address; another one is taken if it is in use")
+	flag.BoolVar(&o.story, "story", false, "let things happen in the namespace "+storyNamespace+": receivers that work, fail and recover")
+	flag.BoolVar(&o.horizon, "horizon", false, "start a Horizon for tests beside it, for docs/horizon.md")
+	flag.BoolVar(&o.dashboard, "dashboard", false, "open the dashboard of the plugin")
 	args := flag.String("operator-args", "", "further flags of the operator, separated by spaces, such as --zap-log-level=debug")
 	flag.Parse()
 	o.args = strings.Fields(*args)
@@ -55,6 +59,7 @@ func main() {
 type options struct {
 	binary, plugin, root, dir, listen string
 	args                              []string
+	story, dashboard, horizon         bool
 }
 
 func run(ctx context.Context, out io.Writer, o options) (err error) {
@@ -96,7 +101,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, op.Stop()) }()
 
-	p := &printer{out: out}
+	p := &printer{out: out, quiet: o.story} // a story happens too fast to be read
 	r, err := startReceiver(o.listen, p)
 	if err != nil {
 		return err
@@ -110,8 +115,56 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	p.print(invitation(kubeconfig, log, kubectl, plugin, r))
+	var h *theirHorizon
+	if o.horizon {
+		if h, err = startHorizon(o.dir, r); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, h.Close()) }()
+	}
+	rooms, err := openRooms(o.dir, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rooms.close()) }()
+	p.print(invitation(kubeconfig, log, kubectl, plugin, r, rooms, o.story))
+	if o.horizon {
+		p.print(h.introduction())
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	defer running.Wait() // before the control plane ends, and after cancel
+	defer cancel(nil)
+	for _, each := range []struct {
+		wanted bool
+		run    func() error
+	}{
+		{o.story, func() error { return tellStory(ctx, install.Client, r) }},
+		{o.horizon, func() error { return h.live(ctx, p.print) }},
+		{o.dashboard, func() error { return openDashboard(ctx, out, plugin, kubeconfig, o.story) }},
+	} {
+		if each.wanted {
+			running.Go(func() { cancel(each.run()) })
+		}
+	}
 	return watch(ctx, out, op, cp)
+}
+
+// openDashboard runs the plugin's dashboard until ctx ends.
+func openDashboard(ctx context.Context, out io.Writer, plugin, kubeconfig string, story bool) error {
+	args := []string{"dashboard", "--kubeconfig", kubeconfig}
+	if story {
+		args = append(args, "--namespace", storyNamespace)
+	}
+	cmd := exec.CommandContext(ctx, plugin, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the dashboard has ended: %w", err)
+	}
+	return nil
 }
 
 // watch waits until it is interrupted, or until something ends that should
@@ -120,6 +173,9 @@ func watch(ctx context.Context, out io.Writer, op *operator.Operator, cp *contro
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "\nending everything")
+		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+			return cause
+		}
 		return nil
 	case <-op.Done():
 		end, _ := op.Output()
@@ -169,8 +225,9 @@ func startReceiver(listen string, p *printer) (*receiver.Receiver, error) {
 
 // printer prints one thing at a time.
 type printer struct {
-	mu  sync.Mutex
-	out io.Writer
+	mu    sync.Mutex
+	out   io.Writer
+	quiet bool
 }
 
 func (p *printer) print(text string) {
@@ -180,11 +237,14 @@ func (p *printer) print(text string) {
 }
 
 func (p *printer) arrival(a receiver.Arrival) {
+	if p.quiet {
+		return
+	}
 	p.print(fmt.Sprintf("\n%s  the receiver got:\n%s", a.Time.Format("15:04:05.000"), a.String()))
 }
 
 // invitation says what is there and what can be tried.
-func invitation(kubeconfig, log, kubectl, plugin string, r *receiver.Receiver) string {
+func invitation(kubeconfig, log, kubectl, plugin string, r *receiver.Receiver, rooms *theirRooms, story bool) string {
 	var b strings.Builder
 	b.WriteString("ready\n\nIn another terminal:\n\n")
 	fmt.Fprintf(&b, "export KUBECONFIG='%s'\n", kubeconfig)
@@ -193,8 +253,13 @@ func invitation(kubeconfig, log, kubectl, plugin string, r *receiver.Receiver) s
 		path += string(os.PathListSeparator) + filepath.Dir(kubectl)
 	}
 	fmt.Fprintf(&b, "export PATH='%s':\"$PATH\"\n", path)
-	b.WriteString(strings.NewReplacer("URL", r.URL("/hooks/horizon"), "FAIL", r.URL(failPath)).Replace(commands))
-	fmt.Fprintf(&b, "\n%s prints here what it gets; its path %s answers 500.\n", r.URL("/"), failPath)
+	if story {
+		fmt.Fprintf(&b, "kubectl horizon list -n %s\n\n", storyNamespace)
+	} else {
+		b.WriteString(strings.NewReplacer("URL", r.URL("/hooks/horizon"), "FAIL", r.URL(failPath)).Replace(commands))
+		b.WriteString(rooms.invitation())
+		fmt.Fprintf(&b, "\n%s prints here what it gets; its path %s answers 500.\n", r.URL("/"), failPath)
+	}
 	fmt.Fprintf(&b, "The operator's log is %s. Ctrl-C ends everything; the next start is a fresh one.\n", log)
 	return b.String()
 }

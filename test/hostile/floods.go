@@ -44,23 +44,34 @@ type flood struct {
 	worst    time.Duration
 }
 
+// newFlood makes a quiet namespace with a Webhook, and sends the first event there. Whoever
+// gets it closes the receiver.
+func (t *session) newFlood(ctx context.Context, o receiver.Options) (f *flood, err error) {
+	f = &flood{session: t}
+	if f.quiet, err = t.namespace(ctx, "quiet"); err != nil {
+		return nil, err
+	}
+	if f.receiver, err = receiver.Start(o); err != nil {
+		return nil, err
+	}
+	err = t.client.Create(ctx, webhook(f.quiet, "quiet", f.receiver.URL("/quiet")))
+	if err == nil {
+		err = f.beside(ctx, func(context.Context) error { return nil })
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.receiver.Close())
+	}
+	return f, nil
+}
+
 // playFloods lets everything come at once in one namespace, to receivers that hang, and
 // something in another one now and then.
 func playFloods(ctx context.Context, t *session) (err error) {
-	f := &flood{session: t}
-	if f.quiet, err = t.namespace(ctx, "quiet"); err != nil {
-		return err
-	}
-	if f.receiver, err = receiver.Start(receiver.Options{Lean: true}); err != nil {
+	f, err := t.newFlood(ctx, receiver.Options{Lean: true})
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.receiver.Close()) }()
-	if err := t.client.Create(ctx, webhook(f.quiet, "quiet", f.receiver.URL("/quiet"))); err != nil {
-		return err
-	}
-	if err := f.beside(ctx, func(context.Context) error { return nil }); err != nil {
-		return err
-	}
 	before := f.worst
 	watch, err := t.watchMemory(ctx)
 	if err != nil {

@@ -1,10 +1,11 @@
 // Hostile plays to a running operator what strangers and careless tenants do to
 // it: receivers that answer with anything but HTTP or say again what is secret, URLs,
-// fields and Secrets that cannot be used, forged records, floods, annotations without
-// end, and addresses and names that nobody may reach through it. There are a real API
-// server, the operator as a process of its own with the permissions that it is
-// installed with, receivers on loopback, and a nameserver of this program's own: the
-// operator is built with testdata/overlay.json, and asks that one.
+// fields, Secrets and expressions that cannot be used or want more time and memory than
+// there is, forged records, floods, annotations without end, and addresses and names that
+// nobody may reach through it. There are a real API server, the operator as a process of
+// its own with the permissions that it is installed with, receivers on loopback, and a
+// nameserver of this program's own: the operator is built with testdata/overlay.json, and
+// asks that one.
 //
 // It prints a line for each input that was not stood and one for each group, and
 // ends with "N passed, N failed".

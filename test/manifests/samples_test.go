@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,10 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
+	"github.com/horizoncd/webhook-operator/internal/format"
+	"github.com/horizoncd/webhook-operator/internal/matching"
 	"github.com/horizoncd/webhook-operator/internal/payload"
+	"github.com/horizoncd/webhook-operator/internal/validation"
 )
 
 const samples = "../../config/samples"
@@ -90,14 +94,15 @@ func TestSamplesKustomization(t *testing.T) {
 		got = append(got, obj.GetKind()+" "+obj.GetName())
 	}
 	slices.Sort(got)
-	want := []string{"Secret smoke-tests", "Webhook chat", "Webhook smoke-tests", "WebhookEvent horizon-78402"}
+	want := []string{
+		"Secret smoke-tests", "Webhook broker", "Webhook chat", "Webhook ops-room", "Webhook smoke-tests", "WebhookEvent horizon-78402",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config/samples (-want +got):\n%s", diff)
 	}
 }
 
-// The sample of a Webhook in full has every field that the private one has not, and
-// where the comment says that they are the defaults, they are.
+// The sample of a Webhook in full has every field that those for a purpose have not, and where the comment says that they are the defaults, they are.
 func TestSampleInFull(t *testing.T) {
 	full := sample(t, "webhook_in_full.yaml")
 	var w v1alpha1.Webhook
@@ -106,13 +111,13 @@ func TestSampleInFull(t *testing.T) {
 	}
 	spec := full.Object["spec"].(map[string]any)
 
-	private := sample(t, "webhook_private.yaml").Object["spec"].(map[string]any)
-	crd := crdSchema(t, "webhooks.horizoncd.io")
-	for field := range crd {
-		_, inFull := spec[field]
-		_, inPrivate := private[field]
-		if !inFull && !inPrivate {
-			t.Errorf("neither has %s", field)
+	shown := maps.Clone(spec)
+	for _, file := range []string{"webhook_private.yaml", "webhook_expressions.yaml", "webhook_chat.yaml"} {
+		maps.Copy(shown, sample(t, file).Object["spec"].(map[string]any))
+	}
+	for field := range crdSchema(t, "webhooks.horizoncd.io") {
+		if _, ok := shown[field]; !ok {
+			t.Errorf("none has %s", field)
 		}
 	}
 
@@ -128,6 +133,52 @@ func TestSampleInFull(t *testing.T) {
 		if diff := cmp.Diff(value, spec[field]); diff != "" {
 			t.Errorf("%s is not the default (-default +sample):\n%s", field, diff)
 		}
+	}
+}
+
+// What the samples say in CEL compiles, lets the sample of an event pass and makes a body
+// of it.
+func TestSamplesOfExpressions(t *testing.T) {
+	var e v1alpha1.WebhookEvent
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(sample(t, "webhookevent.yaml").Object, &e); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]struct{ body, contentType string }{
+		"webhook_expressions.yaml": {
+			`{"msgtype":"text","text":{"content":"web-prod is out, by test"}}`, "application/json;charset=utf-8",
+		},
+		"webhook_cloudevents.yaml": {
+			`{"specversion":"1.0","id":"whd_1","source":"/horizon/music","type":"io.horizoncd.clusters_deployed",` +
+				`"subject":"/music/player/web/web-prod","time":"2026-06-05T11:00:31Z","datacontenttype":"application/json","data":` +
+				`{"eventID":78402,"webhookID":7,"cluster":{"id":61400,"name":"web-prod","applicationName":"web","env":"online"},` +
+				`"eventType":"clusters_deployed","user":{"id":1,"name":"test","email":"test@noreply.com"}}}`,
+			"application/cloudevents+json",
+		},
+	} {
+		t.Run(file, func(t *testing.T) {
+			var w v1alpha1.Webhook
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(sample(t, file).Object, &w); err != nil {
+				t.Fatal(err)
+			}
+			w.Namespace, e.Namespace, w.Spec.WebhookID = "music", "music", 7
+			for _, problem := range validation.Expressions(&w) {
+				t.Error(problem.Message())
+			}
+			if v := matching.Match(&w, &e); !v.Follows() {
+				t.Errorf("the event is not sent: %+v", v)
+			}
+			body, err := payload.Render(&e, payload.WebhookID(&w))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := payload.Of(delivery.New(&e, &w, body), &w, "whd_1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{want.body, want.contentType}, []string{string(got), format.Of(&w).ContentType}); diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -101,18 +101,23 @@ func Launch(o Options) (*Operator, error) {
 		return nil, fmt.Errorf("starting the operator: %w", err)
 	}
 	health, metrics := ports.Address(free[0]), ports.Address(free[1])
-	binary, err := exec.LookPath(o.Binary)
+	p, err := launch(o.Binary, o.args(health, metrics), o.Env, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("starting the operator (run `make build` first): %w", err)
 	}
-	if binary, err = filepath.Abs(binary); err != nil {
-		return nil, fmt.Errorf("starting the operator: %w", err)
-	}
-	p, err := spawn(binary, o.args(health, metrics), append(os.Environ(), o.Env...), o.Log)
-	if err != nil {
-		return nil, fmt.Errorf("starting the operator: %w", err)
-	}
 	return &Operator{options: o, health: health, metrics: metrics, process: p}, nil
+}
+
+// launch starts a program that is found as a shell would.
+func launch(program string, args, env []string, log string) (*process, error) {
+	binary, err := exec.LookPath(program)
+	if err != nil {
+		return nil, err
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return nil, err
+	}
+	return spawn(binary, args, append(os.Environ(), env...), log)
 }
 
 // WaitReady waits until the operator says that it is ready. It fails when the
@@ -212,6 +217,11 @@ func (o *Operator) Stop() error {
 // does, into dir, and returns its path. flags are further ones of go build.
 func Build(ctx context.Context, root, dir string, flags ...string) (string, error) {
 	return build(ctx, root, dir, "webhook-operator", flags...)
+}
+
+// BuildBridge builds horizon-bridge into dir, likewise.
+func BuildBridge(ctx context.Context, root, dir string) (string, error) {
+	return build(ctx, root, dir, "horizon-bridge")
 }
 
 // BuildPlugin builds kubectl-horizon into dir, likewise.

@@ -1,5 +1,6 @@
 // Package receiver is the other end of a webhook: an HTTP or HTTPS server on
-// loopback that keeps a journal of what arrived and answers by script.
+// loopback that keeps a journal of what arrived and answers by script, or as the room of a
+// chat service does.
 //
 // It stands in for the systems that teams are notified through, in tests, in
 // the demo, in benchmarks and in fault scenarios. It knows nothing of the
@@ -61,6 +62,7 @@ type Receiver struct {
 
 	journal journal
 	scripts scripts
+	rooms   rooms
 
 	closed    chan struct{} // ends every answer that hangs
 	closeOnce sync.Once
@@ -201,7 +203,7 @@ func (r *Receiver) handle(w http.ResponseWriter, req *http.Request) {
 	}
 	// The next answer of the script is taken and entered at one go, so that
 	// the journal's order is the script's.
-	a, answer := r.journal.enter(now, req, body, func() Answer { return r.scripts.next(req.URL.Path) })
+	a, answer := r.journal.enter(now, req, body, func() Answer { return r.next(posted{req, body, now}) })
 	defer r.journal.leave(a.Path)
 	if r.options.OnArrival != nil {
 		r.options.OnArrival(a)
@@ -220,6 +222,15 @@ func (r *Receiver) handle(w http.ResponseWriter, req *http.Request) {
 	answer.write(w)
 	_ = http.NewResponseController(w).Flush()
 	r.options.OnAnswer(a)
+}
+
+// next is how a request is answered: by script, by a room, or with a 200.
+func (r *Receiver) next(p posted) Answer {
+	a, ok := r.scripts.next(p.URL.Path)
+	if !ok {
+		a, _ = r.rooms.answer(p)
+	}
+	return a
 }
 
 // hold waits as long as the answer says, and tells whether there is anything

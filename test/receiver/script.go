@@ -17,6 +17,8 @@ type Answer struct {
 	Header http.Header
 	// Body of the answer.
 	Body string
+	// Refuses: it is no success for what it says in its body, whatever the status.
+	Refuses bool
 
 	// Delay is how long the answer takes.
 	Delay time.Duration
@@ -34,7 +36,7 @@ type Answer struct {
 // Accepts tells whether the answer is a success.
 func (a Answer) Accepts() bool {
 	status := a.status()
-	return !a.Hang && !a.Reset && status >= 200 && status < 300
+	return !a.Hang && !a.Reset && !a.Refuses && status >= 200 && status < 300
 }
 
 func (a Answer) status() int {
@@ -134,17 +136,16 @@ func (s *scripts) set(path string, answers []Answer) {
 	s.byPath[path] = answers
 }
 
-func (s *scripts) next(path string) Answer {
+// next takes the next answer for a path; ok is false where it has no script.
+func (s *scripts) next(path string) (a Answer, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answers := s.byPath[path]
-	switch len(answers) {
-	case 0:
-		return Answer{}
-	case 1:
-		return answers[0]
-	default:
-		s.byPath[path] = answers[1:]
-		return answers[0]
+	if len(answers) == 0 {
+		return Answer{}, false
 	}
+	if len(answers) > 1 {
+		s.byPath[path] = answers[1:]
+	}
+	return answers[0], true
 }

@@ -64,8 +64,8 @@ func spellings(text string) map[string]string {
 	return all
 }
 
-// echo is everything that a receiver may say of a secret.
-func echo(secret string) string {
+// Echo is everything that a receiver may say of a secret.
+func Echo(secret string) string {
 	var all []string
 	for name, text := range spellings(secret) {
 		if !strings.HasSuffix(name, "half") && !strings.HasPrefix(name, "base64") {
@@ -94,7 +94,7 @@ type Feature struct {
 // Features returns all of them.
 func Features(secret string) []Feature {
 	const ok = "HTTP/1.1 200 OK\r\n"
-	said := echo(secret)
+	said := Echo(secret)
 	head := "X-Echo: " + said + "\r\n"
 	failed, succeeded := v1alpha1.DeliveryFailed, v1alpha1.DeliverySucceeded
 	sent := func(name string, result v1alpha1.DeliveryResult, steps ...func(net.Conn)) Feature {
