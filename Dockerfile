@@ -1,4 +1,5 @@
-# The operator's image: one static binary that runs as nobody in particular.
+# Two images, of one static binary each that runs as nobody in particular: the operator's, and with --target=bridge the
+# bridge's.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 ARG TARGETOS
 ARG TARGETARCH
@@ -12,10 +13,17 @@ COPY cmd cmd
 COPY controllers controllers
 COPY internal internal
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /webhook-operator ./cmd/webhook-operator
+    go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /out/ ./cmd/webhook-operator ./cmd/horizon-bridge
 
-FROM gcr.io/distroless/static:nonroot
+FROM gcr.io/distroless/static:nonroot AS bridge
 COPY LICENSE /LICENSE
-COPY --from=build /webhook-operator /webhook-operator
+COPY --from=build /out/horizon-bridge /horizon-bridge
+USER 65532:65532
+ENTRYPOINT ["/horizon-bridge"]
+
+# The last one is built where no target is named.
+FROM gcr.io/distroless/static:nonroot AS operator
+COPY LICENSE /LICENSE
+COPY --from=build /out/webhook-operator /webhook-operator
 USER 65532:65532
 ENTRYPOINT ["/webhook-operator"]

@@ -53,33 +53,47 @@ func pages(t *testing.T) []string {
 }
 
 func TestFlagsAreDocumented(t *testing.T) {
-	_ = read(t, "../cmd/webhook-operator/main.go") // so that go test runs this again when it changes
-	cmd := exec.CommandContext(t.Context(), "go", "run", "../cmd/webhook-operator", "--help")
-	cmd.Env = append(os.Environ(), "POD_NAMESPACE=")
-	help, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, help)
-	}
-	want := map[string]string{}
-	name := ""
-	for line := range strings.Lines(string(help)) {
-		line = strings.TrimRight(line, "\n")
-		if m := flagLine.FindStringSubmatch(line); m != nil {
-			name = m[1]
-			want[name] = "none"
-			if m[2] == "" {
-				want[name] = "false" // only a bool has no type
-			}
-		} else if m := defaultText.FindStringSubmatch(line); m != nil && name != "" {
-			want[name] = m[1]
+	for command, page := range map[string]string{"webhook-operator": "operations.md", "horizon-bridge": "horizon.md"} {
+		sources, err := filepath.Glob("../cmd/" + command + "/*.go")
+		if err != nil || len(sources) == 0 {
+			t.Fatalf("no sources of %s: %v", command, err)
 		}
-	}
-	got := map[string]string{}
-	for _, m := range flagRow.FindAllStringSubmatch(read(t, "operations.md"), -1) {
-		got[m[1]] = m[2]
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("flags and defaults, --help against operations.md (-want +got):\n%s", diff)
+		for _, source := range sources {
+			_ = read(t, source) // so that go test runs this again when it changes
+		}
+		cmd := exec.CommandContext(t.Context(), "go", "run", "../cmd/"+command, "--help")
+		cmd.Env = append(os.Environ(), "POD_NAMESPACE=")
+		help, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, help)
+		}
+		want := map[string]string{}
+		name := ""
+		for line := range strings.Lines(string(help)) {
+			line = strings.TrimRight(line, "\n")
+			if m := flagLine.FindStringSubmatch(line); m != nil {
+				name = m[1]
+				want[name] = "none"
+				if m[2] == "" {
+					want[name] = "false" // only a bool has no type
+				}
+			} else if m := defaultText.FindStringSubmatch(line); m != nil && name != "" {
+				want[name] = m[1]
+			}
+		}
+		got := map[string]string{}
+		for _, m := range flagRow.FindAllStringSubmatch(read(t, page), -1) {
+			got[m[1]] = m[2]
+		}
+		// An int that is 0 unless given has no default in the help.
+		for flag, value := range got {
+			if value == "0" && want[flag] == "none" {
+				want[flag] = value
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("flags and defaults, --help of %s against %s (-want +got):\n%s", command, page, diff)
+		}
 	}
 }
 
