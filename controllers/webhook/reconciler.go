@@ -175,12 +175,13 @@ func problemOf(w *v1alpha1.Webhook, lacks *credentials.Error) (problem *webhooks
 	if lacks != nil {
 		return &webhookstatus.Problem{Reason: lacks.Reason, Message: lacks.Message}, false
 	}
-	wrong := validation.Expressions(w)
-	if len(wrong) == 0 {
-		return nil, true
+	if hold := validation.Hold(w); hold != nil {
+		return &webhookstatus.Problem{Reason: hold.Reason, Message: hold.Message()}, false
 	}
-	first := wrong[max(0, slices.IndexFunc(wrong, func(p validation.Problem) bool { return p.Holds() }))]
-	return &webhookstatus.Problem{Reason: first.Reason, Message: first.Message()}, !first.Holds()
+	if wrong := validation.Expressions(w); len(wrong) > 0 {
+		return &webhookstatus.Problem{Reason: wrong[0].Reason, Message: wrong[0].Message()}, true
+	}
+	return nil, true
 }
 
 // sooner returns a result that comes after a time, unless it does before. Zero is

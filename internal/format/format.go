@@ -61,16 +61,27 @@ var all = []*Format{&horizon, &cloudEvents, &dingTalk, &feishu, &weCom, &slack, 
 // All returns the formats, the default first.
 func All() []*Format { return all }
 
-// Of returns the format of a Webhook.
+// Of returns the format of a Webhook. Of one that names a format which is not Known, nothing
+// may be sent.
 func Of(w *v1alpha1.Webhook) *Format {
 	if w.Spec.Payload != nil {
-		for _, f := range all {
-			if f.Name == w.Spec.Payload.Format {
-				return f
-			}
+		if f := named(w.Spec.Payload.Format); f != nil {
+			return f
 		}
 	}
 	return &horizon
+}
+
+// Known tells whether there is a format of a name. None is the default.
+func Known(name v1alpha1.PayloadFormat) bool { return name == "" || named(name) != nil }
+
+func named(name v1alpha1.PayloadFormat) *Format {
+	for _, f := range all {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
 }
 
 // Write returns the body of a delivery where the format writes it itself; ok is false where

@@ -68,6 +68,8 @@ type Receiver struct {
 	underway int
 	// window is that of target, as far as the Webhook has a limit.
 	window *shared
+	// waited is when the limit last left no place for a delivery.
+	waited time.Time
 	// digest is that of digestOf.
 	digest   address
 	digestOf receiverurl.Target
@@ -243,7 +245,7 @@ func (r *Receiver) isAt(to receiverurl.Target) bool {
 func (r *Receiver) leaveWindow() {
 	if r.window != nil {
 		r.registry.windows.leave(r.window, r, r.clock.Now())
-		r.window = nil
+		r.window, r.waited = nil, time.Time{}
 	}
 }
 
@@ -290,6 +292,9 @@ func (r *Receiver) Admit() queue.Admission {
 	waits := r.underway < r.most
 	n, at := r.registry.windows.ask(s, r, now, waits)
 	a.RateLimited, a.Places = true, n
+	if n < 1 && waits {
+		r.waited = now
+	}
 	if n < 1 && !at.IsZero() && waits {
 		a.ResendWait = at.Sub(now)
 		a.Wait = max(a.Wait, a.ResendWait)
@@ -425,7 +430,8 @@ type Health struct {
 	// did. An end that has passed is of a rest after which nothing was sent.
 	RestUntil  time.Time
 	RestReason string
-	// RateLimited is the rate limit that deliveries wait for; zero where none do.
+	// RateLimited is the rate limit that deliveries wait for, or did within its span: while
+	// those that it lets through begin, none waits for a moment. It is zero where none do.
 	RateLimited v1alpha1.RateLimit
 }
 
@@ -437,7 +443,7 @@ func (r *Receiver) Health() Health {
 		Last: r.latest, Open: r.breaker.open, Gone: r.breaker.gone,
 		RestUntil: r.breaker.restUntil, RestReason: r.restReason,
 	}
-	if r.waitsForPlace(r.clock.Now()) {
+	if now := r.clock.Now(); r.waitsForPlace(now) || now.Before(r.waited.Add(spanOf(r.limit))) {
 		h.RateLimited = r.limit
 	}
 	return h

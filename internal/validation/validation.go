@@ -1,5 +1,5 @@
 // Package validation finds in a Webhook what the rules of the API server cannot: expressions
-// that do not compile. It is pure.
+// that do not compile, and a format that newer rules allow than this program knows. It is pure.
 package validation
 
 import (
@@ -8,19 +8,26 @@ import (
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/expression"
+	"github.com/horizoncd/webhook-operator/internal/format"
 )
 
-// Problem is an expression that does not compile.
+// Problem is an expression that does not compile, or a format that is not known.
 type Problem struct {
 	// Field is its path, such as spec.filter.
 	Field string
 	// Reason is that of the Webhook's Ready condition.
-	Reason  string
+	Reason string
+	// Mistake is that of an expression.
 	Mistake *expression.Mistake
+	// unknown is the format.
+	unknown v1alpha1.PayloadFormat
 }
 
-// Message says what is wrong, and where, with a caret under it.
+// Message says what is wrong; of an expression, it says where, with a caret under it.
 func (p *Problem) Message() string {
+	if p.Mistake == nil {
+		return fmt.Sprintf("%s %s is not known to this version of the operator: upgrade it, or choose another format", p.Field, p.unknown)
+	}
 	return fmt.Sprintf("%s does not compile:\n%s", p.Field, p.Mistake)
 }
 
@@ -60,8 +67,13 @@ func Expressions(w *v1alpha1.Webhook) []Problem {
 	return all
 }
 
-// Hold returns the first problem that deliveries wait for, or nil.
+// Hold returns the first problem that deliveries wait for, or nil. A format that is not known
+// comes first: the secrets of the Webhook are for a service whose rules are not known either,
+// so nothing may be sent.
 func Hold(w *v1alpha1.Webhook) *Problem {
+	if p := w.Spec.Payload; p != nil && !format.Known(p.Format) {
+		return &Problem{Field: "spec.payload.format", Reason: v1alpha1.ReasonPayloadInvalid, unknown: p.Format}
+	}
 	for _, p := range Expressions(w) {
 		if p.Holds() {
 			return &p

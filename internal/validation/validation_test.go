@@ -39,6 +39,11 @@ func TestExpressions(t *testing.T) {
 			},
 			hold: "spec.payload.template",
 		},
+		"a format of a later version": {
+			spec: v1alpha1.WebhookSpec{Payload: &v1alpha1.PayloadSettings{Format: "Telex"}, Response: &v1alpha1.ResponseRules{AcceptIf: "1"}},
+			want: []problem{{"spec.response.acceptIf", "ResponseRuleInvalid", true}},
+			hold: "spec.payload.format",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &v1alpha1.Webhook{Spec: tc.spec}
@@ -57,6 +62,14 @@ func TestExpressions(t *testing.T) {
 				t.Errorf("deliveries wait for %q, not %q", hold, tc.hold)
 			}
 		})
+	}
+}
+
+func TestMessageOfAnUnknownFormat(t *testing.T) {
+	p := Hold(&v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Payload: &v1alpha1.PayloadSettings{Format: "Telex"}}})
+	want := "spec.payload.format Telex is not known to this version of the operator: upgrade it, or choose another format"
+	if diff := cmp.Diff(want, p.Message()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
