@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -310,6 +312,14 @@ type RateLimit struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=900
 	PerSeconds int32 `json:"perSeconds,omitempty"`
+}
+
+// String writes the limit as people say it, such as "20 per 60 s"; it is empty where there is none.
+func (l RateLimit) String() string {
+	if l == (RateLimit{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d per %d s", l.Requests, l.PerSeconds)
 }
 
 // SecretKeyReference names a key of a Secret in the same namespace.

@@ -99,7 +99,7 @@ func expressions() map[string]situation {
 				b.receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 310000}`})
 				return one(rejected)(b)
 			},
-			reason: "Rejected", message: "giveUpIf of the webhook says that no retry would help; the last attempt, at ",
+			reason: "Rejected", message: "the receiver answered 200 OK; by spec.response.giveUpIf, no retry would help; the last attempt, at ",
 			change: func(b *bed) []string {
 				b.receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 0}`})
 				b.mended()
@@ -422,7 +422,7 @@ func TestShowRateLimited(t *testing.T) {
 	w := &v1alpha1.Webhook{}
 	w.Status.Conditions = []metav1.Condition{{
 		Type: v1alpha1.ConditionRateLimited, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRateLimited,
-		Message: "deliveries wait for the rate limit of 20 requests in 60 s", LastTransitionTime: metav1.NewTime(now.Add(-time.Hour)),
+		Message: "deliveries wait for the rate limit of 20 per 60 s", LastTransitionTime: metav1.NewTime(now.Add(-time.Hour)),
 	}}
 	var out strings.Builder
 	p := &plugin{now: func() time.Time { return now }}
@@ -430,7 +430,7 @@ func TestShowRateLimited(t *testing.T) {
 	if err := p.printWebhook(w); err != nil {
 		t.Fatal(err)
 	}
-	if want := "yes, since 60m ago: deliveries wait for the rate limit of 20 requests in 60 s"; !strings.Contains(out.String(), want) {
+	if want := "yes, since 60m ago: deliveries wait for the rate limit of 20 per 60 s"; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not in\n%s", want, out.String())
 	}
 }

@@ -54,7 +54,7 @@ func TestLogGolden(t *testing.T) {
 	before := told.Add(-time.Minute)
 	made := answer(told, 200, `{"errcode":310000,"errmsg":"keywords not in content"}`)
 	made.RequestBody = `{"msgtype":"text","text":{"content":"` + strings.ReplaceAll(hostile, "\x1b", `\u001b`) + `"}}`
-	made.Judgement = sending.Judgement{Refused: true, Why: "response.json.errcode is 310000", Final: true}
+	made.Judgement = sending.Judgement{Refused: true, By: "spec.response.giveUpIf", Why: "response.json.errcode is 310000", Final: true}
 	records["rejected"] = b.record(w, 6, before, nil, made)
 	long = answer(told, 200, "")
 	long.RequestBody, long.RequestBodyTruncated = `{"text":"`+strings.Repeat("long ", 20)+"and", true

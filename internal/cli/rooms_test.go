@@ -64,7 +64,7 @@ func TestRoomRefuses(t *testing.T) {
 	d := b.delivery("ops-room", b.event(1, nil), v1alpha1.DeliveryFailed)
 	for _, args := range [][]string{{"log", d.Name}, {"why", d.Name}} {
 		text := strings.Join(strings.Fields(b.mustRun(args...)), " ")
-		b.Expect(text).To(ContainSubstring("the format DingTalk says that no retry would help"))
+		b.Expect(text).To(ContainSubstring("by the format DingTalk, no retry would help"))
 		b.Expect(text).To(ContainSubstring("not accepted: errcode 310000: "))
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/horizoncd/webhook-operator/internal/format"
-	"github.com/horizoncd/webhook-operator/internal/insight"
 )
 
 func newTemplate(p *plugin) *cobra.Command {
@@ -91,7 +90,7 @@ func (p *plugin) listTemplates(noHeaders bool) error {
 		case f.Room:
 			proof = "address"
 		}
-		g.add(string(f.Name), dash(proof), dash(insight.RateLimit(f.RateLimit)), f.Summary)
+		g.add(string(f.Name), dash(proof), dash(f.RateLimit.String()), f.Summary)
 	}
 	g.wrapLast(p.width)
 	return g.print(p.Out, p.width)
@@ -125,7 +124,7 @@ func about(f *format.Format) string {
 		text += "// What it answers is judged by the format: a 200 that says otherwise is a failure.\n"
 	}
 	if f.RateLimit.Requests > 0 {
-		text += "// Rate limit: " + insight.RateLimit(f.RateLimit) + ", unless spec.rateLimit says otherwise.\n"
+		text += "// Rate limit: " + f.RateLimit.String() + ", unless spec.rateLimit says otherwise.\n"
 	}
 	return text
 }

@@ -262,7 +262,7 @@ func (f *form) field(one *field) fieldView {
 	case kindRate:
 		v.Usual = "Empty: no limit."
 		if f := f.in.format(); f.RateLimit.Requests > 0 {
-			v.Usual = "Empty: that of " + f.Title + ", " + insight.RateLimit(f.RateLimit) + "."
+			v.Usual = "Empty: that of " + f.Title + ", " + f.RateLimit.String() + "."
 		}
 	case kindTriggers:
 		ticked := f.in.Values[one.ID]

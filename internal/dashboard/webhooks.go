@@ -57,7 +57,7 @@ func (q *request) row(w *v1alpha1.Webhook, line spark) webhookRow {
 		room = f.Title
 	}
 	return webhookRow{
-		Room: room, Limit: insight.RateLimit(format.RateLimitOf(w)),
+		Room: room, Limit: format.RateLimitOf(w).String(),
 		Webhook: w,
 		Finding: insight.OfWebhook(w, q.now)[0],
 		Address: address(w),

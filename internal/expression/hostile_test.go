@@ -133,6 +133,7 @@ func hostileTemplates() map[string]hostileTemplate {
 // the processor, too.
 func within(t *testing.T, most time.Duration, mib float64, f func()) {
 	t.Helper()
+	mib *= waste
 	var took time.Duration
 	var allocated float64
 	for range 3 {

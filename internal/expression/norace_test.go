@@ -2,4 +2,7 @@
 
 package expression
 
-const slowness = 1
+const (
+	slowness = 1
+	waste    = 1
+)

@@ -10,7 +10,6 @@ import (
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/internal/delivery"
 	"github.com/horizoncd/webhook-operator/internal/format"
-	"github.com/horizoncd/webhook-operator/internal/receiver"
 	"github.com/horizoncd/webhook-operator/internal/retry"
 	"github.com/horizoncd/webhook-operator/internal/sending"
 )
@@ -142,12 +141,7 @@ func failed(d *v1alpha1.WebhookDelivery, reason, message string, now time.Time) 
 		f.Message = "the receiver wants no more: " + sentence(message, last)
 		f.Help = "if it has moved, change the webhook (" + edit + "), then send it again: " + resend(d)
 	case v1alpha1.ReasonRejected:
-		who := "spec.response.giveUpIf of the webhook"
-		if _, by, ok := strings.Cut(message, "by the format "); ok {
-			name, _, _ := strings.Cut(by, ",")
-			who = "the format " + name
-		}
-		f.Message = sentence(who+" says that no retry would help", last)
+		f.Message = sentence("the receiver "+message, last)
 		f.Help = "mend the receiver, or what it is sent (" + edit + "), then send it again: " + resend(d)
 	case v1alpha1.ReasonPayloadError:
 		f.Message = sentence("nothing was sent: "+message, last)
@@ -199,7 +193,7 @@ func resendAsked(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook) Finding {
 		Help:    ifItLasts(w.Namespace)}
 	if limit := format.RateLimitOf(w); limit != (v1alpha1.RateLimit{}) {
 		f.Message = fmt.Sprintf("%s and has not begun; it waits for one of the receiver's slots (spec.maxInFlight) "+
-			"and for the rate limit of %s, before all that nobody asked for", asked, receiver.Words(limit))
+			"and for the rate limit of %s, before all that nobody asked for", asked, limit)
 	}
 	return f
 }
@@ -279,7 +273,7 @@ func due(d *v1alpha1.WebhookDelivery, w *v1alpha1.Webhook, state retry.State, no
 	reason, message, detail := told(d)
 	if limit := limited(w); limit != "" || reason == v1alpha1.ReasonRateLimited && !over(w, reason) {
 		if limit == "" { // the Webhook's status follows
-			limit = "the rate limit of " + receiver.Words(format.RateLimitOf(w))
+			limit = "the rate limit of " + format.RateLimitOf(w).String()
 		}
 		return Finding{Outcome: Waiting, Reason: v1alpha1.ReasonRateLimited,
 			Message: sentence("it waits for "+limit+", and what is oldest goes first", lastAttempt(d, now)),

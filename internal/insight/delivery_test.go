@@ -230,12 +230,12 @@ func TestOfDelivery(t *testing.T) {
 		},
 		"rate-limited": {
 			steps: steps{wait("RateLimited")}, changes: changes{rateLimited(341)}, outcome: Waiting, reason: "RateLimited",
-			message: "it waits for the rate limit of 20 requests in 60 s: 341 deliveries wait, which takes about 18m, and what is oldest goes first",
+			message: "it waits for the rate limit of 20 per 60 s: 341 deliveries wait, which takes about 18m, and what is oldest goes first",
 			help:    "a resend goes before the others",
 		},
 		"rate-limited, and the status does not say so yet": {
 			steps: steps{wait("RateLimited")}, changes: changes{rateLimited(0), says(v1alpha1.ConditionRateLimited, metav1.ConditionFalse, "RateLimited", "not yet")},
-			outcome: Waiting, reason: "RateLimited", message: "it waits for the rate limit of 20 requests in 60 s, and what",
+			outcome: Waiting, reason: "RateLimited", message: "it waits for the rate limit of 20 per 60 s, and what",
 		},
 		"rate-limited, stored for something else": {
 			steps: steps{wait("Paused")}, changes: changes{rateLimited(1)}, outcome: Waiting, reason: "RateLimited", message: "1 delivery waits, which takes about 60s",
@@ -248,7 +248,7 @@ func TestOfDelivery(t *testing.T) {
 		},
 		"a resend was asked for, and there is a rate limit": {
 			steps: steps{wait("RateLimited"), ask("x")}, changes: changes{rateLimited(9)}, outcome: Waiting, reason: ReasonResendAsked,
-			message: "and for the rate limit of 20 requests in 60 s, before all",
+			message: "and for the rate limit of 20 per 60 s, before all",
 		},
 		"its time is over": {
 			steps: steps{wait("Paused")}, outcome: Waiting, reason: "WaitedTooLong", message: "about to be given up",

@@ -201,7 +201,7 @@ func TestOfDeliveryWithExpressions(t *testing.T) {
 	refused := func(final bool) func(*v1alpha1.WebhookDelivery) {
 		return func(d *v1alpha1.WebhookDelivery) {
 			x := sending.Exchange{Start: now.Add(-time.Minute), Response: &sending.Response{StatusCode: 200}}
-			x.Judgement = sending.Judgement{Refused: true, Why: "errcode is 310000", Final: final}
+			x.Judgement = sending.Judgement{Refused: true, By: "spec.response.giveUpIf", Why: "errcode is 310000", Final: final}
 			delivery.AddAttempt(d, delivery.Attempt{Cause: initial, Exchange: x})
 		}
 	}
@@ -224,7 +224,7 @@ func TestOfDeliveryWithExpressions(t *testing.T) {
 	}{
 		"rejected": {
 			steps: steps{refused(true)}, outcome: Failed, reason: "Rejected",
-			message: "spec.response.giveUpIf of the webhook says that no retry would help; the last attempt, at 2026-11-23T08:59:00Z (60s ago), failed: not accepted: errcode is 310000",
+			message: "the receiver answered 200 OK; by spec.response.giveUpIf, no retry would help; the last attempt, at 2026-11-23T08:59:00Z (60s ago), failed: not accepted: errcode is 310000",
 			help:    "`kubectl horizon edit smoke -n music`), then send it again: `kubectl horizon resend smoke-",
 		},
 		"no body": {

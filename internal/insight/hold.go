@@ -113,7 +113,7 @@ func limited(w *v1alpha1.Webhook) string {
 	if c == nil || c.Status != metav1.ConditionTrue || limit == (v1alpha1.RateLimit{}) { // that of a format which is not known here
 		return ""
 	}
-	return fmt.Sprintf("the rate limit of %s: %s", receiver.Words(limit), backlog(w, limit))
+	return fmt.Sprintf("the rate limit of %s: %s", limit, backlog(w, limit))
 }
 
 // backlog says how many deliveries of a Webhook wait, and how long its rate limit takes for

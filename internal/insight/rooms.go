@@ -48,17 +48,9 @@ func formatNamed(name v1alpha1.PayloadFormat) *format.Format {
 	return format.Of(&v1alpha1.Webhook{Spec: v1alpha1.WebhookSpec{Payload: &v1alpha1.PayloadSettings{Format: name}}})
 }
 
-// RateLimit writes a rate limit as people say it; empty where there is none.
-func RateLimit(l v1alpha1.RateLimit) string {
-	if l.Requests == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d per %d s", l.Requests, l.PerSeconds)
-}
-
 // RateLimitOf says which rate limit a Webhook has, and whence; empty where it has none.
 func RateLimitOf(w *v1alpha1.Webhook) string {
-	text := RateLimit(format.RateLimitOf(w))
+	text := format.RateLimitOf(w).String()
 	if text != "" && w.Spec.RateLimit == nil {
 		text += ", that of " + format.Of(w).Title
 	}
@@ -94,7 +86,7 @@ func oddRooms(spec *v1alpha1.WebhookSpec) []Oddity {
 	}
 	if l := spec.RateLimit; l != nil && f.RateLimit.Requests > 0 && faster(*l, f.RateLimit) {
 		all = append(all, Oddity{"spec.rateLimit", fmt.Sprintf("%s is more than %s takes, %s: what is too much is refused, and may be blocked for a while",
-			RateLimit(*l), f.Title, RateLimit(f.RateLimit))})
+			*l, f.Title, f.RateLimit)})
 	}
 	return all
 }

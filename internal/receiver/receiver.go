@@ -484,15 +484,7 @@ var (
 
 func rateLimited(limit v1alpha1.RateLimit) *delivery.WaitReason {
 	return &delivery.WaitReason{Reason: v1alpha1.ReasonRateLimited, Message: fmt.Sprintf(
-		"as many requests as the rate limit of %s allows were made lately; this is sent when it allows another one", Words(limit))}
-}
-
-// Words say what a rate limit is, such as "20 requests in 60 s".
-func Words(limit v1alpha1.RateLimit) string {
-	if limit.Requests == 1 {
-		return fmt.Sprintf("1 request in %d s", limit.PerSeconds)
-	}
-	return fmt.Sprintf("%d requests in %d s", limit.Requests, limit.PerSeconds)
+		"as many requests as the rate limit of %s allows were made lately; this is sent when it allows another one", limit)}
 }
 
 // SetUnusable takes in that a delivery could not be sent, since the Webhook lacks

@@ -88,7 +88,7 @@ func Status(v View) v1alpha1.WebhookStatus {
 
 	if v.RateLimited != (v1alpha1.RateLimit{}) && v.Counts.Waiting > 0 { // what passes in two seconds is not stored, nor told
 		set(v1alpha1.ConditionRateLimited, metav1.ConditionTrue, v1alpha1.ReasonRateLimited,
-			"deliveries wait for the rate limit of "+receiver.Words(v.RateLimited), v.Webhook.Generation)
+			"deliveries wait for the rate limit of "+v.RateLimited.String(), v.Webhook.Generation)
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionRateLimited)
 	}

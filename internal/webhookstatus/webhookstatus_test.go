@@ -76,7 +76,7 @@ func TestStatus(t *testing.T) {
 		"rate-limited": {
 			view: View{Health: receiver.Health{Last: report(retry.Accepted, "answered 200 OK"), RateLimited: v1alpha1.RateLimit{Requests: 20, PerSeconds: 60}}},
 			want: map[string]string{"Ready": usable, "Healthy": "True Accepted: the receiver answered 200 OK",
-				"RateLimited": "True RateLimited: deliveries wait for the rate limit of 20 requests in 60 s"},
+				"RateLimited": "True RateLimited: deliveries wait for the rate limit of 20 per 60 s"},
 			wantKstatus: status.CurrentStatus,
 		},
 		"failing": {
