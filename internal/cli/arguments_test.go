@@ -38,9 +38,9 @@ func TestNameOf(t *testing.T) {
 // What -o name prints is a name that every command takes.
 func TestNamesAsPrinted(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", nil)
-	e := b.event(1, nil)
-	d := b.delivery(w.Name, e, v1alpha1.DeliverySucceeded)
+	w := b.Webhook("smoke-tests")
+	e := b.Event(1)
+	d := b.Delivery(w.Name, e, v1alpha1.DeliverySucceeded)
 	webhook, delivery := "webhook.horizoncd.io/"+w.Name, "webhookdelivery.horizoncd.io/"+d.Name
 
 	b.Expect(b.mustRun("list", "-o", "name")).To(Equal(webhook + "\n"))
@@ -68,14 +68,14 @@ func TestNamesAsPrinted(t *testing.T) {
 // another kind with the command for that.
 func TestNamesOfNothing(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	for args, want := range map[string]string{
-		"log nothing --last":                "there is no webhook nothing in the namespace " + b.namespace,
-		"resend --webhook nothing --failed": "there is no webhook nothing in the namespace " + b.namespace,
-		"replay nothing":                    "there is no webhook nothing in the namespace " + b.namespace,
-		"why webhook/nothing":               "there is no webhook nothing in the namespace " + b.namespace,
-		"why delivery/nothing":              "there is no delivery nothing in the namespace " + b.namespace,
-		"resend smoke-tests":                "`kubectl horizon resend --webhook smoke-tests --failed -n " + b.namespace + "`",
+		"log nothing --last":                "there is no webhook nothing in the namespace " + b.Namespace,
+		"resend --webhook nothing --failed": "there is no webhook nothing in the namespace " + b.Namespace,
+		"replay nothing":                    "there is no webhook nothing in the namespace " + b.Namespace,
+		"why webhook/nothing":               "there is no webhook nothing in the namespace " + b.Namespace,
+		"why delivery/nothing":              "there is no delivery nothing in the namespace " + b.Namespace,
+		"resend smoke-tests":                "`kubectl horizon resend --webhook smoke-tests --failed -n " + b.Namespace + "`",
 		"show event/smoke-tests":            "event/smoke-tests is not the name of a webhook",
 	} {
 		r := b.run(strings.Fields(args)...)
@@ -87,7 +87,7 @@ func TestNamesOfNothing(t *testing.T) {
 // A test delivery names an event that there never was.
 func TestWhyOfTests(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	b.mustRun("test", "smoke-tests")
 	b.Eventually(func() string { return b.run("why", "webhook-test").out }).Should(And(
 		ContainSubstring("\nNote: this is no event: kubectl horizon test has sent it\n"), Not(ContainSubstring("removed"))))

@@ -60,12 +60,12 @@ func (b *bed) start(args ...string) *running {
 
 func (b *bed) startWith(kubeconfig string, args ...string) *running {
 	b.Helper()
-	ctx, cancel := context.WithCancel(b.ctx)
+	ctx, cancel := context.WithCancel(b.Ctx)
 	r := &running{cancel: cancel, code: make(chan int, 1)}
 	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(b.stdin), Out: &r.out, ErrOut: &r.err}, "test")
 	p.width = b.width
 	go func() {
-		r.code <- execute(ctx, p, append([]string{"--kubeconfig", kubeconfig, "--namespace", b.namespace}, args...))
+		r.code <- execute(ctx, p, append([]string{"--kubeconfig", kubeconfig, "--namespace", b.Namespace}, args...))
 	}()
 	b.Cleanup(cancel)
 	return r
@@ -96,7 +96,7 @@ func (b *bed) runAt(now time.Time, args ...string) ran {
 	var out, errOut bytes.Buffer
 	p := newPlugin(genericiooptions.IOStreams{In: strings.NewReader(b.stdin), Out: &out, ErrOut: &errOut}, "test")
 	p.width, p.now = b.width, func() time.Time { return now }
-	code := execute(b.ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
+	code := execute(b.Ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.Namespace}, args...))
 	return ran{out.String(), errOut.String(), code}
 }
 
@@ -156,6 +156,6 @@ func (b *bed) record(w *v1alpha1.Webhook, number int, at time.Time, change func(
 	if change != nil {
 		change(d)
 	}
-	b.Expect(b.client.Create(b.ctx, d)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, d)).To(Succeed())
 	return d
 }

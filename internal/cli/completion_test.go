@@ -11,8 +11,8 @@ import (
 
 func TestCompletion(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
-	b.webhook("chat", nil)
+	b.Webhook("smoke-tests")
+	b.Webhook("chat")
 	viewer := b.as("viewer", "view")
 	for _, command := range []string{"show", "edit", "pause", "resume", "disable", "delete"} {
 		b.Expect(viewer.mustRun("__complete", command, "")).To(MatchRegexp(`(?s)(chat\nsmoke-tests|smoke-tests\nchat)\n:[0-9]+\n`), command)
@@ -31,7 +31,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestCompletionScripts(t *testing.T) {
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: os.DevNull, namespace: "default"}
+	b := offline(t)
 	for shell, command := range map[string][]string{"bash": {"bash", "-n"}, "zsh": {"zsh", "-n"}, "fish": {"fish", "-n"}, "powershell": nil} {
 		script := b.mustRun("completion", shell)
 		b.Expect(script).To(ContainSubstring("kubectl-horizon"))

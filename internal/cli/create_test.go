@@ -35,7 +35,7 @@ func (b *bed) file(name, text string) string {
 func (b *bed) secretNames() []string {
 	b.Helper()
 	var list corev1.SecretList
-	b.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
+	b.Expect(b.Client.List(b.Ctx, &list, client.InNamespace(b.Namespace))).To(Succeed())
 	names := []string{}
 	for _, s := range list.Items {
 		names = append(names, s.Name)
@@ -46,13 +46,13 @@ func (b *bed) secretNames() []string {
 func (b *bed) secret(name string) *corev1.Secret {
 	b.Helper()
 	s := &corev1.Secret{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, s)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, s)).To(Succeed())
 	return s
 }
 
 func TestCreate(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	r := b.run("create", "smoke-tests", "--url", b.receiver.URL("/smoke"), "--trigger", "clusters_builddeployed,clusters_deployed",
+	r := b.run("create", "smoke-tests", "--url", b.Receiver.URL("/smoke"), "--trigger", "clusters_builddeployed,clusters_deployed",
 		"--trigger", "members_created", "--description", "Start the smoke tests", "--scope", "/music", "--webhook-id", "7",
 		"--timeout", "1m", "--retries", "0", "--max-in-flight", "3", "--no-ssl-verify", "--paused",
 		"--secret-file", b.file("token", secretValue+"\n"), "--signing-secret-ref", "other/key", "--wait", "--wait-timeout", "5s")
@@ -63,7 +63,7 @@ func TestCreate(t *testing.T) {
 
 	w := b.get("smoke-tests")
 	b.Expect(w.Spec).To(Equal(v1alpha1.WebhookSpec{
-		URL:              b.receiver.URL("/smoke"),
+		URL:              b.Receiver.URL("/smoke"),
 		SSLVerifyEnabled: new(false),
 		Description:      "Start the smoke tests",
 		SecretRef:        &v1alpha1.SecretKeyReference{Name: "smoke-tests-webhook", Key: "token"},
@@ -92,11 +92,11 @@ func TestCreate(t *testing.T) {
 func TestCreateIsSentTo(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
 	b.stdin = secretValue + "\n"
-	b.mustRun("create", "ops-room", "--url-file", b.file("url", b.receiver.URL("/hidden")), "--trigger", "*",
+	b.mustRun("create", "ops-room", "--url-file", b.file("url", b.Receiver.URL("/hidden")), "--trigger", "*",
 		"--secret-from-stdin", "--signing-secret-file", b.file("key", "another-key"), "--wait")
 	b.Expect(b.get("ops-room").Spec.URL).To(BeEmpty())
 	b.Expect(b.secret("ops-room-webhook").Data).To(HaveLen(3))
-	b.delivery("ops-room", b.event(1, nil), v1alpha1.DeliverySucceeded)
+	b.Delivery("ops-room", b.Event(1), v1alpha1.DeliverySucceeded)
 }
 
 func TestCreateMistakes(t *testing.T) {
@@ -145,9 +145,9 @@ func TestCreateMistakes(t *testing.T) {
 func TestCreateNeverOverwrites(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
 	theirs := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "a-webhook"}, Data: map[string][]byte{"token": []byte("theirs")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "a-webhook"}, Data: map[string][]byte{"token": []byte("theirs")},
 	}
-	b.Expect(b.client.Create(b.ctx, theirs)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, theirs)).To(Succeed())
 	args := []string{"create", "a", "--url", "https://a", "--trigger", "*", "--secret-file", b.file("token", secretValue)}
 	for _, more := range [][]string{nil, {"--dry-run=server"}} {
 		r := b.run(append(args, more...)...)
@@ -162,7 +162,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	before := b.secret("c-webhook").ResourceVersion
 	r := b.run("create", "c", "--url", "https://b", "--trigger", "*", "--secret-file", b.file("token", "another"))
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(ContainSubstring("there is a webhook c in the namespace " + b.namespace + " already: `kubectl horizon edit c"))
+	b.Expect(r.err).To(ContainSubstring("there is a webhook c in the namespace " + b.Namespace + " already: `kubectl horizon edit c"))
 	b.Expect(b.secret("c-webhook").ResourceVersion).To(Equal(before))
 }
 
@@ -180,7 +180,7 @@ func TestCreateCleansUp(t *testing.T) {
 			}
 			return apierrors.NewInternalError(errors.New("refused by the test"))
 		}
-		return c.Create(b.ctx, object, options...)
+		return c.Create(b.Ctx, object, options...)
 	}
 
 	r := b.with(func(p *plugin) { p.cluster = interceptor.NewClient(admin, interceptor.Funcs{Create: refuse}) }, args...)
@@ -195,7 +195,7 @@ func TestCreateCleansUp(t *testing.T) {
 	r = b.with(func(p *plugin) {
 		p.cluster = interceptor.NewClient(admin, interceptor.Funcs{Create: refuse, Delete: keep})
 	}, args...)
-	b.Expect(r.err).To(ContainSubstring("kubectl delete secret a-webhook -n " + b.namespace))
+	b.Expect(r.err).To(ContainSubstring("kubectl delete secret a-webhook -n " + b.Namespace))
 }
 
 func TestCreateDryRun(t *testing.T) {
@@ -206,7 +206,7 @@ func TestCreateDryRun(t *testing.T) {
 	b.Expect(r.out).To(MatchYAML(`
 apiVersion: horizoncd.io/v1alpha1
 kind: Webhook
-metadata: {name: a, namespace: ` + b.namespace + `}
+metadata: {name: a, namespace: ` + b.Namespace + `}
 spec: {url: "https://a", triggers: ["*"], secretRef: {name: a-webhook, key: token}}`))
 	b.Expect(r.err).To(ContainSubstring("The Secret a-webhook would be created, too; it is not printed."))
 
@@ -227,7 +227,7 @@ func TestCreateWithoutRightsToSecrets(t *testing.T) {
 	b := newBed(t).as("writer", "horizon-webhook-editor")
 	r := b.run("create", "a", "--url", "https://a", "--trigger", "*", "--secret-file", b.file("token", secretValue))
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(ContainSubstring("You need the role edit in the namespace " + b.namespace))
+	b.Expect(r.err).To(ContainSubstring("You need the role edit in the namespace " + b.Namespace))
 	b.Expect(b.gone("a")).To(BeTrue())
 	b.mustRun("create", "a", "--url", "https://a", "--trigger", "*", "--secret-ref", "b")
 	b.Expect(b.get("a").Spec.SecretRef).To(Equal(&v1alpha1.SecretKeyReference{Name: "b", Key: "token"}))
@@ -237,12 +237,12 @@ func TestCreateWithoutRightsToSecrets(t *testing.T) {
 func TestCreateWithoutRightToOwn(t *testing.T) {
 	b := newBed(t)
 	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "secrets"}
-	b.Expect(b.client.Create(b.ctx, &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: role.Name},
+	b.Expect(b.Client.Create(b.Ctx, &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: role.Name},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}}},
 	})).To(Succeed())
-	b.Expect(b.client.Create(b.ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: role.Name}, RoleRef: role,
+	b.Expect(b.Client.Create(b.Ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: role.Name}, RoleRef: role,
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "writer"}},
 	})).To(Succeed())
 	var r ran
@@ -257,7 +257,7 @@ func TestCreateWithoutRightToOwn(t *testing.T) {
 
 func TestEventTypes(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("all", func(s *v1alpha1.WebhookSpec) {
+	w := b.Webhook("all", func(s *v1alpha1.WebhookSpec) {
 		s.Triggers = matching.Triggers()
 	})
 	b.Expect(w.Spec.Triggers).To(HaveLen(len(matching.Triggers())))

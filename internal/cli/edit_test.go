@@ -19,7 +19,7 @@ import (
 
 func TestEditByFlags(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) {
 		s.Description, s.Scope, s.WebhookID = "as it was", "/music", 7
 		s.Retry.MaxBackoffSeconds = 60
 		s.SecretRef = &v1alpha1.SecretKeyReference{Name: "old", Key: "token"}
@@ -31,8 +31,8 @@ func TestEditByFlags(t *testing.T) {
 		b.Expect(b.get("a").Spec).To(Equal(want), step)
 	}
 
-	b.Expect(edit("--url", b.receiver.URL("/b"), "--retries", "3", "--timeout", "45")).To(Equal("webhook.horizoncd.io/a edited\n"))
-	want.URL, want.Retry.Limit, want.TimeoutSeconds = b.receiver.URL("/b"), new(int32(3)), 45
+	b.Expect(edit("--url", b.Receiver.URL("/b"), "--retries", "3", "--timeout", "45")).To(Equal("webhook.horizoncd.io/a edited\n"))
+	want.URL, want.Retry.Limit, want.TimeoutSeconds = b.Receiver.URL("/b"), new(int32(3)), 45
 	same("only what was given")
 	b.Expect(edit("--retries", "3")).To(Equal("webhook.horizoncd.io/a unchanged\n"))
 
@@ -72,7 +72,7 @@ func TestEditByFlags(t *testing.T) {
 
 func TestEditMakesNewSecrets(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	b.mustRun("create", "a", "--url", b.receiver.URL("/a"), "--trigger", "*", "--secret-file", b.file("token", "the-first-one"), "--wait")
+	b.mustRun("create", "a", "--url", b.Receiver.URL("/a"), "--trigger", "*", "--secret-file", b.file("token", "the-first-one"), "--wait")
 	first := b.secret("a-webhook").ResourceVersion
 
 	r := b.run("edit", "a", "--secret-file", b.file("token", secretValue), "--scope", "music")
@@ -93,7 +93,7 @@ func TestEditMakesNewSecrets(t *testing.T) {
 // Each of many who add a trigger at the same time has it in the end.
 func TestEditAtTheSameTime(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"clusters_deployed"} })
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"clusters_deployed"} })
 	added := []string{"clusters_freed", "clusters_created", "clusters_deleted", "members_created"}
 	var wg sync.WaitGroup
 	for _, trigger := range added {
@@ -136,7 +136,7 @@ func (b *bed) keptFiles() []string {
 
 func TestEditInEditor(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL, s.Description = "https://a", "as it was\nin two lines" })
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL, s.Description = "https://a", "as it was\nin two lines" })
 	b.observed("a")
 	shown := b.editor(`sed -i 's/as it was/as it is/; s/limit: 10$/limit: 9/' "$1"`)
 	b.Expect(b.mustRun("edit", "a")).To(Equal("webhook.horizoncd.io/a edited\n"))
@@ -167,7 +167,7 @@ func TestEditInEditor(t *testing.T) {
 
 func TestEditRefused(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL = "https://a" })
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL = "https://a" })
 
 	// Each time, one thing more is put right.
 	shown := b.editor(`case $n in
@@ -200,11 +200,11 @@ esac`)
 
 func TestEditConflict(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL, s.Description = "https://a", "as it was" })
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) { s.URL, s.Description = "https://a", "as it was" })
 	// somebody changes the Webhook while the file is open.
 	somebody := func(dir, patch string) {
 		b.Eventually(filepath.Join(dir, "open")).Should(BeAnExistingFile())
-		err := b.client.Patch(b.ctx, b.get("a"), client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("somebody"))
+		err := b.Client.Patch(b.Ctx, b.get("a"), client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("somebody"))
 		if err != nil {
 			b.Error(err)
 		}

@@ -102,25 +102,25 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 	})
 	s.files()
 	for _, name := range []string{"smoke-tests", "chat"} {
-		b.Expect(b.client.Create(b.ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name}, StringData: map[string]string{"token": "change-me"},
+		b.Expect(b.Client.Create(b.Ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: name}, StringData: map[string]string{"token": "change-me"},
 		})).To(Succeed())
 	}
 	if cmd.Name() == "create" {
 		return s
 	}
 	for _, name := range []string{"smoke-tests", "chat"} {
-		w := b.webhook(name, func(spec *v1alpha1.WebhookSpec) {
+		w := b.Webhook(name, func(spec *v1alpha1.WebhookSpec) {
 			spec.SecretRef = &v1alpha1.SecretKeyReference{Name: name, Key: "token"}
 		})
 		before := w.DeepCopy()
 		w.Labels = map[string]string{"team": "music"}
-		b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(before))).To(Succeed())
+		b.Expect(b.Client.Patch(b.Ctx, w, client.MergeFrom(before))).To(Succeed())
 	}
 	if cmd.Name() == "import" {
 		s.horizon()
 	}
-	s.delivery = b.delivery("smoke-tests", b.event(78402, nil), v1alpha1.DeliverySucceeded).Name
+	s.delivery = b.Delivery("smoke-tests", b.Event(78402), v1alpha1.DeliverySucceeded).Name
 	return s
 }
 
@@ -128,7 +128,7 @@ func newShell(t *testing.T, cmd *cobra.Command) *shell {
 func (s *shell) kubeconfigHere() string {
 	config, err := clientcmd.LoadFromFile(s.kubeconfig)
 	s.Expect(err).NotTo(HaveOccurred())
-	config.Contexts[config.CurrentContext].Namespace = s.namespace
+	config.Contexts[config.CurrentContext].Namespace = s.Namespace
 	path := filepath.Join(s.dir, "kubeconfig")
 	s.Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
 	return path
@@ -177,13 +177,13 @@ func (s *shell) horizon() {
 	h, token := newHorizon(s.T)
 	group := h.AddGroup(0, "music")
 	for range 12 {
-		h.AddWebhook(fake.Groups, group, fake.Webhook{Enabled: true, URL: s.receiver.URL("/"), Secret: "change-me", Triggers: []string{"*"}})
+		h.AddWebhook(fake.Groups, group, fake.Webhook{Enabled: true, URL: s.Receiver.URL("/"), Secret: "change-me", Triggers: []string{"*"}})
 	}
-	s.webhook("horizon-12", func(spec *v1alpha1.WebhookSpec) { spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, 12 })
+	s.Webhook("horizon-12", func(spec *v1alpha1.WebhookSpec) { spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, 12 })
 	data, err := os.ReadFile(token)
 	s.Expect(err).NotTo(HaveOccurred())
 	writeFile(s.T, filepath.Join(s.dir, "horizon-token.txt"), string(data))
-	writeFile(s.T, filepath.Join(s.dir, "routes.yaml"), "default: horizon-webhooks\nroutes: {/music: "+s.namespace+"}\n")
+	writeFile(s.T, filepath.Join(s.dir, "routes.yaml"), "default: horizon-webhooks\nroutes: {/music: "+s.Namespace+"}\n")
 	s.replace = append(s.replace, "https://horizon.example.com", h.URL(""))
 }
 
@@ -191,14 +191,14 @@ func (s *shell) horizon() {
 // while.
 func (s *shell) try(line string) {
 	s.Helper()
-	line = strings.NewReplacer(append(s.replace, exampleDelivery, s.delivery, "http://localhost:3000", s.receiver.URL(""),
-		"-n music", "-n "+s.namespace)...).Replace(line)
+	line = strings.NewReplacer(append(s.replace, exampleDelivery, s.delivery, "http://localhost:3000", s.Receiver.URL(""),
+		"-n music", "-n "+s.Namespace)...).Replace(line)
 	endless := regexp.MustCompile(`(^| )(dashboard|listen|-w|--watch)( |$)`).MatchString(line)
 	patience := patience
 	if endless {
 		patience = onlyLooked
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.Ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-ec", line)
 	cmd.Dir, cmd.Env = s.dir, s.env

@@ -27,9 +27,9 @@ const (
 func expressions() map[string]situation {
 	unfollowed := func(filter string) func(b *bed) []string {
 		return func(b *bed) []string {
-			b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.Filter = filter })
+			b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.Filter = filter })
 			b.known()
-			e := b.event(1, nil)
+			e := b.Event(1)
 			b.dispatched(e)
 			b.past(e, time.Second)
 			return at(e)
@@ -46,8 +46,8 @@ func expressions() map[string]situation {
 	}
 	one := func(change func(*v1alpha1.WebhookSpec)) func(*bed) []string {
 		return func(b *bed) []string {
-			b.webhook("w", change)
-			return at(b.event(1, nil))
+			b.Webhook("w", change)
+			return at(b.Event(1))
 		}
 	}
 	rejected := func(s *v1alpha1.WebhookSpec) {
@@ -96,12 +96,12 @@ func expressions() map[string]situation {
 		},
 		"a rule that gives up": {
 			make: func(b *bed) []string {
-				b.receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 310000}`})
+				b.Receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 310000}`})
 				return one(rejected)(b)
 			},
 			reason: "Rejected", message: "the receiver answered 200 OK; by spec.response.giveUpIf, no retry would help; the last attempt, at ",
 			change: func(b *bed) []string {
-				b.receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 0}`})
+				b.Receiver.Script("/w", receiver.Answer{Status: 200, Body: `{"errcode": 0}`})
 				b.mended()
 				return nil
 			},
@@ -113,10 +113,10 @@ func expressions() map[string]situation {
 // Why a filter does not let an event pass is in the answer as data, too.
 func TestWhyHasParts(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("w", func(s *v1alpha1.WebhookSpec) {
 		s.Filter = `event.cluster.env == "staging" && !event.user.email.endsWith("@bot")`
 	})
-	e := b.event(1, nil)
+	e := b.Event(1)
 	b.dispatched(e)
 	f, _ := b.ask(at(e))
 	b.Expect(f.Parts).To(ContainElements(
@@ -126,7 +126,7 @@ func TestWhyHasParts(t *testing.T) {
 }
 
 func TestLintExpressions(t *testing.T) {
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: "/dev/null", namespace: "default"}
+	b := offline(t)
 	b.stdin = validWebhook + `  filter: event.cluster.nme == "web"
   payload:
     template: |
@@ -168,7 +168,7 @@ func TestLintExpressions(t *testing.T) {
 }
 
 func TestTemplate(t *testing.T) {
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: "/dev/null", namespace: "default"}
+	b := offline(t)
 	for _, width := range []string{"0", "80"} {
 		b.width = map[string]int{"0": 0, "80": 80}[width]
 		golden(t, "template/list-"+width+".txt", b.mustRun("template", "list"))
@@ -205,19 +205,19 @@ func TestTemplate(t *testing.T) {
 // render makes the very body that arrives, in whichever form.
 func TestRenderOfBodies(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("w", func(s *v1alpha1.WebhookSpec) {
 		s.Payload = &v1alpha1.PayloadSettings{Format: v1alpha1.PayloadCloudEvents}
 	})
-	e := b.event(1, nil)
-	d := b.delivery("w", e, v1alpha1.DeliverySucceeded)
-	arrived := b.receiver.Arrivals("/w")[0]
+	e := b.Event(1)
+	d := b.Delivery("w", e, v1alpha1.DeliverySucceeded)
+	arrived := b.Receiver.Arrivals("/w")[0]
 	b.Expect(b.mustRun("render", "w", "--event", e.Name, "--body")).To(Equal(string(arrived.Body)))
 	b.Expect(b.mustRun("render", "w", "--event", e.Name)).To(ContainSubstring("\nContent-Type: " + arrived.Header.Get("Content-Type") + "\n"))
 	b.Expect(b.mustRun("log", d.Name, "--body", "request")).To(Equal(string(arrived.Body)))
 
 	b.spec(func(s *v1alpha1.WebhookSpec) { s.Payload.Template = `{"text": event.cluster.name + " is out"}` })
 	b.mustRun("resend", d.Name, "--wait")
-	arrived = b.receiver.Arrivals("/w")[1]
+	arrived = b.Receiver.Arrivals("/w")[1]
 	b.Expect(string(arrived.Body)).To(Equal(`{"text":"web-prod is out"}`))
 	b.Expect(b.mustRun("render", "w", "--event", e.Name, "--body")).To(Equal(string(arrived.Body)))
 	b.Expect(arrived.Header.Get("Content-Type")).To(Equal("application/cloudevents+json"))
@@ -241,9 +241,9 @@ func TestRenderOfBodies(t *testing.T) {
 // A Webhook in a file is tried on an event of the cluster, and nothing is applied.
 func TestRenderWith(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.WebhookID = 7 })
-	e := b.event(1, nil)
-	b.delivery("w", e, v1alpha1.DeliverySucceeded)
+	b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.WebhookID = 7 })
+	e := b.Event(1)
+	b.Delivery("w", e, v1alpha1.DeliverySucceeded)
 	before := b.get("w").ResourceVersion
 	viewer := b.as("viewer", "view")
 	b.Eventually(func() int { return viewer.run("render", "w", "--event", e.Name).code }).Should(Equal(0))
@@ -260,7 +260,7 @@ func TestRenderWith(t *testing.T) {
 	b.Expect(r.code).To(Equal(0), r.err)
 	b.Expect(r.out).To(And(HavePrefix("Sent: "), HaveSuffix("\n\n{\"id\":7}\n"), ContainSubstring("Note: its filter is true for the event: event.cluster.env is \"online\"\n"),
 		ContainSubstring("which is not applied by this"), ContainSubstring("POST https://ci.example.com\n"), Not(ContainSubstring("made up")),
-		ContainSubstring("\nWebhook-Id: "+b.receiver.Arrivals("/w")[0].WebhookID+"\n")))
+		ContainSubstring("\nWebhook-Id: "+b.Receiver.Arrivals("/w")[0].WebhookID+"\n")))
 	r = render(with("  filter: event.cluster.env == \"staging\"\n")...)
 	b.Expect(r.out).To(HavePrefix(`Not followed (Filter): its filter is false for the event: event.cluster.env is "online"` + "\n"))
 	r = render(with("  filter: " + misspelt + "\n")...)
@@ -294,21 +294,21 @@ func TestRenderWith(t *testing.T) {
 
 func TestListenFilter(t *testing.T) {
 	b := newBed(t)
-	b.webhook("other", nil)
+	b.Webhook("other")
 	staging := func(s *v1alpha1.WebhookEventSpec) { s.Cluster.Env = "staging" }
-	d := b.delivery("other", b.event(1, staging), v1alpha1.DeliverySucceeded)
-	online := b.delivery("other", b.event(2, nil), v1alpha1.DeliverySucceeded)
+	d := b.Delivery("other", b.Event(1, staging), v1alpha1.DeliverySucceeded)
+	online := b.Delivery("other", b.Event(2), v1alpha1.DeliverySucceeded)
 	r := b.start("listen", "--filter", `event.cluster.env == "online" && webhook.id == 7 && 1 / size(event.cluster.name) >= 0`, "--webhook-id", "7",
-		"--since", "1h", "--forward-to", b.receiver.URL("/local"))
-	b.Eventually(func() []string { return eventIDs(b.receiver, "/local") }).Should(Equal([]string{"2"}))
-	b.event(3, staging)
-	b.event(4, func(s *v1alpha1.WebhookEventSpec) { s.Cluster.Name = "" })
+		"--since", "1h", "--forward-to", b.Receiver.URL("/local"))
+	b.Eventually(func() []string { return eventIDs(b.Receiver, "/local") }).Should(Equal([]string{"2"}))
+	b.Event(3, staging)
+	b.Event(4, func(s *v1alpha1.WebhookEventSpec) { s.Cluster.Name = "" })
 	b.Eventually(r.err.String).Should(ContainSubstring("The filter fails for the event horizon-4, which is left out: division by zero\n"))
 	b.mustRun("resend", d.Name, "--wait")
 	b.mustRun("resend", online.Name, "--wait")
-	b.Eventually(func() []string { return eventIDs(b.receiver, "/local") }).Should(Equal([]string{"2", "2"}))
-	b.event(5, nil)
-	b.Eventually(func() []string { return eventIDs(b.receiver, "/local") }).Should(Equal([]string{"2", "2", "5"}))
+	b.Eventually(func() []string { return eventIDs(b.Receiver, "/local") }).Should(Equal([]string{"2", "2"}))
+	b.Event(5)
+	b.Eventually(func() []string { return eventIDs(b.Receiver, "/local") }).Should(Equal([]string{"2", "2", "5"}))
 	b.Expect(r.interrupt(b)).To(Equal(0))
 
 	b.Expect(b.run("listen", "--filter", misspelt)).To(Equal(
@@ -318,7 +318,7 @@ func TestListenFilter(t *testing.T) {
 func TestExpressionsByFlags(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
 	template := b.file("template.cel", "{\n  \"text\": event.cluster.name,\n}\n")
-	b.mustRun("create", "a", "--url", b.receiver.URL("/a"), "--trigger", "*", "--filter", `event.cluster.env == "online"`, "--format", "CloudEvents",
+	b.mustRun("create", "a", "--url", b.Receiver.URL("/a"), "--trigger", "*", "--filter", `event.cluster.env == "online"`, "--format", "CloudEvents",
 		"--template-file", template, "--accept-if", "response.json.ok", "--give-up-if", "response.statusCode == 404")
 	want := b.get("a").Spec
 	b.Expect(want.Filter).To(Equal(`event.cluster.env == "online"`))
@@ -371,7 +371,7 @@ func TestExpressionsByFlags(t *testing.T) {
 // The editor is opened again with the mistake on top; one that was there before is left alone.
 func TestEditExpressions(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) {
 		s.URL = "https://a"
 		s.Response = &v1alpha1.ResponseRules{AcceptIf: "foo"}
 	})

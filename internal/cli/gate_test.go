@@ -148,5 +148,5 @@ func (g *gate) kubeconfig(b *bed) string {
 func (b *bed) annotate(object client.Object, key, value string) {
 	b.Helper()
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value)
-	b.Expect(b.client.Patch(b.ctx, object, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
+	b.Expect(b.Client.Patch(b.Ctx, object, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 }

@@ -107,7 +107,7 @@ func troubles() []trouble {
 func TestImport(t *testing.T) {
 	b := newBed(t)
 	system := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "cli-system-"}}
-	b.Expect(b.client.Create(b.ctx, system)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, system)).To(Succeed())
 	h, token := newHorizon(t)
 	music, video := h.AddGroup(0, "music"), h.AddGroup(0, "video")
 	web := h.AddApplication(music, "web", "P1")
@@ -119,8 +119,8 @@ func TestImport(t *testing.T) {
 		namespace string
 	}
 	resources := []of{
-		{fake.Groups, 0, system.Name}, {fake.Groups, music, b.namespace}, {fake.Applications, web, b.namespace},
-		{fake.Clusters, prod, b.namespace}, {fake.Applications, shop, system.Name},
+		{fake.Groups, 0, system.Name}, {fake.Groups, music, b.Namespace}, {fake.Applications, web, b.Namespace},
+		{fake.Clusters, prod, b.Namespace}, {fake.Applications, shop, system.Name},
 	}
 	// 25 kinds of trouble on four resources; the fifth has the bridge's look-alike of a group.
 	want := map[string]trouble{}
@@ -134,7 +134,7 @@ func TestImport(t *testing.T) {
 	h.Delete(fake.Applications, h.AddApplication(music, "gone", "P1"))
 	dir := filepath.Join(t.TempDir(), "imported")
 	routes := filepath.Join(t.TempDir(), "routes.yaml")
-	writeFile(t, routes, fmt.Sprintf("default: %s\nroutes:\n  /music: %s\n", system.Name, b.namespace))
+	writeFile(t, routes, fmt.Sprintf("default: %s\nroutes:\n  /music: %s\n", system.Name, b.Namespace))
 	args := []string{"import", "--from", h.URL(""), "--token-file", token, "--routes", routes, "--out", dir}
 	got := b.run(args...)
 	if got.code != 0 {
@@ -189,7 +189,7 @@ func TestImport(t *testing.T) {
 		}
 		var object unstructured.Unstructured
 		b.Expect(yaml.UnmarshalStrict([]byte(text), &object.Object)).To(Succeed())
-		b.Expect(b.client.Create(b.ctx, &object, client.DryRunAll, client.FieldValidation("Strict"))).To(Succeed(), path)
+		b.Expect(b.Client.Create(b.Ctx, &object, client.DryRunAll, client.FieldValidation("Strict"))).To(Succeed(), path)
 		if strings.HasPrefix(path, "webhooks/") {
 			written++
 			state, _, _ := unstructured.NestedString(object.Object, "spec", "state")
@@ -221,7 +221,7 @@ func TestImport(t *testing.T) {
 	path := "webhooks/" + first + ".yaml"
 	b.Expect(yaml.Unmarshal([]byte(files[path]), &object.Object)).To(Succeed())
 	b.Expect(unstructured.SetNestedField(object.Object, "Paused", "spec", "state")).To(Succeed())
-	b.Expect(b.client.Create(b.ctx, &object)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, &object)).To(Succeed())
 	again := b.run(args...)
 	b.Expect(again.code).To(BeZero())
 	b.Expect(again.out).To(ContainSubstring("it is in the cluster already, and stays Paused there:\n    " + first + "\n"))
@@ -270,7 +270,7 @@ func TestImportWithoutCluster(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		return true
 	})
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), namespace: "default", kubeconfig: filepath.Join(t.TempDir(), "none")}
+	b := offline(t)
 	dir := filepath.Join(t.TempDir(), "imported")
 	args := []string{"import", "--from", h.URL(""), "--token-file", token, "--out", dir, "--enabled"}
 	got := b.run(args...)
@@ -300,7 +300,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = down.Close()
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), namespace: "default", kubeconfig: filepath.Join(t.TempDir(), "none")}
+	b := offline(t)
 	dir := filepath.Join(t.TempDir(), "out")
 	from := []string{"--from", h.URL(""), "--token-file", token}
 	for name, tc := range map[string]struct {
@@ -343,14 +343,14 @@ func TestCutOver(t *testing.T) {
 	h, token := newHorizon(t)
 	group := h.AddGroup(0, "music")
 	hook := fake.Webhook{
-		Enabled: true, URL: b.receiver.URL("/hook"), Description: "CI", Secret: hidden, Triggers: []string{"clusters_deployed", "clusters_freed"},
+		Enabled: true, URL: b.Receiver.URL("/hook"), Description: "CI", Secret: hidden, Triggers: []string{"clusters_deployed", "clusters_freed"},
 	}
 	id := h.AddWebhook(fake.Groups, group, hook)
 	name := fmt.Sprintf("horizon-%d", id)
-	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: name}, StringData: map[string]string{"token": hidden},
+	b.Expect(b.Client.Create(b.Ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: name}, StringData: map[string]string{"token": hidden},
 	})).To(Succeed())
-	b.webhook(name, func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook(name, func(spec *v1alpha1.WebhookSpec) {
 		spec.URL, spec.State, spec.WebhookID = hook.URL, v1alpha1.WebhookDisabled, id
 		spec.Triggers = []v1alpha1.Trigger{"clusters_freed", "clusters_deployed"}
 		spec.SecretRef = &v1alpha1.SecretKeyReference{Name: name, Key: "token"}
@@ -366,7 +366,7 @@ func TestCutOver(t *testing.T) {
 	is := func(name string, id int64, state v1alpha1.WebhookState, on bool) {
 		t.Helper()
 		var w v1alpha1.Webhook
-		b.Expect(b.client.Get(b.ctx, types.NamespacedName{Namespace: b.namespace, Name: name}, &w)).To(Succeed())
+		b.Expect(b.Client.Get(b.Ctx, types.NamespacedName{Namespace: b.Namespace, Name: name}, &w)).To(Succeed())
 		want := hook
 		want.Enabled = on
 		theirs, _ := h.Webhook(id)
@@ -404,7 +404,7 @@ func TestCutOver(t *testing.T) {
 	// One that cannot be sent to stays with Horizon, and what was changed since is told.
 	other := h.AddWebhook(fake.Groups, group, hook)
 	otherName := fmt.Sprintf("horizon-%d", other)
-	b.webhook(otherName, func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook(otherName, func(spec *v1alpha1.WebhookSpec) {
 		spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, other
 		spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "none", Key: "token"}
 	})
@@ -415,10 +415,10 @@ func TestCutOver(t *testing.T) {
 	is(otherName, other, v1alpha1.WebhookDisabled, true)
 
 	// Nor is there anything to turn over of one that is off, or was not made of one of Horizon's.
-	b.webhook("mine", nil)
+	b.Webhook("mine")
 	b.Expect(run("--cut-over", "mine").err).To(ContainSubstring("was not made of one of Horizon's"))
 	off := h.AddWebhook(fake.Groups, group, fake.Webhook{URL: hook.URL, Triggers: []string{"*"}})
-	b.webhook("off", func(spec *v1alpha1.WebhookSpec) { spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, off })
+	b.Webhook("off", func(spec *v1alpha1.WebhookSpec) { spec.State, spec.WebhookID = v1alpha1.WebhookDisabled, off })
 	b.Expect(run("--cut-over", "off").err).To(ContainSubstring("it is off in Horizon, so there is nothing to cut over"))
 	h.DeleteWebhook(off)
 	b.Expect(run("--cut-over", "off").err).To(ContainSubstring("404 Not Found"))

@@ -140,9 +140,9 @@ func (b *bed) dryRun(text string) error {
 	if strings.Contains(text, "kind: WebhookEvent") {
 		resource = "webhookevents"
 	}
-	return c.Post().Namespace(b.namespace).Resource(resource).
+	return c.Post().Namespace(b.Namespace).Resource(resource).
 		Param("dryRun", "All").Param("fieldValidation", "Strict").
-		SetHeader("Content-Type", "application/yaml").Body([]byte(text)).Do(b.ctx).Error()
+		SetHeader("Content-Type", "application/yaml").Body([]byte(text)).Do(b.Ctx).Error()
 }
 
 // Without a cluster, lint refuses what an API server refuses, in the same words.
@@ -303,7 +303,7 @@ func TestLintSamples(t *testing.T) {
 	r = b.as("editor", "edit").run("lint", "-f", samples)
 	b.Expect(r.code).To(Equal(0), r.out)
 	b.Expect(r.out).To(And(
-		ContainSubstring("webhook_private.yaml:13: warning: spec.urlSecretRef: there is no Secret audit in namespace "+b.namespace),
+		ContainSubstring("webhook_private.yaml:13: warning: spec.urlSecretRef: there is no Secret audit in namespace "+b.Namespace),
 		ContainSubstring("webhookdelivery.yaml:8: warning: kind: the operator writes deliveries"),
 		ContainSubstring("webhookevent.yaml:17: warning: spec.time: this was "),
 		Not(ContainSubstring("smoke-tests in"))), "the Secret smoke-tests is among the files")
@@ -312,8 +312,8 @@ func TestLintSamples(t *testing.T) {
 func TestLintAsksTheServer(t *testing.T) {
 	b := newBed(t)
 	editor := b.as("editor", "edit")
-	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "there"}, Data: map[string][]byte{"token": []byte("a")},
+	b.Expect(b.Client.Create(b.Ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "there"}, Data: map[string][]byte{"token": []byte("a")},
 	})).To(Succeed())
 	lint := func(b *bed, text string, args ...string) ran {
 		b.stdin = text
@@ -323,12 +323,12 @@ func TestLintAsksTheServer(t *testing.T) {
 	r := lint(editor, validWebhook+"  secretRef: {name: there, key: token}\n")
 	b.Expect(r).To(Equal(ran{"", "1 manifest in 1 file: 0 errors, 0 warnings\n", 0}))
 	b.Expect(lint(editor, validWebhook+"  secretRef: {name: there, key: url}\n").out).To(
-		Equal("stdin:9: warning: spec.secretRef.key: the Secret there in namespace " + b.namespace + " has no key url\n"))
+		Equal("stdin:9: warning: spec.secretRef.key: the Secret there in namespace " + b.Namespace + " has no key url\n"))
 	b.Expect(lint(editor, validWebhook+"  secretRef: {name: gone, key: url}\n").out).To(
-		Equal("stdin:9: warning: spec.secretRef: there is no Secret gone in namespace " + b.namespace + ", or it is empty\n"))
+		Equal("stdin:9: warning: spec.secretRef: there is no Secret gone in namespace " + b.Namespace + ", or it is empty\n"))
 
 	// One that exists is valid, too.
-	b.webhook("a", nil)
+	b.Webhook("a")
 	b.Expect(lint(editor, validWebhook).code).To(Equal(0))
 
 	// Who may not create Webhooks, or read Secrets, is told that this was not checked.

@@ -19,12 +19,12 @@ var messageID = regexp.MustCompile(`whd_[0-9a-f]{32}`)
 // still takes out of a page what is another each time.
 func (b *bed) still(text string) string {
 	text = messageID.ReplaceAllString(text, "whd_00000000000000000000000000000000")
-	return strings.ReplaceAll(text, b.namespace, "NAMESPACE")
+	return strings.ReplaceAll(text, b.Namespace, "NAMESPACE")
 }
 
 func TestLogGolden(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.State, s.URL = v1alpha1.WebhookDisabled, "https://ci.example.com/hooks/horizon"
 	})
 	later := told.Add(time.Hour)
@@ -83,7 +83,7 @@ func TestLogGolden(t *testing.T) {
 
 func TestLogParts(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
 	d := b.record(w, 1, told, func(d *v1alpha1.WebhookDelivery) { d.Spec.Payload = `{"extra":"` + hostile + `"}` + "\n" }, answer(told, 200, hostile))
 	unsent := b.record(w, 2, told, func(d *v1alpha1.WebhookDelivery) {
 		delivery.GiveUp(d, v1alpha1.ReasonOverflow, "too many wait", told)
@@ -120,14 +120,14 @@ func TestLogParts(t *testing.T) {
 	b.Expect(b.run("log", d.Name, "--body", "request", "--curl").code).NotTo(Equal(0))
 	b.Expect(b.mustRun("log", d.Name, "-o", "jsonpath={.spec.payload}")).To(Equal(d.Spec.Payload))
 
-	b.Expect(b.run("log", "nothing").err).To(ContainSubstring("there is no delivery nothing in the namespace " + b.namespace))
+	b.Expect(b.run("log", "nothing").err).To(ContainSubstring("there is no delivery nothing in the namespace " + b.Namespace))
 	b.Expect(b.run("log", "smoke-tests").err).To(ContainSubstring("is a webhook, not a delivery"))
 	b.Expect(b.run("log", "--last", "nothing").err).To(ContainSubstring("there is no webhook nothing in the namespace "))
 }
 
 func TestLogCurl(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.State, s.URL = v1alpha1.WebhookDisabled, "https://ci.example.com/hooks/horizon"
 		s.SecretRef = &v1alpha1.SecretKeyReference{Name: "s", Key: "token"}
 	})

@@ -31,12 +31,12 @@ func TestLogsOfMany(t *testing.T) {
 	b := newBed(t)
 	var ws []*v1alpha1.Webhook
 	for i := range webhooks {
-		ws = append(ws, b.webhook(fmt.Sprintf("webhook-%02d", i), func(s *v1alpha1.WebhookSpec) {
+		ws = append(ws, b.Webhook(fmt.Sprintf("webhook-%02d", i), func(s *v1alpha1.WebhookSpec) {
 			s.State, s.URL, s.Retention.Limit = v1alpha1.WebhookDisabled, "https://ci.example.com/hooks/horizon", new(int32(10000))
 		}))
 	}
-	b.ctx = t.Context() // as long as it takes
-	group, ctx := errgroup.WithContext(b.ctx)
+	b.Ctx = t.Context() // as long as it takes
+	group, ctx := errgroup.WithContext(b.Ctx)
 	group.SetLimit(32)
 	for i := range *many {
 		group.Go(func() error {
@@ -47,17 +47,17 @@ func TestLogsOfMany(t *testing.T) {
 				code = 500
 			}
 			d := recordOf(ws[i%webhooks], i, at, answer(at, code, strings.Repeat("x", 2000)))
-			return b.client.Create(ctx, d)
+			return b.Client.Create(ctx, d)
 		})
 	}
 	b.Expect(group.Wait()).To(Succeed())
 
 	binary := filepath.Join(t.TempDir(), "kubectl-horizon")
-	out, err := exec.CommandContext(b.ctx, "go", "build", "-o", binary, "../../cmd/kubectl-horizon").CombinedOutput()
+	out, err := exec.CommandContext(b.Ctx, "go", "build", "-o", binary, "../../cmd/kubectl-horizon").CombinedOutput()
 	b.Expect(err).NotTo(HaveOccurred(), string(out))
 	run := func(args ...string) []string {
 		b.Helper()
-		cmd := exec.CommandContext(b.ctx, binary, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...)...)
+		cmd := exec.CommandContext(b.Ctx, binary, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.Namespace}, args...)...)
 		var out, errOut bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errOut
 		begun := time.Now()

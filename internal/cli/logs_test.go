@@ -44,7 +44,7 @@ func (b *bed) story(hostile string) {
 	disabled := func(s *v1alpha1.WebhookSpec) {
 		s.State, s.URL = v1alpha1.WebhookDisabled, "https://ci.example.com/hooks/horizon"
 	}
-	smoke, chat := b.webhook("smoke-tests", disabled), b.webhook("chat", disabled)
+	smoke, chat := b.Webhook("smoke-tests", disabled), b.Webhook("chat", disabled)
 	b.record(smoke, 1, told, nil, answer(told, 200, `{"ok":true}`))
 	b.record(chat, 2, told.Add(time.Minute), func(d *v1alpha1.WebhookDelivery) { d.Spec.ResourceName = hostile[:min(len(hostile), 250)] }, answer(told, 204, ""))
 	b.record(smoke, 3, told.Add(2*time.Minute), nil,
@@ -112,14 +112,14 @@ func TestLogsFilters(t *testing.T) {
 	b.Expect(list("--since", minutes(1), "--until", minutes(2))).To(Equal([]string{"3", "2"}))
 	b.Expect(list("-l", v1alpha1.LabelWebhook+"=chat")).To(Equal([]string{"2"}))
 
-	b.Expect(b.run("logs", "chat", "--failed").err).To(Equal("No such deliveries in the namespace " + b.namespace + ".\n"))
+	b.Expect(b.run("logs", "chat", "--failed").err).To(Equal("No such deliveries in the namespace " + b.Namespace + ".\n"))
 	typo := b.run("logs", "smoke-test")
 	b.Expect(typo.code).To(Equal(exitError))
 	b.Expect(typo.err).To(ContainSubstring("there is no webhook smoke-test in the namespace "))
 	b.Expect(b.run("logs", "--code", "teapot").code).To(Equal(exitUsage))
 	b.Expect(b.run("logs", "--limit", "2").err).To(Equal("These are the newest 2 of 4. --limit 0 shows all.\n"))
 	all := b.mustRun("logs", "-A", "--limit", "0", "--no-headers")
-	b.Expect(all).To(MatchRegexp(`(?m)^` + b.namespace + `\s+smoke-tests-`))
+	b.Expect(all).To(MatchRegexp(`(?m)^` + b.Namespace + `\s+smoke-tests-`))
 }
 
 // What -o prints is what kubectl prints.
@@ -129,13 +129,13 @@ func TestLogsObjects(t *testing.T) {
 	kubectl, err := suite.ControlPlane.Kubectl()
 	b.Expect(err).NotTo(HaveOccurred())
 	for _, format := range []string{"json", "yaml", "name", "jsonpath={.items[*].spec.eventRef.name}"} {
-		want, err := exec.CommandContext(b.ctx, kubectl, "--kubeconfig", b.kubeconfig, "--namespace", b.namespace,
+		want, err := exec.CommandContext(b.Ctx, kubectl, "--kubeconfig", b.kubeconfig, "--namespace", b.Namespace,
 			"get", "webhookdeliveries", "-o", format).Output()
 		b.Expect(err).NotTo(HaveOccurred())
 		if format == "json" || format == "yaml" { // all, in the order of the API
 			b.Expect(cmp.Diff(string(want), b.mustRun("logs", "--limit", "0", "-o", format))).To(BeEmpty())
 		}
-		want, err = exec.CommandContext(b.ctx, kubectl, "--kubeconfig", b.kubeconfig, "--namespace", b.namespace,
+		want, err = exec.CommandContext(b.Ctx, kubectl, "--kubeconfig", b.kubeconfig, "--namespace", b.Namespace,
 			"get", "webhookdeliveries", "-l", v1alpha1.LabelWebhook+"=chat", "-o", format).Output()
 		b.Expect(err).NotTo(HaveOccurred())
 		b.Expect(b.mustRun("logs", "chat", "-o", format)).To(Equal(string(want)))
@@ -148,7 +148,7 @@ func TestLogsObjects(t *testing.T) {
 
 func TestLogsWatch(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
 	first := b.record(w, 1, told, nil, answer(told, 200, ""))
 	proxy := startGate(b, suite.ControlPlane.Config().Host)
 	r := b.startWith(proxy.kubeconfig(b), "logs", "smoke-tests", "-w", "--no-headers")
@@ -160,14 +160,14 @@ func TestLogsWatch(t *testing.T) {
 	// What nobody sees is no change; another attempt is one.
 	b.annotate(second, "team", "blue")
 	delivery.AddAttempt(second, delivery.Attempt{Cause: v1alpha1.CauseResend, URL: w.Spec.URL, Exchange: answer(told, 200, ""), Resend: "x"})
-	b.Expect(b.client.Update(b.ctx, second)).To(Succeed())
+	b.Expect(b.Client.Update(b.Ctx, second)).To(Succeed())
 	b.Eventually(r.out.lines).Should(HaveLen(3))
 
 	// Contact is lost; one comes meanwhile, and one goes.
 	proxy.shut()
 	b.Eventually(r.err.String).Should(ContainSubstring("Lost contact"))
 	b.record(w, 3, told.Add(2*time.Second), nil, answer(told, 200, ""))
-	b.Expect(b.client.Delete(b.ctx, first)).To(Succeed())
+	b.Expect(b.Client.Delete(b.Ctx, first)).To(Succeed())
 	proxy.open()
 	b.Eventually(r.out.lines).Should(HaveLen(4))
 	b.Eventually(r.err.String).Should(ContainSubstring("answers again"))

@@ -11,9 +11,9 @@ import (
 // Names are taken as -o name prints them, where they are of the right kind.
 func TestNamesOfKinds(t *testing.T) {
 	b := newBed(t)
-	b.webhook("chat", nil)
-	e := b.event(1, nil)
-	d := b.delivery("chat", e, v1alpha1.DeliverySucceeded)
+	b.Webhook("chat")
+	e := b.Event(1)
+	d := b.Delivery("chat", e, v1alpha1.DeliverySucceeded)
 	for _, args := range [][]string{
 		{"show", "webhook.horizoncd.io/chat"}, {"show", "webhooks/chat"}, {"logs", "wh/chat"}, {"log", "webhookdelivery.horizoncd.io/" + d.Name},
 		{"log", "webhook/chat", "--last"}, {"pause", "webhook.v1alpha1.horizoncd.io/chat"}, {"why", "webhookevent.horizoncd.io/" + e.Name},

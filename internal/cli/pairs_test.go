@@ -103,13 +103,13 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 	const webhooks, events = 20, 10
 	uids := map[string]types.UID{}
 	for i := range webhooks {
-		w := b.webhook(fmt.Sprintf("w%d", i), randomWebhook(r))
+		w := b.Webhook(fmt.Sprintf("w%d", i), randomWebhook(r))
 		uids[w.Name] = w.UID
 	}
 	b.known()
 	made := map[string]*v1alpha1.WebhookEvent{}
 	for i := range int64(events) {
-		e := b.event(i+1, randomEvent(r))
+		e := b.Event(i+1, randomEvent(r))
 		made[e.Name] = e
 	}
 	sent, unsent := 0, 0
@@ -118,7 +118,7 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 		answer := viewer.answerFor(e)
 		b.Expect(answer.Webhooks).To(HaveLen(webhooks))
 		for _, row := range answer.Webhooks {
-			arrivals := b.receiver.ArrivalsOf(delivery.MessageID(e.UID, uids[row.Webhook.Name]))
+			arrivals := b.Receiver.ArrivalsOf(delivery.MessageID(e.UID, uids[row.Webhook.Name]))
 			args := []string{"render", row.Webhook.Name, "--event", e.Name}
 			if len(arrivals) == 0 {
 				unsent++
@@ -133,7 +133,7 @@ func TestWhyAndRenderAgreeWithTheOperator(t *testing.T) {
 			sameHeaders(b, viewer.request(args...), arrivals[0].Header)
 		}
 	}
-	b.Expect(sent).To(Equal(b.receiver.Total().Requests), "each request belongs to a pair")
+	b.Expect(sent).To(Equal(b.Receiver.Total().Requests), "each request belongs to a pair")
 	if sent < 20 || unsent < 20 {
 		t.Errorf("%d were sent and %d were not: that shows little", sent, unsent)
 	}
@@ -145,7 +145,7 @@ func (b *bed) operatorsReasons(e *v1alpha1.WebhookEvent) map[string]v1alpha1.Unm
 	b.Helper()
 	b.dispatched(e)
 	now := &v1alpha1.WebhookEvent{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), now)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(e), now)).To(Succeed())
 	reasons := map[string]v1alpha1.UnmatchedReason{}
 	for _, u := range now.Status.Unmatched {
 		for _, name := range u.Webhooks {

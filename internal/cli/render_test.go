@@ -52,16 +52,16 @@ func TestParseEvent(t *testing.T) {
 
 func TestRender(t *testing.T) {
 	b := newBed(t)
-	b.tokens(map[string]string{"token": "open sesame", "url": b.receiver.URL("/secret-path")})
-	b.webhook("w", named)
-	e := b.event(1, nil)
-	d := b.delivery("w", e, v1alpha1.DeliverySucceeded)
+	b.tokens(map[string]string{"token": "open sesame", "url": b.Receiver.URL("/secret-path")})
+	b.Webhook("w", named)
+	e := b.Event(1)
+	d := b.Delivery("w", e, v1alpha1.DeliverySucceeded)
 	viewer := b.as("viewer", "view")
 	b.Eventually(func() int { return viewer.run("render", "w", "--event", e.Name).code }).Should(Equal(0))
-	arrived := b.receiver.Arrivals("/w")[0]
+	arrived := b.Receiver.Arrivals("/w")[0]
 
 	out := viewer.mustRun("render", "w", "--event", e.Name)
-	b.Expect(out).To(And(HavePrefix("Delivered (Accepted): "), ContainSubstring("\nPOST "+b.receiver.URL("/w")+"\n"),
+	b.Expect(out).To(And(HavePrefix("Delivered (Accepted): "), ContainSubstring("\nPOST "+b.Receiver.URL("/w")+"\n"),
 		ContainSubstring("\nX-Horizon-Webhook-Secret: [redacted]\n"), ContainSubstring("\nWebhook-Id: "+arrived.WebhookID+"\n"),
 		HaveSuffix("\n\n"+string(arrived.Body)+"\n"), ContainSubstring("the delivery "+d.Name+" is in store; a resend makes its body anew")))
 	b.Expect(viewer.mustRun("render", "w", "--event", e.Name, "--body")).To(Equal(string(arrived.Body)))
@@ -73,19 +73,19 @@ func TestRender(t *testing.T) {
 		ContainSubstring("what was sent last is not the body above: `kubectl horizon log "+d.Name+" --body request")))
 
 	// An address that is a secret shows its host at most.
-	b.webhook("hidden", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("hidden", func(s *v1alpha1.WebhookSpec) {
 		s.URL, s.URLSecretRef = "", &v1alpha1.SecretKeyReference{Name: "token", Key: "url"}
 	})
-	e = b.event(2, nil)
-	b.delivery("hidden", e, v1alpha1.DeliverySucceeded)
+	e = b.Event(2)
+	b.Delivery("hidden", e, v1alpha1.DeliverySucceeded)
 	b.Eventually(func() string { return viewer.mustRun("render", "hidden", "--event", e.Name) }).Should(
-		ContainSubstring("\nPOST http://" + b.receiver.Addr() + "/[redacted]\n"))
+		ContainSubstring("\nPOST http://" + b.Receiver.Addr() + "/[redacted]\n"))
 	b.Expect(viewer.mustRun("render", "hidden", "--event", e.Name)).NotTo(ContainSubstring("secret-path"))
 }
 
 func TestRenderOfFile(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.WebhookID, s.Triggers = 7, []v1alpha1.Trigger{"clusters_*"} })
+	b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.WebhookID, s.Triggers = 7, []v1alpha1.Trigger{"clusters_*"} })
 	const manifest = "apiVersion: horizoncd.io/v1alpha1\nkind: WebhookEvent\nmetadata: {name: x}\nspec: {eventType: clusters_deployed, extra: hello}\n"
 	file := filepath.Join(t.TempDir(), "event.yaml")
 	b.Expect(os.WriteFile(file, []byte(manifest), 0o600)).To(Succeed())

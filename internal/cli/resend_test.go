@@ -35,32 +35,32 @@ func TestParseRate(t *testing.T) {
 // failed stores deliveries that failed, of a Webhook whose receiver accepts by now.
 func (b *bed) failed(webhook string, n int) {
 	b.Helper()
-	w := b.webhook(webhook, func(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) })
+	w := b.Webhook(webhook, func(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) })
 	for i := range n {
 		d := genuineRecordOf(w, i+1, time.Now(), answer(time.Now(), http.StatusInternalServerError, "no"))
-		b.Expect(b.client.Create(b.ctx, d)).To(Succeed())
+		b.Expect(b.Client.Create(b.Ctx, d)).To(Succeed())
 	}
 }
 
 func TestResendOne(t *testing.T) {
 	b := newBed(t)
 	b.failed("smoke-tests", 1)
-	b.receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusBadGateway})
+	b.Receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusBadGateway})
 	name := ids(b.mustRun("logs", "--no-headers"))[0]
 	b.Expect(b.mustRun("resend", name, name)).To(Equal(name + " is sent again.\n"))
 	b.Eventually(func() string { return b.mustRun("log", name) }).Should(MatchRegexp(`Resend +502`))
 	var d v1alpha1.WebhookDelivery
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, &d)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, &d)).To(Succeed())
 	b.Expect(d.Annotations[v1alpha1.AnnotationResend]).To(MatchRegexp(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/.+`))
 
 	// It fails once more, and then not.
 	r := b.run("resend", name, "--wait")
 	b.Expect(r.code).To(Equal(exitUnmet), r.err)
 	b.Expect(r.out).To(And(ContainSubstring("0 of 1 delivered, 1 not."), ContainSubstring("RetriesExhausted"), ContainSubstring("502")))
-	b.receiver.Script("/smoke-tests")
+	b.Receiver.Script("/smoke-tests")
 	b.Expect(b.mustRun("resend", name, "--wait")).To(ContainSubstring("1 of 1 delivered."))
 	// And fails though it was delivered before.
-	b.receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusBadGateway})
+	b.Receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusBadGateway})
 	r = b.run("resend", name, "--wait")
 	b.Expect(r.code).To(Equal(exitUnmet), r.err)
 	b.Expect(r.out).To(ContainSubstring("it was delivered before"))
@@ -88,12 +88,12 @@ func TestResendBulk(t *testing.T) {
 	b.interactive, b.stdin = true, "n\n"
 	b.Expect(b.run(selected...).err).To(ContainSubstring("not confirmed"))
 	b.interactive = false
-	b.Expect(b.receiver.Total().Requests).To(BeZero())
+	b.Expect(b.Receiver.Total().Requests).To(BeZero())
 
-	ctx, cancel := context.WithCancel(b.ctx)
+	ctx, cancel := context.WithCancel(b.Ctx)
 	go func() {
 		defer cancel()
-		_ = b.receiver.Wait(ctx, func() bool { return b.receiver.Total().Requests >= 20 })
+		_ = b.Receiver.Wait(ctx, func() bool { return b.Receiver.Total().Requests >= 20 })
 	}()
 	r = b.runContext(ctx, append(selected, "--rate", "50/s", "--yes")...)
 	b.Expect(r.code).To(Equal(exitError))
@@ -104,10 +104,10 @@ func TestResendBulk(t *testing.T) {
 	b.Expect(command).To(ContainElement(MatchRegexp(`^--since=20.*Z$`)), "the same time, and not as long before now")
 
 	b.Expect(b.mustRun(append(command, "--rate=200/s", "--wait")...)).To(MatchRegexp(`^\d+ deliveries are sent again, with the value .*\n\d+ of \d+ delivered\.\n$`))
-	b.Eventually(func() int { return b.receiver.Total().Requests }).Should(Equal(n))
-	b.Consistently(func() int { return b.receiver.Total().Requests }, time.Second).Should(Equal(n))
-	b.Expect(b.receiver.Total().Deliveries).To(Equal(n))
-	b.Expect(b.receiver.Total().Duplicates).To(BeZero())
+	b.Eventually(func() int { return b.Receiver.Total().Requests }).Should(Equal(n))
+	b.Consistently(func() int { return b.Receiver.Total().Requests }, time.Second).Should(Equal(n))
+	b.Expect(b.Receiver.Total().Deliveries).To(Equal(n))
+	b.Expect(b.Receiver.Total().Duplicates).To(BeZero())
 
 	value := strings.TrimPrefix(command[len(command)-1], "--continue=")
 	b.Expect(b.mustRun("resend", "--webhook", "smoke-tests", "--since", "1h", "--continue", value)).To(Equal("All was asked for already: 130 deliveries.\n"))
@@ -117,13 +117,13 @@ func TestResendBulk(t *testing.T) {
 // A resend that the operator refuses is told with its reason.
 func TestResendRefused(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", nil)
+	w := b.Webhook("smoke-tests")
 	d := b.record(w, 1, told, nil, answer(told, 500, "")) // its name does not follow from its UIDs
 	r := b.run("resend", d.Name, "--wait")
 	b.Expect(r.code).To(Equal(exitUnmet))
 	b.Expect(r.out).To(And(ContainSubstring("Refused"), ContainSubstring("nothing is sent for the resend")))
 	b.Expect(b.mustRun("log", d.Name)).To(ContainSubstring("refused"))
-	b.Expect(b.receiver.Total().Requests).To(BeZero())
+	b.Expect(b.Receiver.Total().Requests).To(BeZero())
 }
 
 func TestEndingOf(t *testing.T) {
@@ -207,7 +207,7 @@ func TestLogsAsViewer(t *testing.T) {
 		b.Expect(r.err).To(ContainSubstring("You need the role"), "%v", refused)
 	}
 	elsewhere := *vera
-	elsewhere.namespace = "default"
+	elsewhere.Namespace = "default"
 	b.Expect(elsewhere.run("logs").err).To(ContainSubstring("You need the role view"))
 
 	victor := b.as("victor", "view")

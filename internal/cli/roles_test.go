@@ -11,9 +11,9 @@ import (
 // horizon-delivery-resender they send again, and with edit they do everything.
 func TestRoles(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
-	e := b.event(78402, nil)
-	d := b.delivery("smoke-tests", e, v1alpha1.DeliverySucceeded)
+	b.Webhook("smoke-tests")
+	e := b.Event(78402)
+	d := b.Delivery("smoke-tests", e, v1alpha1.DeliverySucceeded)
 	type lines = []string
 	reads := lines{
 		"list", "show smoke-tests", "logs", "logs smoke-tests", "log " + d.Name, "log " + d.Name + " --body request",
@@ -24,7 +24,7 @@ func TestRoles(t *testing.T) {
 		"create other --url https://ci.example.com --trigger *", "edit smoke-tests --description changed", "pause smoke-tests",
 		"test smoke-tests --wait", "replay smoke-tests --since 1h --wait", "disable smoke-tests", "delete other --yes",
 	}
-	b.webhook("other", nil) // so that there is something to delete for those who may not
+	b.Webhook("other") // so that there is something to delete for those who may not
 	for name, tc := range map[string]struct {
 		roles       []string
 		may, mayNot lines

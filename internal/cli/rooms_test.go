@@ -15,7 +15,7 @@ const robotKey = "SEC0b5a1f2d6c3e47a89b10c2d3e4f5a6b7"
 // The address on standard input and the key in a file are all that a room takes.
 func TestCreateRoom(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	room := b.receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: robotKey})
+	room := b.Receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: robotKey})
 	b.stdin = room.URL() + "\n"
 	r := b.run("create", "ops-room", "--format", "dingtalk", "--url-from-stdin", "--secret-from-file="+b.file("key", robotKey+"\n"),
 		"--trigger", "*", "--language", "zh", "--rate-limit", "10/1m", "--wait")
@@ -29,8 +29,8 @@ func TestCreateRoom(t *testing.T) {
 	b.Expect(w.Spec.RateLimit).To(Equal(&v1alpha1.RateLimit{Requests: 10, PerSeconds: 60}))
 	b.Expect(b.secret("ops-room-webhook").Data).To(HaveLen(2))
 
-	e := b.event(1, nil)
-	d := b.delivery("ops-room", e, v1alpha1.DeliverySucceeded)
+	e := b.Event(1)
+	d := b.Delivery("ops-room", e, v1alpha1.DeliverySucceeded)
 	b.Expect(room.Messages()).To(HaveLen(1))
 
 	shown := b.mustRun("show", "ops-room")
@@ -58,10 +58,10 @@ func TestCreateRoom(t *testing.T) {
 // What the room answers in a 200 is told in its own words.
 func TestRoomRefuses(t *testing.T) {
 	b := newBed(t)
-	room := b.receiver.Open(receiver.DingTalk, receiver.RoomOptions{Keyword: "deploy!"})
+	room := b.Receiver.Open(receiver.DingTalk, receiver.RoomOptions{Keyword: "deploy!"})
 	b.stdin = room.URL()
 	b.mustRun("create", "ops-room", "--format", "DingTalk", "--url-from-stdin", "--trigger", "*")
-	d := b.delivery("ops-room", b.event(1, nil), v1alpha1.DeliveryFailed)
+	d := b.Delivery("ops-room", b.Event(1), v1alpha1.DeliveryFailed)
 	for _, args := range [][]string{{"log", d.Name}, {"why", d.Name}} {
 		text := strings.Join(strings.Fields(b.mustRun(args...)), " ")
 		b.Expect(text).To(ContainSubstring("by the format DingTalk, no retry would help"))
@@ -114,7 +114,7 @@ func TestCreateRoomMistakes(t *testing.T) {
 
 // The host of an address tells the service, whether it is a secret or not.
 func TestRoomHint(t *testing.T) {
-	b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: "/dev/null", namespace: "default"}
+	b := offline(t)
 	for address, want := range map[string]string{
 		"https://oapi.dingtalk.com/robot/send?access_token=x":    "DingTalk",
 		"https://open.larksuite.com/open-apis/bot/v2/hook/x":     "Feishu",

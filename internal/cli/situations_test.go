@@ -36,30 +36,30 @@ func (b *bed) spec(change func(*v1alpha1.WebhookSpec)) {
 	b.Helper()
 	b.Eventually(func() error {
 		w := &v1alpha1.Webhook{}
-		if err := b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "w"}, w); err != nil {
+		if err := b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "w"}, w); err != nil {
 			return err
 		}
 		change(&w.Spec)
-		return b.client.Update(b.ctx, w, client.FieldOwner("jane"))
+		return b.Client.Update(b.Ctx, w, client.FieldOwner("jane"))
 	}).Should(Succeed())
 }
 
 func (b *bed) enable() { b.spec(func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookEnabled }) }
 
 // script sets how requests to the Webhook w are answered.
-func (b *bed) script(text string) { b.receiver.Script("/w", receiver.MustParseScript(text)...) }
+func (b *bed) script(text string) { b.Receiver.Script("/w", receiver.MustParseScript(text)...) }
 
 // resend asks for the delivery of an event at the Webhook w to be sent again.
 func (b *bed) resend(e *v1alpha1.WebhookEvent, value string) {
 	b.Helper()
 	b.Eventually(func(g Gomega) {
 		var list v1alpha1.WebhookDeliveryList
-		g.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace), client.MatchingLabels{v1alpha1.LabelEventUID: string(e.UID)})).To(Succeed())
+		g.Expect(b.Client.List(b.Ctx, &list, client.InNamespace(b.Namespace), client.MatchingLabels{v1alpha1.LabelEventUID: string(e.UID)})).To(Succeed())
 		g.Expect(list.Items).To(HaveLen(1))
 		d := &list.Items[0]
 		base := d.DeepCopy()
 		metav1.SetMetaDataAnnotation(&d.ObjectMeta, v1alpha1.AnnotationResend, value)
-		g.Expect(b.client.Patch(b.ctx, d, client.MergeFrom(base))).To(Succeed())
+		g.Expect(b.Client.Patch(b.Ctx, d, client.MergeFrom(base))).To(Succeed())
 	}).Should(Succeed())
 }
 
@@ -68,7 +68,7 @@ func (b *bed) dispatched(e *v1alpha1.WebhookEvent) {
 	b.Helper()
 	b.Eventually(func(g Gomega) {
 		now := &v1alpha1.WebhookEvent{}
-		g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), now)).To(Succeed())
+		g.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(e), now)).To(Succeed())
 		g.Expect(now.Status.Result).NotTo(Equal(v1alpha1.EventPending))
 	}).Should(Succeed())
 }
@@ -79,7 +79,7 @@ func (b *bed) known() {
 	b.Helper()
 	b.Eventually(func(g Gomega) {
 		var list v1alpha1.WebhookList
-		g.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
+		g.Expect(b.Client.List(b.Ctx, &list, client.InNamespace(b.Namespace))).To(Succeed())
 		for _, w := range list.Items {
 			g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation), w.Name)
 		}
@@ -94,8 +94,8 @@ func (b *bed) past(e *v1alpha1.WebhookEvent, age time.Duration) {
 
 func (b *bed) tokens(data map[string]string) {
 	b.Helper()
-	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "token"}, StringData: data,
+	b.Expect(b.Client.Create(b.Ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "token"}, StringData: data,
 	})).To(Succeed())
 }
 
@@ -113,8 +113,8 @@ func withoutRetry(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) }
 func failing(script string, change func(*v1alpha1.WebhookSpec)) (func(*bed) []string, func(*bed) []string) {
 	return func(b *bed) []string {
 			b.script(script)
-			b.webhook("w", change)
-			return at(b.event(1, nil))
+			b.Webhook("w", change)
+			return at(b.Event(1))
 		}, func(b *bed) []string {
 			b.script("200")
 			b.mended()
@@ -125,7 +125,7 @@ func failing(script string, change func(*v1alpha1.WebhookSpec)) (func(*bed) []st
 // mended asks for the delivery of the first event to be sent again.
 func (b *bed) mended() {
 	e := &v1alpha1.WebhookEvent{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "horizon-1"}, e)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "horizon-1"}, e)).To(Succeed())
 	b.resend(e, "mended")
 }
 
@@ -139,9 +139,9 @@ func followed() map[string]situation {
 	}
 	unfollowed := func(change func(*v1alpha1.WebhookSpec)) func(*bed) []string {
 		return func(b *bed) []string {
-			b.webhook("w", change)
+			b.Webhook("w", change)
 			b.known()
-			e := b.event(1, nil)
+			e := b.Event(1)
 			b.dispatched(e)
 			b.past(e, time.Second) // managedFields tell whole seconds
 			return at(e)
@@ -181,31 +181,31 @@ func followed() map[string]situation {
 		},
 		"created later": {
 			make: func(b *bed) []string {
-				b.webhook("w", nil)
+				b.Webhook("w")
 				b.known()
-				e := b.event(1, long)
+				e := b.Event(1, long)
 				b.dispatched(e)
 				return at(e)
 			},
 			reason: "CreatedLater", message: "happened at",
-			change: func(b *bed) []string { return at(b.event(2, nil)) }, then: delivered,
+			change: func(b *bed) []string { return at(b.Event(2)) }, then: delivered,
 		},
 		"being deleted": {
 			make: func(b *bed) []string {
-				w := b.webhook("w", nil)
+				w := b.Webhook("w")
 				b.known()
-				b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+				b.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 				base := w.DeepCopy()
 				w.Finalizers = []string{"example.com/hold"}
-				b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(base))).To(Succeed())
-				b.Expect(b.client.Delete(b.ctx, w)).To(Succeed())
+				b.Expect(b.Client.Patch(b.Ctx, w, client.MergeFrom(base))).To(Succeed())
+				b.Expect(b.Client.Delete(b.Ctx, w)).To(Succeed())
 				var e *v1alpha1.WebhookEvent
 				id := int64(0)
 				b.Eventually(func(g Gomega) { // once the operator has seen that
 					id++
-					e = b.event(id, nil)
+					e = b.Event(id)
 					b.dispatched(e)
-					g.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
+					g.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(e), e)).To(Succeed())
 					g.Expect(e.Status.Result).To(Equal(v1alpha1.EventUnmatched))
 				}).Should(Succeed())
 				return at(e)
@@ -213,35 +213,35 @@ func followed() map[string]situation {
 			reason: "Deleting", message: "the webhook is being deleted, since",
 			change: func(b *bed) []string {
 				w := &v1alpha1.Webhook{}
-				b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "w"}, w)).To(Succeed())
+				b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "w"}, w)).To(Succeed())
 				base := w.DeepCopy()
 				w.Finalizers = nil
-				b.Expect(b.client.Patch(b.ctx, w, client.MergeFrom(base))).To(Succeed())
+				b.Expect(b.Client.Patch(b.Ctx, w, client.MergeFrom(base))).To(Succeed())
 				return nil
 			},
 			then: "Deleting", thenMessage: "it has been deleted since",
 		},
 		"no webhook": {
 			make: func(b *bed) []string {
-				e := b.event(1, nil)
+				e := b.Event(1)
 				b.dispatched(e)
 				return []string{e.Name}
 			},
 			reason: insight.ReasonNoWebhooks, message: "there is no webhook that could follow it",
 			change: func(b *bed) []string {
-				b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+				b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
 				return nil
 			},
 			then: "Trigger", thenMessage: "w does not follow it: its triggers (members_*)",
 		},
 		"expired": {
 			make: func(b *bed) []string {
-				b.webhook("w", nil)
+				b.Webhook("w")
 				b.known()
-				return []string{b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.Time = metav1.NewTime(time.Now().Add(-100 * time.Hour)) }).Name}
+				return []string{b.Event(1, func(s *v1alpha1.WebhookEventSpec) { s.Time = metav1.NewTime(time.Now().Add(-100 * time.Hour)) }).Name}
 			},
 			reason: "Expired", message: "--max-event-age",
-			change: func(b *bed) []string { return at(b.event(2, nil)) }, then: delivered,
+			change: func(b *bed) []string { return at(b.Event(2)) }, then: delivered,
 		},
 	}
 }
@@ -260,7 +260,7 @@ func sent() map[string]situation {
 	add("gone", situation{reason: "Gone", message: "the receiver wants no more: answered 410 Gone"}, mk, mend)
 	mk, _ = failing("200", func(s *v1alpha1.WebhookSpec) { s.URL = "http://10.255.255.1/hooks" })
 	add("an address that is denied", situation{reason: "EgressDenied", message: "the operator sends nothing to this address"}, mk, func(b *bed) []string {
-		b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.receiver.URL("/w") })
+		b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.Receiver.URL("/w") })
 		b.mended()
 		return nil
 	})
@@ -285,11 +285,11 @@ func sent() map[string]situation {
 	}
 	s["waited too long"] = situation{
 		make: func(b *bed) []string {
-			b.webhook("w", stateOf(v1alpha1.WebhookPaused))
-			e := b.event(1, nil)
-			d := b.delivery("w", e, v1alpha1.DeliveryWaiting)
+			b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
+			e := b.Event(1)
+			d := b.Delivery("w", e, v1alpha1.DeliveryWaiting)
 			delivery.GiveUp(d, v1alpha1.ReasonWaitedTooLong, "it waited longer than spec.retry.giveUpAfterSeconds of its webhook", time.Now())
-			b.Expect(b.client.Update(b.ctx, d)).To(Succeed())
+			b.Expect(b.Client.Update(b.Ctx, d)).To(Succeed())
 			return at(e)
 		},
 		reason: "WaitedTooLong", message: "spec.retry.giveUpAfterSeconds",
@@ -297,11 +297,11 @@ func sent() map[string]situation {
 	}
 	s["overflow"] = situation{
 		make: func(b *bed) []string {
-			b.webhook("w", stateOf(v1alpha1.WebhookPaused))
-			e := b.event(1, nil)
-			d := b.delivery("w", e, v1alpha1.DeliveryWaiting)
+			b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
+			e := b.Event(1)
+			d := b.Delivery("w", e, v1alpha1.DeliveryWaiting)
 			delivery.GiveUp(d, v1alpha1.ReasonOverflow, "10000 deliveries of the webhook are waiting already", time.Now())
-			b.Expect(b.client.Update(b.ctx, d)).To(Succeed())
+			b.Expect(b.Client.Update(b.Ctx, d)).To(Succeed())
 			return at(e)
 		},
 		reason: "Overflow", message: "it was recorded and not sent: 10000 deliveries",
@@ -315,16 +315,16 @@ func held() map[string]situation {
 	return map[string]situation{
 		"paused": {
 			make: func(b *bed) []string {
-				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
-				return at(b.event(1, nil))
+				b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
+				return at(b.Event(1))
 			},
 			reason: "Paused", message: "the webhook is Paused", change: release, then: delivered,
 		},
 		"disabled when it was stored": {
 			make: func(b *bed) []string {
-				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
-				e := b.event(1, nil)
-				b.delivery("w", e, v1alpha1.DeliveryWaiting)
+				b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
+				e := b.Event(1)
+				b.Delivery("w", e, v1alpha1.DeliveryWaiting)
 				b.spec(stateOf(v1alpha1.WebhookDisabled))
 				return at(e)
 			},
@@ -332,8 +332,8 @@ func held() map[string]situation {
 		},
 		"a Secret is missing": {
 			make: func(b *bed) []string {
-				b.webhook("w", named)
-				return at(b.event(1, nil))
+				b.Webhook("w", named)
+				return at(b.Event(1))
 			},
 			reason: "NotReady", message: "the webhook is not Ready: SecretNotFound: ",
 			change: func(b *bed) []string {
@@ -345,9 +345,9 @@ func held() map[string]situation {
 		},
 		"a key of a Secret is missing, for a resend": {
 			make: func(b *bed) []string {
-				b.webhook("w", nil)
-				e := b.event(1, nil)
-				b.delivery("w", e, v1alpha1.DeliverySucceeded)
+				b.Webhook("w")
+				e := b.Event(1)
+				b.Delivery("w", e, v1alpha1.DeliverySucceeded)
 				b.tokens(map[string]string{"other": "x"})
 				b.spec(named)
 				b.resend(e, "again")
@@ -363,9 +363,9 @@ func held() map[string]situation {
 		"the receiver has gone for others": {
 			make: func(b *bed) []string {
 				b.script("410")
-				b.webhook("w", nil)
-				b.delivery("w", b.event(1, nil), v1alpha1.DeliveryFailed)
-				return at(b.event(2, nil))
+				b.Webhook("w")
+				b.Delivery("w", b.Event(1), v1alpha1.DeliveryFailed)
+				return at(b.Event(2))
 			},
 			reason: "Gone", message: "nothing is sent until the webhook is edited",
 			change: func(b *bed) []string {
@@ -377,14 +377,14 @@ func held() map[string]situation {
 		},
 		"the receiver rests": {
 			make: func(b *bed) []string {
-				b.receiver.Script("/w", receiver.Answer{Status: 429, Header: map[string][]string{"Retry-After": {"600"}}})
-				b.webhook("w", nil)
-				b.delivery("w", b.event(1, nil), v1alpha1.DeliveryWaiting)
-				return at(b.event(2, nil))
+				b.Receiver.Script("/w", receiver.Answer{Status: 429, Header: map[string][]string{"Retry-After": {"600"}}})
+				b.Webhook("w")
+				b.Delivery("w", b.Event(1), v1alpha1.DeliveryWaiting)
+				return at(b.Event(2))
 			},
 			reason: "ReceiverResting", message: "the receiver asked to be left alone until",
 			change: func(b *bed) []string {
-				b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.receiver.URL("/elsewhere") })
+				b.spec(func(s *v1alpha1.WebhookSpec) { s.URL = b.Receiver.URL("/elsewhere") })
 				return nil
 			},
 			then: delivered,
@@ -392,10 +392,10 @@ func held() map[string]situation {
 		"the circuit is open": {
 			make: func(b *bed) []string {
 				b.script("500")
-				b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight = 1 })
+				b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight = 1 })
 				var last *v1alpha1.WebhookEvent
 				for id := range int64(15) { // the first five open it, and probes let one through now and then
-					last = b.event(id+1, nil)
+					last = b.Event(id + 1)
 				}
 				return at(last)
 			},
@@ -405,12 +405,12 @@ func held() map[string]situation {
 		"its record is refused": {
 			make: func(b *bed) []string {
 				b.quota()
-				b.webhook("w", nil)
-				return at(b.event(1, nil))
+				b.Webhook("w")
+				return at(b.Event(1))
 			},
 			reason: "RecordRefused", message: "exceeded quota: records",
 			change: func(b *bed) []string {
-				b.Expect(b.client.Delete(b.ctx, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "records"}})).To(Succeed())
+				b.Expect(b.Client.Delete(b.Ctx, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "records"}})).To(Succeed())
 				return nil
 			},
 			then: delivered,
@@ -423,15 +423,15 @@ func (b *bed) quota() {
 	b.Helper()
 	hard := corev1.ResourceList{"count/webhookdeliveries.horizoncd.io": resource.MustParse("0")}
 	q := &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "records"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "records"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
 	}
-	b.Expect(b.client.Create(b.ctx, q)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, q)).To(Succeed())
 	b.Eventually(func() error { // what the quota controller writes when it next looks
-		if err := b.client.Get(b.ctx, client.ObjectKeyFromObject(q), q); err != nil {
+		if err := b.Client.Get(b.Ctx, client.ObjectKeyFromObject(q), q); err != nil {
 			return err
 		}
 		q.Status.Hard, q.Status.Used = hard, hard
-		return b.client.Status().Update(b.ctx, q)
+		return b.Client.Status().Update(b.Ctx, q)
 	}).Should(Succeed())
 }
 
@@ -439,16 +439,16 @@ func (b *bed) quota() {
 // something else waits for the receiver's one slot.
 func slots(gate chan struct{}) map[string]situation {
 	busy := func(b *bed) {
-		b.receiver.Script("/w", receiver.Answer{}, receiver.Answer{Until: gate}, receiver.Answer{})
-		b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight, s.TimeoutSeconds = 1, 120 })
-		b.delivery("w", b.event(1, nil), v1alpha1.DeliverySucceeded)
-		b.event(2, nil)
-		b.Expect(b.receiver.WaitRequests(b.ctx, "/w", 2)).To(Succeed())
+		b.Receiver.Script("/w", receiver.Answer{}, receiver.Answer{Until: gate}, receiver.Answer{})
+		b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.MaxInFlight, s.TimeoutSeconds = 1, 120 })
+		b.Delivery("w", b.Event(1), v1alpha1.DeliverySucceeded)
+		b.Event(2)
+		b.Expect(b.Receiver.WaitRequests(b.Ctx, "/w", 2)).To(Succeed())
 	}
 	open := func(*bed) []string { close(gate); return nil }
 	return map[string]situation{
 		"queued": {
-			make: func(b *bed) []string { busy(b); return at(b.event(3, nil)) }, reason: "Queued",
+			make: func(b *bed) []string { busy(b); return at(b.Event(3)) }, reason: "Queued",
 			message: "the receiver is busy with earlier deliveries", change: open, then: delivered,
 		},
 		"a resend waits for a slot": {
@@ -469,14 +469,14 @@ func slots(gate chan struct{}) map[string]situation {
 
 func removed() map[string]situation {
 	deliveredAt := func(b *bed) []string {
-		b.webhook("w", nil)
-		e := b.event(1, nil)
-		b.delivery("w", e, v1alpha1.DeliverySucceeded)
+		b.Webhook("w")
+		e := b.Event(1)
+		b.Delivery("w", e, v1alpha1.DeliverySucceeded)
 		b.dispatched(e)
 		return at(e)
 	}
 	remove := func(b *bed, options ...client.DeleteOption) {
-		b.Expect(b.client.Delete(b.ctx, &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "w"}}, options...)).To(Succeed())
+		b.Expect(b.Client.Delete(b.Ctx, &v1alpha1.Webhook{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "w"}}, options...)).To(Succeed())
 	}
 	return map[string]situation{
 		"the webhook was deleted": {
@@ -488,14 +488,14 @@ func removed() map[string]situation {
 			make: func(b *bed) []string {
 				ask := deliveredAt(b)
 				e := &v1alpha1.WebhookEvent{}
-				b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "horizon-1"}, e)).To(Succeed())
+				b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "horizon-1"}, e)).To(Succeed())
 				b.past(e, 4*time.Second) // or the new one would follow the event, too
 				return ask
 			},
 			reason: delivered, message: "answered 200 OK",
 			change: func(b *bed) []string {
 				remove(b)
-				b.webhook("w", nil)
+				b.Webhook("w")
 				return nil
 			},
 			then: insight.ReasonWebhookReplaced, thenMessage: "another one of its name was created at",
@@ -503,7 +503,7 @@ func removed() map[string]situation {
 		"the record was removed": {
 			make: deliveredAt, reason: delivered, message: "answered 200 OK",
 			change: func(b *bed) []string {
-				b.Expect(b.client.DeleteAllOf(b.ctx, &v1alpha1.WebhookDelivery{}, client.InNamespace(b.namespace))).To(Succeed())
+				b.Expect(b.Client.DeleteAllOf(b.Ctx, &v1alpha1.WebhookDelivery{}, client.InNamespace(b.Namespace))).To(Succeed())
 				return nil
 			},
 			then: insight.ReasonRecordRemoved, thenMessage: "it was delivered; its record was there and has been removed",
@@ -511,16 +511,16 @@ func removed() map[string]situation {
 		"the event was removed": {
 			make: func(b *bed) []string { return deliveredAt(b)[:1] }, reason: v1alpha1.ReasonDelivered, message: "delivered to 1 webhook",
 			change: func(b *bed) []string {
-				b.Expect(b.client.DeleteAllOf(b.ctx, &v1alpha1.WebhookEvent{}, client.InNamespace(b.namespace))).To(Succeed())
+				b.Expect(b.Client.DeleteAllOf(b.Ctx, &v1alpha1.WebhookEvent{}, client.InNamespace(b.Namespace))).To(Succeed())
 				return nil
 			},
 			then: insight.ReasonEventRemoved, thenMessage: "the event has been removed, by age (--event-ttl of the operator) or by hand; 1 record is left of it",
 		},
 		"the webhook was deleted while it waited, and its record kept": {
 			make: func(b *bed) []string {
-				b.webhook("w", stateOf(v1alpha1.WebhookPaused))
-				e := b.event(1, nil)
-				b.delivery("w", e, v1alpha1.DeliveryWaiting)
+				b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
+				e := b.Event(1)
+				b.Delivery("w", e, v1alpha1.DeliveryWaiting)
 				return at(e)
 			},
 			reason: "Paused", message: "Paused",

@@ -48,7 +48,7 @@ func TestCreateAsksForSecret(t *testing.T) {
 
 func TestDeleteAsks(t *testing.T) {
 	b := newBed(t)
-	b.webhook("one", nil)
+	b.Webhook("one")
 	for answer, deleted := range map[string]bool{"": false, "no": false, "yess": false, "Y": true} {
 		terminal, keyboard := newTerminal(t)
 		if _, err := io.WriteString(keyboard, answer+"\n"); err != nil {
@@ -59,7 +59,7 @@ func TestDeleteAsks(t *testing.T) {
 		b.Expect(b.gone("one")).To(Equal(deleted), answer)
 		if deleted {
 			b.Expect(r.code).To(Equal(0), r.err)
-			b.webhook("one", nil)
+			b.Webhook("one")
 		} else {
 			b.Expect(r.code).To(Equal(exitError))
 			b.Expect(r.err).To(ContainSubstring("webhook one was not deleted"))

@@ -14,7 +14,7 @@ import (
 
 func TestTest(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.State, s.Triggers, s.Retry.Limit = v1alpha1.WebhookPaused, []v1alpha1.Trigger{"members_created"}, new(int32(0))
 	})
 	edith := b.as("edith", "edit")
@@ -22,26 +22,26 @@ func TestTest(t *testing.T) {
 
 	out := edith.mustRun("test", "smoke-tests", "--wait")
 	b.Expect(out).To(And(HavePrefix("Delivered"), ContainSubstring("kubectl horizon log smoke-tests-")))
-	b.Expect(b.receiver.Arrivals("/smoke-tests")).To(HaveLen(1))
-	b.Expect(b.receiver.Arrivals("/smoke-tests")[0].Header.Get("X-Horizon-Webhook-Test")).To(Equal("true"))
+	b.Expect(b.Receiver.Arrivals("/smoke-tests")).To(HaveLen(1))
+	b.Expect(b.Receiver.Arrivals("/smoke-tests")[0].Header.Get("X-Horizon-Webhook-Test")).To(Equal("true"))
 	var w v1alpha1.Webhook
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "smoke-tests"}, &w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "smoke-tests"}, &w)).To(Succeed())
 	b.Expect(w.Annotations[v1alpha1.AnnotationTest]).To(MatchRegexp(`^20\d\d-.*Z/edith$`))
 
-	b.receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusTeapot})
+	b.Receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusTeapot})
 	r := edith.run("test", "smoke-tests", "--wait")
 	b.Expect(r.code).To(Equal(exitUnmet), r.err)
 	b.Expect(r.out).To(And(HavePrefix("Failed"), ContainSubstring("418")))
 
 	b.Expect(edith.mustRun("test", "smoke-tests")).To(HavePrefix("A test of smoke-tests is asked for."))
-	b.Eventually(func() int { return len(b.receiver.Arrivals("/smoke-tests")) }).Should(Equal(3))
+	b.Eventually(func() int { return len(b.Receiver.Arrivals("/smoke-tests")) }).Should(Equal(3))
 	missing := edith.run("test", "nothing")
 	b.Expect(missing.code).To(Equal(exitError))
 	b.Expect(missing.err).To(ContainSubstring("there is no webhook nothing in the namespace "))
 
 	// What is tried again is told meanwhile, and is not delivered when the time is over.
-	b.webhook("chat", nil)
-	b.receiver.Script("/chat", receiver.Answer{Status: http.StatusBadGateway})
+	b.Webhook("chat")
+	b.Receiver.Script("/chat", receiver.Answer{Status: http.StatusBadGateway})
 	r = edith.run("test", "chat", "--wait", "--timeout", "3s")
 	b.Expect(r.code).To(Equal(exitUnmet), r.err)
 	b.Expect(r.err).To(ContainSubstring("502"))
@@ -51,10 +51,10 @@ func TestTest(t *testing.T) {
 // Where no operator works, a test says so when its time is over.
 func TestTestWithoutOperator(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	b.Eventually(func(g Gomega) {
 		var w v1alpha1.Webhook
-		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "smoke-tests"}, &w)).To(Succeed())
+		g.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "smoke-tests"}, &w)).To(Succeed())
 		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
 	}).Should(Succeed())
 	b.Expect(suite.Operator.Pause()).To(Succeed())
@@ -66,14 +66,14 @@ func TestTestWithoutOperator(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	b := newBed(t)
-	b.event(1, nil)
-	b.event(2, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "members_created" })
-	b.event(3, nil)
+	b.Event(1)
+	b.Event(2, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "members_created" })
+	b.Event(3)
 	// A Webhook that was created later follows neither.
 	b.Eventually(func() string {
 		return time.Now().Format(time.TimeOnly)
 	}).ShouldNot(Equal(time.Now().Format(time.TimeOnly)))
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.State, s.Triggers = v1alpha1.WebhookDisabled, []v1alpha1.Trigger{"clusters_*"}
 	})
 	b.Expect(b.mustRun("replay", "smoke-tests")).To(Equal("smoke-tests has had no replay; --since begins one.\n"))
@@ -91,14 +91,14 @@ func TestReplay(t *testing.T) {
 	b.Expect(b.mustRun("replay", "smoke-tests", "--cancel")).To(ContainSubstring("is stopped"))
 	b.Eventually(func() string { return b.mustRun("replay", "smoke-tests") }).Should(HavePrefix("Stopped"))
 
-	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 	w.Spec.State = v1alpha1.WebhookEnabled
-	b.Expect(b.client.Update(b.ctx, w)).To(Succeed())
+	b.Expect(b.Client.Update(b.Ctx, w)).To(Succeed())
 	since := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
 	b.Expect(b.mustRun("replay", "smoke-tests", "--since", since, "--wait")).To(MatchRegexp(`Completed: since ` + since + `, 2 events found, 2 sent, ended 20`))
-	b.Eventually(func() []string { return eventIDs(b.receiver, "/smoke-tests") }).Should(ConsistOf("1", "3"))
+	b.Eventually(func() []string { return eventIDs(b.Receiver, "/smoke-tests") }).Should(ConsistOf("1", "3"))
 
 	// The same time once more is another value: what is there already is not sent again.
 	b.Expect(b.mustRun("replay", "smoke-tests", "--since", since, "--wait")).To(ContainSubstring("0 events found"))
-	b.Consistently(func() []string { return eventIDs(b.receiver, "/smoke-tests") }, time.Second).Should(HaveLen(2))
+	b.Consistently(func() []string { return eventIDs(b.Receiver, "/smoke-tests") }, time.Second).Should(HaveLen(2))
 }

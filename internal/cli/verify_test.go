@@ -2,7 +2,6 @@ package cli
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +16,9 @@ import (
 func TestVerifyOfTheOperator(t *testing.T) {
 	b := newBed(t)
 	token := b.file("token", secretValue+"\n")
-	b.mustRun("create", "a", "--url", b.receiver.URL("/a"), "--trigger", "*", "--secret-file", token, "--wait")
-	b.delivery("a", b.event(1, func(e *v1alpha1.WebhookEventSpec) { e.Extra = "Zoë & <co>" }), v1alpha1.DeliverySucceeded)
-	requests := b.receiver.Arrivals("/a")
+	b.mustRun("create", "a", "--url", b.Receiver.URL("/a"), "--trigger", "*", "--secret-file", token, "--wait")
+	b.Delivery("a", b.Event(1, func(e *v1alpha1.WebhookEventSpec) { e.Extra = "Zoë & <co>" }), v1alpha1.DeliverySucceeded)
+	requests := b.Receiver.Arrivals("/a")
 	b.Expect(requests).To(HaveLen(1))
 	var headers strings.Builder
 	b.Expect(requests[0].Header.Write(&headers)).To(Succeed())
@@ -41,7 +40,7 @@ func TestVerifyOfTheOperator(t *testing.T) {
 	b.Expect(r.code).To(Equal(0), r.out)
 
 	// Its record does not have the signature.
-	d := b.delivery("a", b.event(2, nil), v1alpha1.DeliverySucceeded)
+	d := b.Delivery("a", b.Event(2), v1alpha1.DeliverySucceeded)
 	r = b.run(append(args, "--headers", b.file("record", d.Status.Request.Headers))...)
 	b.Expect(r.code).To(Equal(exitUnmet))
 	b.Expect(r.out).To(ContainSubstring("Webhook-Signature is [redacted], as in every record: take the headers that the receiver got."))
@@ -93,7 +92,7 @@ func TestVerify(t *testing.T) {
 		"too many words":   {args: []string{"a"}, code: exitUsage, want: "verify takes no arguments"},
 		"unknown versions": {headers: headers("v2,Zm9v " + signature), want: "The signature holds"},
 	} {
-		b := &bed{T: t, Gomega: NewWithT(t), ctx: t.Context(), kubeconfig: os.DevNull, namespace: "default"}
+		b := offline(t)
 		or := func(text, otherwise string) string {
 			if text == "" {
 				return otherwise

@@ -43,7 +43,7 @@ func (b *bed) with(change func(*plugin), args ...string) ran {
 	var out, errOut bytes.Buffer
 	p := b.plugin(&out, &errOut)
 	change(p)
-	code := execute(b.ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
+	code := execute(b.Ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.Namespace}, args...))
 	return ran{out.String(), errOut.String(), code}
 }
 
@@ -52,7 +52,7 @@ func (b *bed) observed(name string) *v1alpha1.Webhook {
 	b.Helper()
 	w := &v1alpha1.Webhook{}
 	b.Eventually(func(g Gomega) {
-		g.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, w)).To(Succeed())
+		g.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, w)).To(Succeed())
 		g.Expect(w.Status.ObservedGeneration).To(Equal(w.Generation))
 		g.Expect(meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionHealthy)).NotTo(BeNil())
 	}).Should(Succeed())
@@ -65,45 +65,45 @@ func (b *bed) writeStatus(name string, change func(*v1alpha1.WebhookStatus)) {
 	b.Eventually(func() error {
 		w := b.observed(name)
 		change(&w.Status)
-		return b.client.Status().Update(b.ctx, w)
+		return b.Client.Status().Update(b.Ctx, w)
 	}).Should(Succeed())
 }
 
 func (b *bed) get(name string) *v1alpha1.Webhook {
 	b.Helper()
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, w)).To(Succeed())
 	return w
 }
 
 func (b *bed) gone(name string) bool {
 	b.Helper()
-	err := b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, &v1alpha1.Webhook{})
+	err := b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, &v1alpha1.Webhook{})
 	b.Expect(client.IgnoreNotFound(err)).NotTo(HaveOccurred())
 	return apierrors.IsNotFound(err)
 }
 
 // anonymous replaces the namespace, which has another name in each run.
 func (b *bed) anonymous(text string) string {
-	return strings.ReplaceAll(text, b.namespace, "cli-xxxxx")
+	return strings.ReplaceAll(text, b.Namespace, "cli-xxxxx")
 }
 
 func TestListAndShow(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.URL = "https://ci.example.com/hooks/horizon?team=music%20ops"
 		s.Description = "Start the smoke tests when a deploy task started"
 		s.Triggers = []v1alpha1.Trigger{"clusters_builddeployed", "clusters_deployed"}
 		s.Scope = "/music/player"
 		s.WebhookID = 7
 	})
-	b.webhook("hostile", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("hostile", func(s *v1alpha1.WebhookSpec) {
 		s.URL = "http://ci.example.com/" + strings.Repeat("a", 300)
 		s.Description = (hostileText + strings.Repeat(" and on", 200))[:1000]
 		s.WebhookID = 8
 		s.State = v1alpha1.WebhookPaused
 	})
-	b.webhook("ops-room", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("ops-room", func(s *v1alpha1.WebhookSpec) {
 		s.URL = ""
 		s.URLSecretRef = &v1alpha1.SecretKeyReference{Name: "ops-room", Key: "url"}
 		s.SigningSecretRef = &v1alpha1.SecretKeyReference{Name: "ops-room", Key: "signing-key"}
@@ -154,18 +154,18 @@ func TestListAndShow(t *testing.T) {
 	b.width = 0
 	all := b.mustRun("list", "-A")
 	b.Expect(all).To(MatchRegexp(`(?m)^NAMESPACE +NAME +STATE`))
-	b.Expect(all).To(MatchRegexp(`(?m)^` + b.namespace + ` +smoke-tests +Enabled +True`))
+	b.Expect(all).To(MatchRegexp(`(?m)^` + b.Namespace + ` +smoke-tests +Enabled +True`))
 	b.Expect(b.mustRun("ls", "--no-headers")).NotTo(ContainSubstring("NAME"))
 }
 
 func TestListAsKubectl(t *testing.T) {
 	b := newBed(t)
-	b.webhook("one", nil)
-	b.webhook("two", nil)
+	b.Webhook("one")
+	b.Webhook("two")
 	b.observed("one")
 	b.observed("two")
 	want := unstructuredWebhooks()
-	b.Expect(b.client.List(b.ctx, want, client.InNamespace(b.namespace))).To(Succeed())
+	b.Expect(b.Client.List(b.Ctx, want, client.InNamespace(b.Namespace))).To(Succeed())
 	for i := range want.Items {
 		want.Items[i].SetManagedFields(nil)
 	}
@@ -200,8 +200,8 @@ func TestListAsKubectl(t *testing.T) {
 func TestListNothing(t *testing.T) {
 	b := newBed(t)
 	r := b.run("list")
-	b.Expect(r).To(Equal(ran{"", "No webhooks in namespace " + b.namespace +
-		". Create one: kubectl horizon create NAME --url https://… --trigger clusters_deployed -n " + b.namespace + "\n", 0}))
+	b.Expect(r).To(Equal(ran{"", "No webhooks in namespace " + b.Namespace +
+		". Create one: kubectl horizon create NAME --url https://… --trigger clusters_deployed -n " + b.Namespace + "\n", 0}))
 	b.Expect(b.run("list", "-l", "team=music").err).To(ContainSubstring("No webhooks with such labels"))
 	b.Expect(b.mustRun("list", "-o", "json")).To(MatchJSON(`{"apiVersion":"v1","kind":"List","metadata":{"resourceVersion":""},"items":[]}`))
 
@@ -236,7 +236,7 @@ func (s *syncBuffer) String() string {
 func (b *bed) background(change func(*plugin), args ...string) (out *syncBuffer, end func() int) {
 	b.Helper()
 	out = &syncBuffer{}
-	ctx, cancel := context.WithCancel(b.ctx)
+	ctx, cancel := context.WithCancel(b.Ctx)
 	b.Cleanup(cancel)
 	p := b.plugin(out, out)
 	if change != nil {
@@ -244,7 +244,7 @@ func (b *bed) background(change func(*plugin), args ...string) (out *syncBuffer,
 	}
 	done := make(chan int, 1)
 	go func() {
-		done <- execute(ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.namespace}, args...))
+		done <- execute(ctx, p, append([]string{"--kubeconfig", b.kubeconfig, "--namespace", b.Namespace}, args...))
 	}()
 	return out, func() int {
 		cancel()
@@ -257,7 +257,7 @@ func TestListWatch(t *testing.T) {
 	out, end := b.background(nil, "list", "-w")
 	names, endNames := b.background(nil, "list", "-w", "-o", "name")
 	b.Eventually(out.String).Should(ContainSubstring("No webhooks in namespace"))
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	b.Eventually(out.String).Should(MatchRegexp(`(?m)^NAME +STATE.*\n(smoke-tests +Enabled .*\n)*smoke-tests +Enabled +True`))
 	b.mustRun("pause", "smoke-tests")
 	b.Eventually(out.String).Should(MatchRegexp(`(?m)^smoke-tests +Paused +True`))
@@ -272,7 +272,7 @@ func TestListWatch(t *testing.T) {
 // The API server ends watches, and forgets old versions.
 func TestListWatchGoesOn(t *testing.T) {
 	b := newBed(t)
-	b.webhook("first", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.Webhook("first", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
 	b.observed("first")
 	admin, err := client.NewWithWatch(suite.ControlPlane.Config(), client.Options{Scheme: scheme, Mapper: mapper()})
 	b.Expect(err).NotTo(HaveOccurred())
@@ -291,11 +291,11 @@ func TestListWatchGoesOn(t *testing.T) {
 	out, end := b.background(func(p *plugin) { p.cluster = interceptor.NewClient(admin, interceptor.Funcs{Watch: begin}) }, "list", "-w")
 
 	b.Eventually(out.String).Should(ContainSubstring("first "))
-	b.webhook("second", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.Webhook("second", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
 	b.observed("second")
 	watches <- watch.NewEmptyWatch() // it ends at once
 	b.Eventually(out.String).Should(MatchRegexp(`(?m)^second +Paused`))
-	b.webhook("third", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.Webhook("third", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
 	b.observed("third")
 	expired := watch.NewFakeWithOptions(watch.FakeOptions{ChannelSize: 1})
 	expired.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
@@ -310,7 +310,7 @@ func TestListWatchGoesOn(t *testing.T) {
 
 func TestViewersReadAndDoNotWrite(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	b.observed("smoke-tests")
 	viewer := b.as("viewer", "view")
 	b.Expect(viewer.mustRun("list")).To(ContainSubstring("smoke-tests"))
@@ -330,23 +330,23 @@ func TestViewersReadAndDoNotWrite(t *testing.T) {
 			continue
 		}
 		b.Expect(r.code).To(Equal(exitError), "%v: %s", args, r.out)
-		b.Expect(r.err).To(ContainSubstring("You need the role edit (or horizon-webhook-editor) in the namespace "+b.namespace), "%v", args)
+		b.Expect(r.err).To(ContainSubstring("You need the role edit (or horizon-webhook-editor) in the namespace "+b.Namespace), "%v", args)
 	}
 	b.Expect(b.get("smoke-tests").ResourceVersion).To(Equal(before))
 
 	nobody := b.as("nobody")
 	r := nobody.run("list")
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(ContainSubstring("You need the role view (or horizon-webhook-viewer) in the namespace " + b.namespace))
+	b.Expect(r.err).To(ContainSubstring("You need the role view (or horizon-webhook-viewer) in the namespace " + b.Namespace))
 	b.Expect(viewer.run("list", "-A").err).To(ContainSubstring("in every namespace (a ClusterRoleBinding)"))
 }
 
 func TestStates(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	b.webhook("one", nil)
-	b.webhook("two", nil)
+	b.Webhook("one")
+	b.Webhook("two")
 	labels := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"music"}}}`))
-	b.Expect(b.client.Patch(b.ctx, b.get("two"), labels)).To(Succeed())
+	b.Expect(b.Client.Patch(b.Ctx, b.get("two"), labels)).To(Succeed())
 	state := func(name string) v1alpha1.WebhookState { return b.get(name).Spec.State }
 
 	b.Expect(b.mustRun("pause", "one")).To(Equal("webhook.horizoncd.io/one paused: what comes from now on waits until it is resumed\n"))
@@ -355,7 +355,7 @@ func TestStates(t *testing.T) {
 	b.Expect(b.mustRun("pause", "one")).To(HavePrefix("webhook.horizoncd.io/one already paused: "))
 	b.Expect(b.get("one").ResourceVersion).To(Equal(before))
 
-	b.event(1, nil)
+	b.Event(1)
 	// The status counts it later.
 	b.Eventually(func() string { return b.mustRun("logs", "one", "-o", "name") }).ShouldNot(BeEmpty())
 	b.Expect(b.mustRun("pause", "one")).To(ContainSubstring("1 delivery waits, and so does what comes, until it is resumed"))
@@ -387,12 +387,12 @@ func TestStates(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	b := newBed(t).as("editor", "edit")
-	b.webhook("one", nil)
-	b.webhook("two", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
-	b.webhook("three", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_created"} })
-	e := b.event(1, nil)
-	b.delivery("one", e, v1alpha1.DeliverySucceeded)
-	b.delivery("two", e, v1alpha1.DeliveryWaiting)
+	b.Webhook("one")
+	b.Webhook("two", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookPaused })
+	b.Webhook("three", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_created"} })
+	e := b.Event(1)
+	b.Delivery("one", e, v1alpha1.DeliverySucceeded)
+	b.Delivery("two", e, v1alpha1.DeliveryWaiting)
 
 	r := b.run("delete", "one")
 	b.Expect(r.code).To(Equal(exitUsage))

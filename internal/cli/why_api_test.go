@@ -75,12 +75,12 @@ func (s situation) test(b *bed) {
 func TestWhyWithoutOperator(t *testing.T) {
 	b := newBed(t)
 	viewer := b.as("viewer", "view")
-	b.webhook("w", func(s *v1alpha1.WebhookSpec) { s.TimeoutSeconds = 1 })
-	b.delivery("w", b.event(1, nil), v1alpha1.DeliverySucceeded)
+	b.Webhook("w", func(s *v1alpha1.WebhookSpec) { s.TimeoutSeconds = 1 })
+	b.Delivery("w", b.Event(1), v1alpha1.DeliverySucceeded)
 	b.Expect(suite.Operator.Stop()).To(Succeed())
 	t.Cleanup(func() { startOperator(t) })
 
-	e := b.event(2, nil)
+	e := b.Event(2)
 	viewer.explains(at(e), insight.ReasonNotObserved, "no operator has recorded anything about the event since")
 	b.past(e, 12*time.Second)
 	viewer.explains(at(e), insight.ReasonNoOperator, "no operator works: no operator has recorded anything about the event since")
@@ -94,13 +94,13 @@ func TestWhyWithoutOperator(t *testing.T) {
 			HolderIdentity: new("pod_1"), LeaseDurationSeconds: new(int32(15)), RenewTime: &metav1.MicroTime{Time: time.Now().Add(-time.Minute)},
 		},
 	}
-	b.Expect(b.client.Create(b.ctx, lease)).To(Succeed())
-	t.Cleanup(func() { _ = b.client.Delete(context.Background(), lease) })
+	b.Expect(b.Client.Create(b.Ctx, lease)).To(Succeed())
+	t.Cleanup(func() { _ = b.Client.Delete(context.Background(), lease) })
 	b.explains(at(e), insight.ReasonNoOperator, "pod_1 held the lease last")
 	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &metav1.MicroTime{Time: time.Now()}, new(int32(3600))
-	b.Expect(b.client.Update(b.ctx, lease)).To(Succeed())
+	b.Expect(b.Client.Update(b.Ctx, lease)).To(Succeed())
 	b.explains(at(e), insight.ReasonNotObserved, "but one works (pod_1 holds the lease")
-	b.Expect(b.client.Delete(b.ctx, lease)).To(Succeed())
+	b.Expect(b.Client.Delete(b.Ctx, lease)).To(Succeed())
 
 	// An edit that nobody has looked at.
 	b.spec(func(s *v1alpha1.WebhookSpec) { s.Description = "edited" })
@@ -130,15 +130,15 @@ func startOperator(t *testing.T) {
 // What a person may not read is named, and the rest told.
 func TestWhyWithoutPermission(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", nil)
-	b.webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+	b.Webhook("w")
+	b.Webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
 	b.known()
-	e := b.event(1, nil)
-	b.delivery("w", e, v1alpha1.DeliverySucceeded)
+	e := b.Event(1)
+	b.Delivery("w", e, v1alpha1.DeliverySucceeded)
 	b.dispatched(e)
 
 	resender := b.as("resender", "horizon-delivery-resender")
-	resender.explains([]string{"event/" + e.Name}, insight.ReasonNotPermitted, "you may not read webhookevents of the namespace "+b.namespace)
+	resender.explains([]string{"event/" + e.Name}, insight.ReasonNotPermitted, "you may not read webhookevents of the namespace "+b.Namespace)
 	var answer insight.Event
 	_, out := resender.ask([]string{"event/" + e.Name})
 	b.Expect(json.Unmarshal([]byte(out), &answer)).To(Succeed())
@@ -148,26 +148,26 @@ func TestWhyWithoutPermission(t *testing.T) {
 	nobody := b.as("nobody")
 	r := nobody.run("why", "event/"+e.Name)
 	b.Expect(r.code).To(Equal(exitError))
-	b.Expect(r.err).To(ContainSubstring("You need the role view (or horizon-webhook-viewer) in the namespace " + b.namespace))
+	b.Expect(r.err).To(ContainSubstring("You need the role view (or horizon-webhook-viewer) in the namespace " + b.Namespace))
 
 	creator := b.as("creator", "horizon-event-creator")
 	creator.explains([]string{"event/" + e.Name}, insight.ReasonNotPermitted, "unknown of 1 webhook, 1 webhook does not follow it")
 	_, out = creator.ask([]string{"event/" + e.Name})
 	b.Expect(out).To(And(
-		ContainSubstring("you may not read webhooks of the namespace "+b.namespace),
-		ContainSubstring("you may not read webhookdeliveries of the namespace "+b.namespace)))
+		ContainSubstring("you may not read webhooks of the namespace "+b.Namespace),
+		ContainSubstring("you may not read webhookdeliveries of the namespace "+b.Namespace)))
 }
 
 // Webhooks of the system namespace are told of to whoever may read them.
 func TestWhyOfTheSystemNamespace(t *testing.T) {
 	b := newBed(t)
 	w := &v1alpha1.Webhook{
-		ObjectMeta: metav1.ObjectMeta{Namespace: insight.DefaultSystemNamespace, Name: "audit-" + b.namespace},
-		Spec:       v1alpha1.WebhookSpec{URL: b.receiver.URL("/audit"), Triggers: []v1alpha1.Trigger{"pipelineruns_*"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: insight.DefaultSystemNamespace, Name: "audit-" + b.Namespace},
+		Spec:       v1alpha1.WebhookSpec{URL: b.Receiver.URL("/audit"), Triggers: []v1alpha1.Trigger{"pipelineruns_*"}},
 	}
-	b.Expect(b.client.Create(b.ctx, w)).To(Succeed())
-	t.Cleanup(func() { _ = b.client.Delete(context.Background(), w) })
-	e := b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "pipelineruns_executed" })
+	b.Expect(b.Client.Create(b.Ctx, w)).To(Succeed())
+	t.Cleanup(func() { _ = b.Client.Delete(context.Background(), w) })
+	e := b.Event(1, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "pipelineruns_executed" })
 	b.explains([]string{e.Name, "--webhook", w.Name}, delivered, "answered 200 OK")
 	_, out := b.ask([]string{e.Name})
 	b.Expect(out).To(ContainSubstring(`"namespace": "` + insight.DefaultSystemNamespace + `"`))
@@ -184,9 +184,9 @@ func TestWhyOfManyWebhooks(t *testing.T) {
 	b := newBed(t)
 	const many = 55
 	for i := range many {
-		b.webhook("w"+string(rune('a'+i/26))+string(rune('a'+i%26)), nil)
+		b.Webhook("w"+string(rune('a'+i/26))+string(rune('a'+i%26)), nil)
 	}
-	e := b.event(1, nil)
+	e := b.Event(1)
 	b.Eventually(func(g Gomega) {
 		_, out := b.ask([]string{e.Name})
 		var answer insight.Event
@@ -201,22 +201,22 @@ func TestWhyOfManyWebhooks(t *testing.T) {
 func TestWhyOfWebhook(t *testing.T) {
 	for name, s := range map[string]situation{
 		"well": {
-			make: func(b *bed) []string { b.webhook("w", nil); return []string{"w"} }, reason: "NothingSent", message: "the webhook can be sent to",
-			change: func(b *bed) []string { b.event(1, nil); return nil }, then: delivered,
+			make: func(b *bed) []string { b.Webhook("w"); return []string{"w"} }, reason: "NothingSent", message: "the webhook can be sent to",
+			change: func(b *bed) []string { b.Event(1); return nil }, then: delivered,
 		},
 		"not ready": {
-			make: func(b *bed) []string { b.webhook("w", named); return []string{"w"} }, reason: "NotReady", message: "SecretNotFound",
+			make: func(b *bed) []string { b.Webhook("w", named); return []string{"w"} }, reason: "NotReady", message: "SecretNotFound",
 			change: func(b *bed) []string { b.spec(func(s *v1alpha1.WebhookSpec) { s.SecretRef = nil }); return nil }, then: "NothingSent",
 		},
 		"paused": {
-			make: func(b *bed) []string { b.webhook("w", stateOf(v1alpha1.WebhookPaused)); return []string{"w"} }, reason: "Paused", message: "Paused",
+			make: func(b *bed) []string { b.Webhook("w", stateOf(v1alpha1.WebhookPaused)); return []string{"w"} }, reason: "Paused", message: "Paused",
 			change: func(b *bed) []string { b.enable(); return nil }, then: "NothingSent",
 		},
 		"failing": {
 			make: func(b *bed) []string {
 				b.script("500")
-				b.webhook("w", nil)
-				b.event(1, nil)
+				b.Webhook("w")
+				b.Event(1)
 				return []string{"webhook/w"}
 			},
 			reason: "Failing", message: "the last attempt failed: answered 500",
@@ -230,9 +230,9 @@ func TestWhyOfWebhook(t *testing.T) {
 // What waits for a Webhook is counted, and those that are due first are named.
 func TestWhyOfWebhookThatWaits(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+	b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
 	for id := range int64(insight.MaxWaiting + 2) {
-		b.event(id+1, nil)
+		b.Event(id + 1)
 	}
 	b.Eventually(func(g Gomega) {
 		_, out := b.ask([]string{"w"})
@@ -264,22 +264,22 @@ func (c *counted) List(ctx context.Context, list client.ObjectList, options ...c
 // An answer takes as many requests as the comments say, however much there is.
 func TestWhyMakesFewRequests(t *testing.T) {
 	b := newBed(t)
-	b.webhook("w", stateOf(v1alpha1.WebhookPaused))
+	b.Webhook("w", stateOf(v1alpha1.WebhookPaused))
 	for id := range int64(insight.MaxWaiting + 5) {
-		e := b.event(id+1, nil)
-		b.delivery("w", e, v1alpha1.DeliveryWaiting)
+		e := b.Event(id + 1)
+		b.Delivery("w", e, v1alpha1.DeliveryWaiting)
 		b.dispatched(e)
 	}
-	b.webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
-	from := &counted{Reader: b.client}
+	b.Webhook("x", func(s *v1alpha1.WebhookSpec) { s.Triggers = []v1alpha1.Trigger{"members_*"} })
+	from := &counted{Reader: b.Client}
 	reader := &insight.Reader{Client: from, Now: time.Now}
-	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: b.namespace, Name: name} }
-	_, err := reader.Event(b.ctx, key("horizon-1"), "")
+	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: b.Namespace, Name: name} }
+	_, err := reader.Event(b.Ctx, key("horizon-1"), "")
 	b.Expect(err).NotTo(HaveOccurred())
 	b.Expect(from.requests).To(Equal(5))
 	b.Eventually(func(g Gomega) {
 		from.requests = 0
-		_, err = reader.Webhook(b.ctx, key("w"))
+		_, err = reader.Webhook(b.Ctx, key("w"))
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(from.requests).To(Equal(2 + insight.MaxWaiting))
 	}).Should(Succeed())

@@ -128,9 +128,9 @@ func TestTellDelivery(t *testing.T) {
 // A name may be that of several things, of one, or of none.
 func TestWhyOfNames(t *testing.T) {
 	b := newBed(t)
-	b.webhook("horizon-1", nil)
-	e := b.event(1, nil)
-	d := b.delivery("horizon-1", e, v1alpha1.DeliverySucceeded)
+	b.Webhook("horizon-1")
+	e := b.Event(1)
+	d := b.Delivery("horizon-1", e, v1alpha1.DeliverySucceeded)
 
 	r := b.run("why", "horizon-1")
 	b.Expect(r.code).To(Equal(exitUsage))
@@ -143,7 +143,7 @@ func TestWhyOfNames(t *testing.T) {
 	b.Expect(b.mustRun("why", d.Name, "-o", "yaml")).To(ContainSubstring("\noutcome: Delivered\n"))
 
 	for args, want := range map[string]string{
-		"nothing":                   "there is no event, webhook or delivery nothing in the namespace " + b.namespace,
+		"nothing":                   "there is no event, webhook or delivery nothing in the namespace " + b.Namespace,
 		"pod/x":                     `"pod/x" is neither event/NAME nor webhook/NAME nor delivery/NAME`,
 		"event/":                    "is neither event/NAME",
 		"event/horizon-1 -o table":  `--output "table" is not one of`,

@@ -27,7 +27,7 @@ const hostileText = `<img src=x onerror=alert(1)>`
 // not stored. Mended, it is.
 func TestFormExpressions(t *testing.T) {
 	b := newBed(t)
-	w := b.open(b.path("new")).set("name", "a", "url", b.receiver.URL("/a"), "triggers", "clusters_deployed",
+	w := b.open(b.path("new")).set("name", "a", "url", b.Receiver.URL("/a"), "triggers", "clusters_deployed",
 		"filter", "event.cluster.env == \"online\" &&\nevent.cluster.nme == \""+hostileText+"\"", "template", "{\"text\": }",
 		"acceptIf", "response.statusCode", "giveUpIf", "response.json.code == 1", "format", "CloudEvents")
 	sent := maps.Clone(w.values)
@@ -73,7 +73,7 @@ func TestFormExpressions(t *testing.T) {
 	b.Expect(w.mistakes()).To(HaveKeyWithValue("filter", And(ContainSubstring("4096"), Not(ContainSubstring("line 1")))))
 
 	// Whoever edits a Webhook whose filter was applied with a mistake sees that at once.
-	b.webhook("b", func(s *v1alpha1.WebhookSpec) { s.Filter = "event.nme" })
+	b.Webhook("b", func(s *v1alpha1.WebhookSpec) { s.Filter = "event.nme" })
 	w = b.open(b.path("webhooks", "b", "edit"))
 	b.Expect(w.mistakes()).To(HaveKeyWithValue("filter", HavePrefix("line 1, column 7: undefined field 'nme'")))
 	b.Expect(w.body).NotTo(ContainSubstring("autofocus"))
@@ -99,7 +99,7 @@ func TestFormPreviewOfEvents(t *testing.T) {
 		if i > 0 {
 			time.Sleep(1100 * time.Millisecond) // they are told apart by their seconds
 		}
-		b.event(int64(i+1), change)
+		b.Event(int64(i+1), change)
 	}
 	b.Eventually(func() string { return b.page(b.path("new")) }).Should(ContainSubstring("event:horizon-3"))
 	w.press("check")
@@ -137,25 +137,25 @@ func TestFormPreviewOfEvents(t *testing.T) {
 // wrong with it.
 func TestExpressionsArePages(t *testing.T) {
 	b := newBed(t)
-	b.webhook("false", func(s *v1alpha1.WebhookSpec) { s.Filter = `event.cluster.env == "` + hostileText + `"` })
-	b.webhook("failing", func(s *v1alpha1.WebhookSpec) { s.Filter = `1 / event.member.id == 1` })
-	b.webhook("wrong", func(s *v1alpha1.WebhookSpec) { s.Filter = "event.cluster.env == \"online\" ||\nevent.nme == 1" })
-	b.webhook("made", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("false", func(s *v1alpha1.WebhookSpec) { s.Filter = `event.cluster.env == "` + hostileText + `"` })
+	b.Webhook("failing", func(s *v1alpha1.WebhookSpec) { s.Filter = `1 / event.member.id == 1` })
+	b.Webhook("wrong", func(s *v1alpha1.WebhookSpec) { s.Filter = "event.cluster.env == \"online\" ||\nevent.nme == 1" })
+	b.Webhook("made", func(s *v1alpha1.WebhookSpec) {
 		s.Payload = &v1alpha1.PayloadSettings{Template: `{"text": event.cluster.name + "` + hostileText + `"}`}
 	})
-	b.webhook("unmade", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("unmade", func(s *v1alpha1.WebhookSpec) {
 		s.Payload = &v1alpha1.PayloadSettings{Template: `{"n": 1 / event.member.id}`}
 	})
-	b.webhook("held", func(s *v1alpha1.WebhookSpec) { s.Payload = &v1alpha1.PayloadSettings{Template: `{"text": event.nme}`} })
-	b.webhook("refused", func(s *v1alpha1.WebhookSpec) {
+	b.Webhook("held", func(s *v1alpha1.WebhookSpec) { s.Payload = &v1alpha1.PayloadSettings{Template: `{"text": event.nme}`} })
+	b.Webhook("refused", func(s *v1alpha1.WebhookSpec) {
 		s.Response = &v1alpha1.ResponseRules{AcceptIf: "response.json.code == 0", GiveUpIf: "response.json.code == 7"}
 	})
-	b.receiver.Script("/refused", receiver.Answer{Body: `{"code": 7, "why": "` + hostileText + `"}`})
-	e := b.event(1, nil)
-	made := b.delivery("made", e, v1alpha1.DeliverySucceeded)
-	unmade := b.delivery("unmade", e, v1alpha1.DeliveryFailed)
-	refused := b.delivery("refused", e, v1alpha1.DeliveryFailed)
-	held := b.delivery("held", e, v1alpha1.DeliveryWaiting)
+	b.Receiver.Script("/refused", receiver.Answer{Body: `{"code": 7, "why": "` + hostileText + `"}`})
+	e := b.Event(1)
+	made := b.Delivery("made", e, v1alpha1.DeliverySucceeded)
+	unmade := b.Delivery("unmade", e, v1alpha1.DeliveryFailed)
+	refused := b.Delivery("refused", e, v1alpha1.DeliveryFailed)
+	held := b.Delivery("held", e, v1alpha1.DeliveryWaiting)
 	pages := map[string]string{}
 	load := func(parts ...string) string {
 		page := b.page(b.path(parts...))

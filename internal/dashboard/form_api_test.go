@@ -190,14 +190,14 @@ func (w *browser) text(id string) string {
 func (b *bed) stored(name string) *v1alpha1.Webhook {
 	b.Helper()
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, w)).To(Succeed())
 	return w
 }
 
 func (b *bed) secrets() []corev1.Secret {
 	b.Helper()
 	var list corev1.SecretList
-	b.Expect(b.client.List(b.ctx, &list, client.InNamespace(b.namespace))).To(Succeed())
+	b.Expect(b.Client.List(b.Ctx, &list, client.InNamespace(b.Namespace))).To(Succeed())
 	return list.Items
 }
 
@@ -207,7 +207,7 @@ func (b *bed) change(name string, change func(*v1alpha1.WebhookSpec)) {
 	b.Eventually(func() error {
 		w := b.stored(name)
 		change(&w.Spec)
-		return b.client.Update(b.ctx, w, client.FieldOwner("somebody"))
+		return b.Client.Update(b.Ctx, w, client.FieldOwner("somebody"))
 	}).Should(Succeed())
 }
 
@@ -215,7 +215,7 @@ func TestFormCreates(t *testing.T) {
 	b := newBed(t)
 	w := b.open(b.path("new"))
 	b.Expect(w.body).To(And(ContainSubstring(`src="/assets/form.js"`), Not(ContainSubstring("data-live"))))
-	w.set("name", "smoke-tests", "url", b.receiver.URL("/smoke"), "description", "Start the smoke tests", "secret", typedSecret,
+	w.set("name", "smoke-tests", "url", b.Receiver.URL("/smoke"), "description", "Start the smoke tests", "secret", typedSecret,
 		"triggers", "applications_created|cluster_deleted", "timeout", "1m", "retryLimit", "0", "scope", "/music")
 	w.press("check")
 	b.Expect(w.mistakes()).To(BeEmpty())
@@ -236,7 +236,7 @@ func TestFormCreates(t *testing.T) {
 	b.Expect(page).To(And(ContainSubstring("The webhook smoke-tests is created."), Not(ContainSubstring(typedSecret))))
 	made := b.stored("smoke-tests")
 	b.Expect(made.Spec).To(Equal(v1alpha1.WebhookSpec{
-		URL: b.receiver.URL("/smoke"), SSLVerifyEnabled: new(true), Description: "Start the smoke tests", State: v1alpha1.WebhookEnabled,
+		URL: b.Receiver.URL("/smoke"), SSLVerifyEnabled: new(true), Description: "Start the smoke tests", State: v1alpha1.WebhookEnabled,
 		SecretRef: &v1alpha1.SecretKeyReference{Name: "smoke-tests-webhook", Key: "token"},
 		Triggers:  []v1alpha1.Trigger{"applications_created", "cluster_deleted"}, Scope: "/music", TimeoutSeconds: 60, MaxInFlight: 10,
 		Retry:     v1alpha1.RetryPolicy{Limit: new(int32(0)), MinBackoffSeconds: 10, MaxBackoffSeconds: 3600, GiveUpAfterSeconds: 259200},
@@ -250,15 +250,15 @@ func TestFormCreates(t *testing.T) {
 	}))
 
 	// It is sent to with the secret.
-	b.delivery("smoke-tests", b.event(1, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "applications_created" }), v1alpha1.DeliverySucceeded)
-	b.Expect(b.receiver.AllArrivals()[0].Header.Get("X-Horizon-Webhook-Secret")).To(Equal(typedSecret))
+	b.Delivery("smoke-tests", b.Event(1, func(s *v1alpha1.WebhookEventSpec) { s.EventType = "applications_created" }), v1alpha1.DeliverySucceeded)
+	b.Expect(b.Receiver.AllArrivals()[0].Header.Get("X-Horizon-Webhook-Secret")).To(Equal(typedSecret))
 }
 
 func TestFormTellsAllMistakesAtOnce(t *testing.T) {
 	b := newBed(t)
-	b.webhook("there", nil)
-	b.Expect(b.client.Create(b.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "taken-webhook"}, Data: map[string][]byte{"token": []byte("theirs")},
+	b.Webhook("there")
+	b.Expect(b.Client.Create(b.Ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: "taken-webhook"}, Data: map[string][]byte{"token": []byte("theirs")},
 	})).To(Succeed())
 	fine := []string{"name", "a", "url", "https://a", "triggers", "*"}
 	for name, tc := range map[string]struct {
@@ -276,7 +276,7 @@ func TestFormTellsAllMistakesAtOnce(t *testing.T) {
 		"what hides other rules": {append(fine, "url", "https://a/"+strings.Repeat("x", 3000), "scope", "music", "secret-ref-name", strings.Repeat("s", 300), "secret-ref-key", "a b"),
 			map[string]string{"url": "may not be more than 2048", "scope": "write /music", "secret": "may not be more than 253 bytes; key must be"}},
 		"a long name":        {append(fine, "name", strings.Repeat("a", 64)), map[string]string{"name": "no longer than 63 characters"}},
-		"a name that is":     {append(fine, "name", "there"), map[string]string{"name": "there is a webhook there in the namespace " + b.namespace + " already"}},
+		"a name that is":     {append(fine, "name", "there"), map[string]string{"name": "there is a webhook there in the namespace " + b.Namespace + " already"}},
 		"a Secret that is":   {append(fine, "name", "taken", "secret", typedSecret), map[string]string{"secret": "there is a Secret taken-webhook already, which is not overwritten"}},
 		"a secret URL":       {append(fine, "url", "https://a/"+typedSecret+"#b", "url-is-secret", "yes"), map[string]string{"url": "must not have a fragment"}},
 		"with a long secret": {append(fine, "secret", typedSecret+strings.Repeat("x", 5000)), map[string]string{"secret": "more than the"}},
@@ -308,7 +308,7 @@ func (b *bed) applied(manifest string) map[string]any {
 	b.Helper()
 	kubectl, err := suite.ControlPlane.Kubectl()
 	b.Expect(err).NotTo(HaveOccurred())
-	cmd := exec.CommandContext(b.ctx, kubectl, "--kubeconfig", suite.ControlPlane.Kubeconfig(), "apply", "--dry-run=server", "-o", "json", "-f", "-")
+	cmd := exec.CommandContext(b.Ctx, kubectl, "--kubeconfig", suite.ControlPlane.Kubeconfig(), "apply", "--dry-run=server", "-o", "json", "-f", "-")
 	cmd.Stdin = strings.NewReader(manifest)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -350,14 +350,14 @@ func TestFormYAMLIsWhatIsSubmitted(t *testing.T) {
 		w.submit()
 		b.Expect(applied).To(Equal(b.storedSpec("a")), name)
 		// The next one begins where the first one did.
-		b.Expect(b.client.Delete(b.ctx, b.stored("a"))).To(Succeed())
+		b.Expect(b.Client.Delete(b.Ctx, b.stored("a"))).To(Succeed())
 		b.open(b.path("new")).set("name", "a", "url", "https://a/b", "triggers", "*", "description", "x", "secret-ref-name", "s", "retryLimit", "3").submit()
 	}
 }
 
 func TestFormEdits(t *testing.T) {
 	b := newBed(t)
-	before := b.webhook("a", func(s *v1alpha1.WebhookSpec) {
+	before := b.Webhook("a", func(s *v1alpha1.WebhookSpec) {
 		s.TLS = &v1alpha1.TLSSettings{ClientCertSecretRef: &v1alpha1.SecretReference{Name: "cert"}}
 		s.URL = "https://a"
 		s.SecretRef = &v1alpha1.SecretKeyReference{Name: "old", Key: "k"}
@@ -400,9 +400,9 @@ func TestFormEdits(t *testing.T) {
 // What the operator writes into the status is no conflict.
 func TestFormIsNotInTheOperatorsWay(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", nil)
+	b.Webhook("a")
 	w := b.open(b.path("webhooks", "a", "edit")).set("description", "mine")
-	b.delivery("a", b.event(1, nil), v1alpha1.DeliverySucceeded)
+	b.Delivery("a", b.Event(1), v1alpha1.DeliverySucceeded)
 	b.Eventually(func() *v1alpha1.LastDelivery { return b.stored("a").Status.LastDelivery }).ShouldNot(BeNil())
 	b.Expect(w.submit()).NotTo(ContainSubstring("Somebody else"))
 	b.Expect(b.stored("a").Spec.Description).To(Equal("mine"))
@@ -410,7 +410,7 @@ func TestFormIsNotInTheOperatorsWay(t *testing.T) {
 
 func TestFormMergesWithAnotherEdit(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", nil)
+	b.Webhook("a")
 	w := b.open(b.path("webhooks", "a", "edit")).set("description", "mine", "retryLimit", "4")
 	b.change("a", func(s *v1alpha1.WebhookSpec) { s.Scope, s.TimeoutSeconds = "/music", 60 })
 	b.Expect(w.submit()).To(And(ContainSubstring("Somebody else has changed it meanwhile (with somebody, "),
@@ -421,7 +421,7 @@ func TestFormMergesWithAnotherEdit(t *testing.T) {
 
 func TestFormConflict(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", func(s *v1alpha1.WebhookSpec) { s.Description = "before" })
+	b.Webhook("a", func(s *v1alpha1.WebhookSpec) { s.Description = "before" })
 	edit := b.path("webhooks", "a", "edit")
 	w := b.open(edit).set("description", "mine", "scope", "/mine", "timeout", "40s", "secret", typedSecret)
 	theirs := func(s *v1alpha1.WebhookSpec) { s.Description, s.Scope, s.MaxInFlight = "theirs", "/theirs", 5 }
@@ -460,12 +460,12 @@ func TestFormConflict(t *testing.T) {
 // Another webhook of the name is not taken for the one that the form was made from.
 func TestFormOfADeletedWebhook(t *testing.T) {
 	b := newBed(t)
-	old := b.webhook("a", nil)
+	old := b.Webhook("a")
 	edit := b.path("webhooks", "a", "edit")
 	again := b.open(edit).set("description", "mine")
 	gone := b.open(edit).set("description", "mine")
-	b.Expect(b.client.Delete(b.ctx, old)).To(Succeed())
-	b.webhook("a", nil)
+	b.Expect(b.Client.Delete(b.Ctx, old)).To(Succeed())
+	b.Webhook("a")
 	again.press("submit")
 	b.Expect(again.code).To(Equal(http.StatusConflict))
 	b.Expect(again.text("told")).To(ContainSubstring("The webhook was deleted and made anew by somebody else meanwhile"))
@@ -473,7 +473,7 @@ func TestFormOfADeletedWebhook(t *testing.T) {
 	again.submit()
 	b.Expect(b.stored("a").Spec.Description).To(Equal("mine"))
 
-	b.Expect(b.client.Delete(b.ctx, b.stored("a"))).To(Succeed())
+	b.Expect(b.Client.Delete(b.Ctx, b.stored("a"))).To(Succeed())
 	gone.press("submit")
 	b.Expect(gone.code).To(Equal(http.StatusConflict))
 	b.Expect(gone.text("told")).To(ContainSubstring("was deleted meanwhile"))
@@ -485,7 +485,7 @@ func TestFormOfADeletedWebhook(t *testing.T) {
 
 func TestFormOnlyForThoseWhoMay(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", nil)
+	b.Webhook("a")
 	viewer := b.as("form-viewer", "horizon-webhook-viewer")
 	for _, path := range []string{b.path("new"), b.path("webhooks", "a", "edit")} {
 		page := viewer.page(path)
@@ -525,13 +525,13 @@ func TestFormWithoutTheRightToCreateSecrets(t *testing.T) {
 	w = b.open(b.path("new")).set("name", "b", "url", "https://b", "triggers", "*", "secret", typedSecret).press("submit")
 	b.Expect(w.code).To(Equal(http.StatusUnprocessableEntity))
 	b.Expect(w.mistakes()).To(HaveKeyWithValue("secret", ContainSubstring("you may not create Secrets")))
-	err := b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "b"}, &v1alpha1.Webhook{})
+	err := b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "b"}, &v1alpha1.Webhook{})
 	b.Expect(apierrors.IsNotFound(err)).To(BeTrue())
 }
 
 func TestFormPreview(t *testing.T) {
 	b := newBed(t)
-	e := b.event(7, nil)
+	e := b.Event(7)
 	var w *browser
 	b.Eventually(func() string {
 		w = b.open(b.path("new"))
@@ -617,10 +617,10 @@ func TestFormKeepsTheSecretInUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			send := func(w *browser) {
-				ctx, leave := context.WithCancel(b.ctx)
+				ctx, leave := context.WithCancel(b.Ctx)
 				defer leave()
 				waits := *b
-				waits.ctx = ctx
+				waits.Ctx = ctx
 				b.intercept(afterWrites(lose(leave)))
 				w.values.Set("action", "submit")
 				b.Expect(waits.post(w.action, w.values).Code).To(Equal(http.StatusSeeOther))
@@ -638,7 +638,7 @@ func TestFormKeepsTheSecretInUse(t *testing.T) {
 // A Webhook that has the name of nothing is no mistake of one that has no name.
 func TestFormWithoutName(t *testing.T) {
 	b := newBed(t)
-	b.webhook("webhook", nil)
+	b.Webhook("webhook")
 	w := b.open(b.path("new")).set("url", "https://a", "triggers", "*").press("submit")
 	b.Expect(w.mistakes()).To(HaveKeyWithValue("name", "give the webhook a name"))
 }
@@ -654,7 +654,7 @@ func (b *bed) intercept(funcs interceptor.Funcs) {
 // What was typed stays when the API server does not answer.
 func TestFormWithoutAPIServer(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", nil)
+	b.Webhook("a")
 	w := b.open(b.path("new")).set("name", "b", "url", "https://a", "triggers", "*")
 	edit := b.open(b.path("webhooks", "a", "edit")).set("description", "mine")
 	away := &url.Error{Op: "Post", URL: "https://api", Err: errors.New("connection refused")}

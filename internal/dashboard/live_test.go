@@ -23,7 +23,7 @@ func (b *bed) follow(path string) <-chan message {
 	b.Helper()
 	server := httptest.NewServer(b.session)
 	b.Cleanup(server.Close)
-	ctx, cancel := context.WithCancel(b.ctx)
+	ctx, cancel := context.WithCancel(b.Ctx)
 	b.Cleanup(cancel) // before the server closes, which waits for the stream
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/live?page="+url.QueryEscape(path), nil)
 	b.Expect(err).NotTo(HaveOccurred())
@@ -58,8 +58,8 @@ func (b *bed) follow(path string) <-chan message {
 // not sent.
 func TestLive(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
-	b.webhook("other", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	b.Webhook("smoke-tests")
+	b.Webhook("other", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
 	messages := b.follow(b.path("webhooks", "smoke-tests"))
 	next := func(text string) {
 		b.Helper()
@@ -80,8 +80,8 @@ func TestLive(t *testing.T) {
 		}
 	}
 	next("Nothing was sent yet")
-	e := b.event(1, nil)
-	d := b.delivery("smoke-tests", e, v1alpha1.DeliverySucceeded)
+	e := b.Event(1)
+	d := b.Delivery("smoke-tests", e, v1alpha1.DeliverySucceeded)
 	next(d.Name)
 
 	// The page of a Webhook that nothing is sent to stays as it is.
@@ -90,8 +90,8 @@ func TestLive(t *testing.T) {
 		m := <-quiet
 		g.Expect(m.event).To(Equal("main"))
 	}).Should(Succeed())
-	b.event(2, nil)
-	b.delivery("smoke-tests", b.event(3, nil), v1alpha1.DeliverySucceeded)
+	b.Event(2)
+	b.Delivery("smoke-tests", b.Event(3), v1alpha1.DeliverySucceeded)
 	next("3 deliveries")
 	for {
 		select {
@@ -119,7 +119,7 @@ func TestLiveOfPagesOnly(t *testing.T) {
 // Streams are bounded, and a place is free again when a page is closed.
 func TestStreamsAreBounded(t *testing.T) {
 	b := newBed(t)
-	ctx, cancel := context.WithCancel(b.ctx)
+	ctx, cancel := context.WithCancel(b.Ctx)
 	ended := make(chan int, maxStreams)
 	open := func() {
 		w := httptest.NewRecorder()
@@ -150,5 +150,5 @@ func TestNamespacesAreBounded(t *testing.T) {
 	b.Expect(first.ctx.Err()).To(HaveOccurred())
 	b.Expect(b.session.stores).To(HaveLen(maxNamespaces))
 	b.Expect(b.session.stores).NotTo(HaveKey("first"))
-	b.Expect(first.wait(b.ctx, partWebhooks)).To(MatchError(errAgain))
+	b.Expect(first.wait(b.Ctx, partWebhooks)).To(MatchError(errAgain))
 }

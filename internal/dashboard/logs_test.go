@@ -66,7 +66,7 @@ var olderPattern = regexp.MustCompile(`href="(\?[^"]*before=[^"]*)"`)
 // followed or, before that was read, from the API server.
 func TestLogsOfMany(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) {
 		s.State, s.URL, s.Retention.Limit = v1alpha1.WebhookDisabled, "https://ci.example.com/hooks/horizon", new(int32(10000))
 	})
 	group, ctx := errgroup.WithContext(t.Context())
@@ -77,7 +77,7 @@ func TestLogsOfMany(t *testing.T) {
 			if i%10 == 0 {
 				code = http.StatusInternalServerError
 			}
-			return b.client.Create(ctx, recordOf(w, i, at, code))
+			return b.Client.Create(ctx, recordOf(w, i, at, code))
 		})
 	}
 	b.Expect(group.Wait()).To(Succeed())
@@ -91,7 +91,7 @@ func TestLogsOfMany(t *testing.T) {
 	}
 	tables, err := table.NewClient(suite.ControlPlane.Config())
 	b.Expect(err).NotTo(HaveOccurred())
-	query, err := table.Filters{}.Query(b.namespace, w.Name, time.Now())
+	query, err := table.Filters{}.Query(b.Namespace, w.Name, time.Now())
 	b.Expect(err).NotTo(HaveOccurred())
 	var first string
 	for range 5 {
@@ -107,7 +107,7 @@ func TestLogsOfMany(t *testing.T) {
 	b.session = b.newSession(suite.ControlPlane.Config(), nil)
 	before := heap()
 	b.page(b.path("webhooks", w.Name))
-	st := b.session.stores[b.namespace]
+	st := b.session.stores[b.Namespace]
 	b.Expect(st.wait(t.Context(), partDeliveries)).To(Succeed())
 	t.Logf("%d deliveries take %d kB of heap", *many, (heap()-before)>>10)
 	for range 5 {
@@ -163,7 +163,7 @@ func heap() int64 {
 // A filter that cannot be is told of, in words.
 func TestFilterMistake(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	for query, want := range map[string]string{
 		"?since=yesterday": "since &#34;yesterday&#34; is neither a time",
 		"?code=20x":        "code &#34;20x&#34; is not a status code",

@@ -44,9 +44,9 @@ func (b *bed) controls(page string) []string {
 // Buttons are those of things that a person may do.
 func TestRights(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) })
-	b.receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusNotFound})
-	d := b.delivery("smoke-tests", b.event(1, nil), v1alpha1.DeliveryFailed)
+	b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.Retry.Limit = new(int32(0)) })
+	b.Receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusNotFound})
+	d := b.Delivery("smoke-tests", b.Event(1), v1alpha1.DeliveryFailed)
 	resend := "deliveries/" + d.Name + "/resend"
 	w := "webhooks/smoke-tests/"
 	for name, tc := range map[string]struct {
@@ -112,7 +112,7 @@ func TestNoNamespace(t *testing.T) {
 // What one person's session has read is never another's.
 func TestSessionsAreApart(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	b.Expect(b.page(b.path("webhooks"))).To(ContainSubstring("smoke-tests"))
 	nobody := b.as("apart")
 	answer := nobody.get(b.path("webhooks"))
@@ -125,18 +125,18 @@ func TestSessionsAreApart(t *testing.T) {
 func TestResendMany(t *testing.T) {
 	const deliveries = 30
 	b := newBed(t)
-	w := b.webhook("smoke-tests", nil)
+	w := b.Webhook("smoke-tests")
 	for i := range deliveries {
-		b.Expect(b.client.Create(b.ctx, recordOf(w, i, firstEvent.Add(time.Duration(i)*time.Second), http.StatusNotFound))).To(Succeed())
+		b.Expect(b.Client.Create(b.Ctx, recordOf(w, i, firstEvent.Add(time.Duration(i)*time.Second), http.StatusNotFound))).To(Succeed())
 	}
 	page := b.path("webhooks", "smoke-tests")
 	b.Eventually(func() string { return b.page(page + "?result=Failed") }).Should(ContainSubstring(fmt.Sprintf("Resend all that failed (%d)", deliveries)))
 
 	// Who presses twice sends nothing twice.
-	twice := newStore(t.Context(), nil, b.namespace, func(error) {})
+	twice := newStore(t.Context(), nil, b.Namespace, func(error) {})
 	defer twice.stop()
-	j := &jobs{all: []*job{{namespace: b.namespace, webhook: "smoke-tests", names: listed(b.page(page))}}}
-	b.Expect(j.begin(&request{session: b.session, namespace: b.namespace, store: twice}, "smoke-tests", listed(b.page(page)))).To(BeFalse())
+	j := &jobs{all: []*job{{namespace: b.Namespace, webhook: "smoke-tests", names: listed(b.page(page))}}}
+	b.Expect(j.begin(&request{session: b.session, namespace: b.Namespace, store: twice}, "smoke-tests", listed(b.page(page)))).To(BeFalse())
 
 	// One is ticked.
 	one := listed(b.page(page))[3]
@@ -163,7 +163,7 @@ func TestResendMany(t *testing.T) {
 	answer = b.post(page+"/resend", url.Values{"failed": {"yes"}})
 	b.Expect(b.page(answer.Header().Get("Location"))).To(ContainSubstring("Nothing is sent again"))
 	var d v1alpha1.WebhookDelivery
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: one}, &d)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: one}, &d)).To(Succeed())
 	b.Expect(d.Annotations[v1alpha1.AnnotationResend]).To(HaveSuffix("/kubernetes-admin"))
 	b.Expect(d.Status.Attempts).To(BeEquivalentTo(2))
 }
@@ -171,8 +171,8 @@ func TestResendMany(t *testing.T) {
 // A test, a replay and a pause say on the page what came of them.
 func TestActionsTell(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
-	b.event(1, nil)
+	b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	b.Event(1)
 	page := b.path("webhooks", "smoke-tests")
 	shows := func(text string) {
 		b.Helper()
@@ -180,7 +180,7 @@ func TestActionsTell(t *testing.T) {
 	}
 	b.Expect(b.post(page+"/test", nil).Code).To(Equal(http.StatusSeeOther))
 	shows("arrived: the receiver answered 200")
-	b.receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusGone})
+	b.Receiver.Script("/smoke-tests", receiver.Answer{Status: http.StatusGone})
 
 	to := b.post(page+"/state", url.Values{"state": {"Paused"}}).Header().Get("Location")
 	b.Expect(b.page(to)).To(ContainSubstring("smoke-tests is paused"))
@@ -198,22 +198,22 @@ func TestActionsTell(t *testing.T) {
 // A Webhook is deleted that was shown, and not one that has its name by now.
 func TestDelete(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", nil)
+	w := b.Webhook("smoke-tests")
 	page := b.path("webhooks", "smoke-tests", "delete")
 	b.Expect(b.page(page)).To(ContainSubstring(string(w.UID)))
 	b.Expect(b.post(page, url.Values{"uid": {"another"}}).Code).To(Equal(http.StatusBadRequest))
-	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(w), w)).To(Succeed())
 	to := b.post(page, url.Values{"uid": {string(w.UID)}}).Header().Get("Location")
 	next := b.page(to)
 	b.Expect(next).To(ContainSubstring("The webhook smoke-tests is deleted"))
 	b.Expect(next).To(ContainSubstring("No webhooks in"), "it is gone from the page that tells of it")
-	b.Expect(apierrors.IsNotFound(b.client.Get(b.ctx, client.ObjectKeyFromObject(w), w))).To(BeTrue())
+	b.Expect(apierrors.IsNotFound(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(w), w))).To(BeTrue())
 }
 
 // A form says which page it was on, and leads nowhere else.
 func TestBack(t *testing.T) {
 	b := newBed(t)
-	b.webhook("smoke-tests", nil)
+	b.Webhook("smoke-tests")
 	page := b.path("webhooks", "smoke-tests")
 	for from, want := range map[string]string{
 		b.path("webhooks"): b.path("webhooks"), "": page, "https://evil.example.com/": page, "//evil.example.com": page,
@@ -291,7 +291,7 @@ func TestPagesOfWhatWasRemoved(t *testing.T) {
 	const events = pageRows + 2
 	b := newBed(t)
 	for i := range events {
-		b.event(int64(i), nil)
+		b.Event(int64(i))
 	}
 	page := b.path("events")
 	var last string
@@ -304,15 +304,15 @@ func TestPagesOfWhatWasRemoved(t *testing.T) {
 		older = olderPattern.FindStringSubmatch(first)
 		return older
 	}).ShouldNot(BeNil())
-	b.Expect(b.client.Delete(b.ctx, &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: last}})).To(Succeed())
+	b.Expect(b.Client.Delete(b.Ctx, &v1alpha1.WebhookEvent{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: last}})).To(Succeed())
 	b.Eventually(func() string { return b.page(page) }).ShouldNot(ContainSubstring("/events/" + last + `"`))
 	b.Expect(b.page(page + strings.ReplaceAll(older[1], "&amp;", "&"))).To(ContainSubstring("2 of 51 events"))
 	b.Expect(b.page(page + "?before=2001-01-01T00:00:00Z/a")).To(ContainSubstring("No older events"))
 	b.Expect(b.get(page + "?before=soon/a").Code).To(Equal(http.StatusBadRequest))
 
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
 	d := recordOf(w, 1, firstEvent, http.StatusOK)
-	b.Expect(b.client.Create(b.ctx, d)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, d)).To(Succeed())
 	b.Expect(b.page(b.path("webhooks", "smoke-tests") + "?before=" + d.Name)).To(And(
 		ContainSubstring("No older deliveries"), Not(ContainSubstring("Nothing was sent yet"))))
 }
@@ -320,8 +320,8 @@ func TestPagesOfWhatWasRemoved(t *testing.T) {
 // Nobody is told that no deliveries go with a Webhook while nobody has counted them.
 func TestDeleteWithoutCount(t *testing.T) {
 	b := newBed(t)
-	w := b.webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
-	b.Expect(b.client.Create(b.ctx, recordOf(w, 1, firstEvent, http.StatusOK))).To(Succeed())
+	w := b.Webhook("smoke-tests", func(s *v1alpha1.WebhookSpec) { s.State = v1alpha1.WebhookDisabled })
+	b.Expect(b.Client.Create(b.Ctx, recordOf(w, 1, firstEvent, http.StatusOK))).To(Succeed())
 	c, err := b.session.connect()
 	b.Expect(err).NotTo(HaveOccurred())
 	var back atomic.Bool
@@ -366,5 +366,5 @@ func TestUserIsAskedForAgain(t *testing.T) {
 func TestNamespaceThatIsNone(t *testing.T) {
 	b := newBed(t)
 	b.Expect(b.get(link("nothing-here", "webhooks")).Body.String()).To(ContainSubstring("<option selected>nothing-here</option>"))
-	b.Expect(strings.Count(b.page(b.path("webhooks")), "<option selected>"+b.namespace+"</option>")).To(Equal(1))
+	b.Expect(strings.Count(b.page(b.path("webhooks")), "<option selected>"+b.Namespace+"</option>")).To(Equal(1))
 }

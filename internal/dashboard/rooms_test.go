@@ -14,7 +14,7 @@ import (
 // and the log show the message, and neither shows what is secret.
 func TestFormOfRooms(t *testing.T) {
 	b := newBed(t)
-	room := b.receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: typedSecret})
+	room := b.Receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: typedSecret})
 	w := b.open(b.path("new"))
 	w.set("name", "ops", "format", "DingTalk", "language", "zh", "rateLimit", "10/m", "triggers", "clusters_deployed").press("check")
 	b.Expect(w.mistakes()).To(HaveKeyWithValue("url", ContainSubstring("paste the address of the robot")))
@@ -40,7 +40,7 @@ func TestFormOfRooms(t *testing.T) {
 	b.Expect(spec.Payload).To(Equal(&v1alpha1.PayloadSettings{Format: v1alpha1.PayloadDingTalk, Language: v1alpha1.LanguageChinese}))
 	b.Expect(spec.RateLimit).To(Equal(&v1alpha1.RateLimit{Requests: 10, PerSeconds: 60}))
 
-	d := b.delivery("ops", b.event(1, nil), v1alpha1.DeliverySucceeded)
+	d := b.Delivery("ops", b.Event(1), v1alpha1.DeliverySucceeded)
 	b.Expect(room.Messages()).To(HaveLen(1))
 	log := b.page(b.path("deliveries", d.Name))
 	b.Expect(log).To(ContainSubstring("In the room of DingTalk"))
@@ -69,7 +69,7 @@ func TestFormOfRooms(t *testing.T) {
 // A plain URL becomes a secret when its receiver becomes a room.
 func TestFormMovesTheURLOfARoom(t *testing.T) {
 	b := newBed(t)
-	b.webhook("a", nil)
+	b.Webhook("a")
 	address := b.stored("a").Spec.URL
 	w := b.open(b.path("webhooks", "a", "edit")).set("format", "Teams").press("check")
 	b.Expect(w.mistakes()).To(BeEmpty())

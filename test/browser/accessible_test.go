@@ -14,33 +14,33 @@ func once(spec *v1alpha1.WebhookSpec) { spec.Retry.Limit = new(int32(0)) }
 func TestAccessibleLists(t *testing.T) {
 	b := newBed(t)
 	p := b.dashboard("", false).signIn("/webhooks")
-	p.waitFor("No webhooks in " + b.namespace + " yet")
+	p.waitFor("No webhooks in " + b.Namespace + " yet")
 	p.axe("no webhooks")
 	p.open(b.path("/events"))
-	p.waitFor("Nothing has happened in " + b.namespace + " yet")
+	p.waitFor("Nothing has happened in " + b.Namespace + " yet")
 	p.axe("no events")
 
 	open := make(chan struct{})
 	t.Cleanup(func() { close(open) })
-	b.receiver.Script("/broken", receiver.Answer{Status: 500, Body: "no"})
-	b.receiver.Script("/slow", receiver.Answer{Until: open})
-	b.webhook("orders", func(spec *v1alpha1.WebhookSpec) {
+	b.Receiver.Script("/broken", receiver.Answer{Status: 500, Body: "no"})
+	b.Receiver.Script("/slow", receiver.Answer{Until: open})
+	b.Webhook("orders", func(spec *v1alpha1.WebhookSpec) {
 		spec.Description = "Starts the smoke tests."
 		spec.Triggers = []v1alpha1.Trigger{"clusters_deployed", "cluster_created", "cluster_deleted", "clusters_freed", "clusters_rollbacked"}
 		spec.SSLVerifyEnabled = new(false)
 		spec.Scope = "/music/player"
 	})
-	b.webhook("broken", once)
-	b.webhook("slow", nil)
-	b.webhook("paused", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookPaused })
-	b.webhook("disabled", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookDisabled })
-	b.webhook("no-secret", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("broken", once)
+	b.Webhook("slow")
+	b.Webhook("paused", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookPaused })
+	b.Webhook("disabled", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookDisabled })
+	b.Webhook("no-secret", func(spec *v1alpha1.WebhookSpec) {
 		spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "absent", Key: "token"}
 	})
 	for id := range int64(3) {
-		e := b.event(id + 1)
-		b.delivery("orders", e, v1alpha1.DeliverySucceeded)
-		b.delivery("broken", e, v1alpha1.DeliveryFailed)
+		e := b.Event(id + 1)
+		b.Delivery("orders", e, v1alpha1.DeliverySucceeded)
+		b.Delivery("broken", e, v1alpha1.DeliveryFailed)
 	}
 	p.open(b.path("/webhooks"))
 	p.row("broken").wait()
@@ -70,12 +70,12 @@ func TestAccessibleLists(t *testing.T) {
 func TestAccessibleEvents(t *testing.T) {
 	b := newBed(t)
 	p := b.dashboard("", false).signIn("/webhooks")
-	alone := b.event(1)
+	alone := b.Event(1)
 	p.open(b.path("/events/" + alone.Name))
 	p.waitFor("No webhook could follow it")
 	p.axe("an event without webhooks")
-	b.webhook("others", func(spec *v1alpha1.WebhookSpec) { spec.Triggers = []v1alpha1.Trigger{"cluster_deleted"} })
-	p.open(b.path("/events/" + b.event(2).Name))
+	b.Webhook("others", func(spec *v1alpha1.WebhookSpec) { spec.Triggers = []v1alpha1.Trigger{"cluster_deleted"} })
+	p.open(b.path("/events/" + b.Event(2).Name))
 	p.row("others").wait()
 	p.axe("an event that nobody follows")
 }
@@ -83,8 +83,8 @@ func TestAccessibleEvents(t *testing.T) {
 // The page of a webhook in all its states.
 func TestAccessibleWebhook(t *testing.T) {
 	b := newBed(t)
-	b.event(1, bygone)
-	b.webhook("orders", once)
+	b.Event(1, bygone)
+	b.Webhook("orders", once)
 	p := b.dashboard("", false).signIn("/webhooks/orders")
 	p.waitFor("Nothing was sent yet")
 	p.axe("nothing sent")
@@ -98,19 +98,19 @@ func TestAccessibleWebhook(t *testing.T) {
 	p.axe("a replay")
 
 	open := make(chan struct{})
-	b.receiver.Script("/orders", receiver.Answer{Until: open})
+	b.Receiver.Script("/orders", receiver.Answer{Until: open})
 	p.click("button", "Test")
 	p.waitFor("Test is under way")
 	p.axe("a test that is under way")
 	close(open)
 	p.waitFor("Test arrived: the receiver answered 200")
 	p.axe("a test that arrived")
-	b.receiver.Script("/orders", receiver.Answer{Status: 500})
+	b.Receiver.Script("/orders", receiver.Answer{Status: 500})
 	p.click("button", "Test")
 	p.waitFor("Test failed: the receiver answered 500")
 	p.axe("a test that failed")
 
-	b.delivery("orders", b.event(2), v1alpha1.DeliveryFailed)
+	b.Delivery("orders", b.Event(2), v1alpha1.DeliveryFailed)
 	p.open(b.path("/webhooks/orders?result=Waiting"))
 	p.waitFor("No such deliveries")
 	p.axe("filtered to nothing")
@@ -132,22 +132,22 @@ func TestAccessibleWebhook(t *testing.T) {
 // The page of a delivery in all its states.
 func TestAccessibleDelivery(t *testing.T) {
 	b := newBed(t)
-	b.receiver.Script("/good", receiver.Answer{Status: 200, Body: `{"a":[1,2,{"b":"c"}]}`, Header: map[string][]string{"Content-Type": {"application/json"}}})
-	b.receiver.Script("/bad", receiver.Answer{Status: 500, Body: "<h1>no</h1>"})
-	b.receiver.Script("/mute", receiver.Answer{Reset: true})
-	b.receiver.Script("/later", receiver.Answer{Status: 503})
-	b.webhook("good", nil)
-	b.webhook("bad", once)
-	b.webhook("mute", once)
-	b.webhook("later", nil)
-	b.webhook("paused", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookPaused })
-	e := b.event(1)
+	b.Receiver.Script("/good", receiver.Answer{Status: 200, Body: `{"a":[1,2,{"b":"c"}]}`, Header: map[string][]string{"Content-Type": {"application/json"}}})
+	b.Receiver.Script("/bad", receiver.Answer{Status: 500, Body: "<h1>no</h1>"})
+	b.Receiver.Script("/mute", receiver.Answer{Reset: true})
+	b.Receiver.Script("/later", receiver.Answer{Status: 503})
+	b.Webhook("good")
+	b.Webhook("bad", once)
+	b.Webhook("mute", once)
+	b.Webhook("later")
+	b.Webhook("paused", func(spec *v1alpha1.WebhookSpec) { spec.State = v1alpha1.WebhookPaused })
+	e := b.Event(1)
 	p := b.dashboard("", false).signIn("/webhooks")
 	for name, result := range map[string]v1alpha1.DeliveryResult{
 		"good": v1alpha1.DeliverySucceeded, "bad": v1alpha1.DeliveryFailed, "mute": v1alpha1.DeliveryFailed,
 		"later": v1alpha1.DeliveryWaiting, "paused": v1alpha1.DeliveryWaiting,
 	} {
-		d := b.delivery(name, e, result)
+		d := b.Delivery(name, e, result)
 		p.open(b.path("/deliveries/" + d.Name))
 		p.waitFor("Request header")
 		p.axe("a delivery of " + name)
@@ -157,7 +157,7 @@ func TestAccessibleDelivery(t *testing.T) {
 			p.axe("a delivery, raw, with curl")
 		}
 	}
-	d := b.delivery("bad", e, v1alpha1.DeliveryFailed)
+	d := b.Delivery("bad", e, v1alpha1.DeliveryFailed)
 	p.open(b.path("/deliveries/" + d.Name))
 	p.click("button", "Resend")
 	p.waitFor("A resend is asked for")
@@ -188,7 +188,7 @@ func TestAccessibleErrors(t *testing.T) {
 	viewer := b.dashboard(b.kubeconfig("viewer", viewerRole), false).signIn("/webhooks")
 	viewer.waitFor("To create one here you need the role edit")
 	viewer.axe("no webhooks, for a viewer")
-	b.webhook("orders", nil)
+	b.Webhook("orders")
 	viewer.open(b.path("/webhooks/orders/delete"))
 	viewer.waitFor("You may not delete webhooks")
 	viewer.axe("delete, for a viewer")

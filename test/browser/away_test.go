@@ -27,8 +27,8 @@ import (
 // itself.
 func TestAPIServerAway(t *testing.T) {
 	b := newBed(t)
-	b.webhook("orders", nil)
-	d := b.delivery("orders", b.event(1), v1alpha1.DeliverySucceeded)
+	b.Webhook("orders")
+	d := b.Delivery("orders", b.Event(1), v1alpha1.DeliverySucceeded)
 	wire := newWire(t)
 	p := b.dashboard(wire.kubeconfig(t), false).signIn("/webhooks/orders")
 	p.live()
@@ -41,7 +41,7 @@ func TestAPIServerAway(t *testing.T) {
 		t.Error("the page does not show the delivery any more")
 	}
 	p.axe("no contact with the cluster")
-	b.delivery("orders", b.event(2), v1alpha1.DeliverySucceeded)
+	b.Delivery("orders", b.Event(2), v1alpha1.DeliverySucceeded)
 	second := p.another()
 	second.open(b.path("/webhooks/orders"))
 	second.waitFor("1 delivery")
@@ -151,9 +151,9 @@ func (w *wire) mend() {
 // the link that it prints.
 func (b *bed) startPlugin(kubeconfig string) (link string) {
 	b.Helper()
-	binary, err := operator.BuildPlugin(b.ctx, root, suite.ControlPlane.Dir())
+	binary, err := operator.BuildPlugin(b.Ctx, root, suite.ControlPlane.Dir())
 	b.Expect(err).NotTo(HaveOccurred())
-	cmd := exec.Command(binary, "dashboard", "--no-open", "--namespace", b.namespace)
+	cmd := exec.Command(binary, "dashboard", "--no-open", "--namespace", b.Namespace)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -175,7 +175,7 @@ func (b *bed) startPlugin(kubeconfig string) (link string) {
 // that is done.
 func TestExpiredKubeconfig(t *testing.T) {
 	b := newBed(t)
-	b.webhook("orders", nil)
+	b.Webhook("orders")
 	good := b.kubeconfig("user", "edit")
 	config := suite.ControlPlane.Config()
 	path := filepath.Join(b.TempDir(), "kubeconfig")

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/horizoncd/webhook-operator/test/testbed"
 )
 
 const (
 	// patience is far beyond what a step takes, on a busy machine too.
-	patience = time.Minute
+	patience = testbed.Patience
 	interval = 50 * time.Millisecond
 
 	// reboundHost is a stranger's name for this machine.

@@ -14,13 +14,13 @@ import (
 // is written and the event that is chosen.
 func TestFormExpressions(t *testing.T) {
 	b := newBed(t)
-	b.event(1)
-	b.event(2, func(spec *v1alpha1.WebhookEventSpec) {
+	b.Event(1)
+	b.Event(2, func(spec *v1alpha1.WebhookEventSpec) {
 		spec.Cluster.Name, spec.Cluster.Env, spec.ResourcePath = "web-staging", "staging", "/music/player/web/web-staging"
 	})
 	p := b.dashboard(b.kubeconfig("user", "edit"), false).signIn("/new")
 	p.fill("Name", "orders")
-	p.fill("URL", b.receiver.URL("/orders"))
+	p.fill("URL", b.Receiver.URL("/orders"))
 	p.check("clusters_deployed A cluster has triggered a deploy task.", true)
 	p.click("DisclosureTriangle", "Beyond Horizon")
 
@@ -73,13 +73,13 @@ func TestFormExpressions(t *testing.T) {
 	p.click("button", "Submit")
 	p.at(b.path("/webhooks/orders"))
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "orders"}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "orders"}, w)).To(Succeed())
 	b.Expect(w.Spec.Filter).To(Equal(`event.cluster.env == "online"`))
 	b.Expect(w.Spec.Payload.Template).To(Equal("{\n  \"text\": event.cluster.name + \" is out\"\n}"))
 	p.find("region", "Filter")
 	p.axe("a webhook with expressions")
 
-	d := b.delivery("orders", b.event(3), v1alpha1.DeliverySucceeded)
+	d := b.Delivery("orders", b.Event(3), v1alpha1.DeliverySucceeded)
 	p.open(b.path("/deliveries/" + d.Name))
 	p.waitFor("web-prod is out")
 	p.click("DisclosureTriangle", "The event, as Horizon's body")
@@ -89,17 +89,17 @@ func TestFormExpressions(t *testing.T) {
 // Why an event was not sent, and what is wrong with a filter, is there to be read.
 func TestExpressionsAreAccessible(t *testing.T) {
 	b := newBed(t)
-	b.webhook("false", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("false", func(spec *v1alpha1.WebhookSpec) {
 		spec.Filter = `event.cluster.env == "` + strings.Repeat("long", 100) + `"`
 	})
-	b.webhook("failing", func(spec *v1alpha1.WebhookSpec) { spec.Filter = `1 / event.member.id == 1` })
+	b.Webhook("failing", func(spec *v1alpha1.WebhookSpec) { spec.Filter = `1 / event.member.id == 1` })
 	for _, name := range []string{"wrong", "wrong-too"} {
-		b.webhook(name, func(spec *v1alpha1.WebhookSpec) {
+		b.Webhook(name, func(spec *v1alpha1.WebhookSpec) {
 			spec.Filter = strings.Repeat("true || ", 30) + `event.nme == "" `
 			spec.Payload = &v1alpha1.PayloadSettings{Template: "{\"text\":\n}"}
 		})
 	}
-	e := b.event(1)
+	e := b.Event(1)
 	p := b.dashboard("", false).signIn("/webhooks")
 	p.open(b.path("/events/" + e.Name))
 	p.live()

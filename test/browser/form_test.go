@@ -42,12 +42,12 @@ func TestFormMistakes(t *testing.T) {
 	p.axe("a form with mistakes")
 
 	p.fill("Name", "orders")
-	p.fill("URL", b.receiver.URL("/orders"))
+	p.fill("URL", b.Receiver.URL("/orders"))
 	p.check("cluster_deleted A cluster is deleted.", true)
 	p.click("button", "Submit")
 	p.at(b.path("/webhooks/orders"))
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "orders"}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "orders"}, w)).To(Succeed())
 	b.Expect(w.Spec.Description).To(Equal("kept"))
 	b.Expect(w.Spec.Triggers).To(Equal([]v1alpha1.Trigger{"cluster_deleted"}))
 }
@@ -59,7 +59,7 @@ func TestAccessibleForm(t *testing.T) {
 	p.find("textbox", "URL")
 	p.axe("the empty form")
 	p.fill("Name", "orders")
-	p.fill("URL", b.receiver.URL("/orders?"+strings.Repeat("long", 50)))
+	p.fill("URL", b.Receiver.URL("/orders?"+strings.Repeat("long", 50)))
 	p.check("clusters_deployed A cluster has triggered a deploy task.", true)
 	for _, name := range []string{"Beyond Horizon", "Show YAML", "More events", "Families of events"} {
 		p.click("DisclosureTriangle", name)
@@ -70,7 +70,7 @@ func TestAccessibleForm(t *testing.T) {
 	viewer := b.dashboard(b.kubeconfig("viewer", viewerRole), false).signIn("/new")
 	viewer.waitFor("Create a webhook")
 	viewer.axe("the form of a viewer")
-	b.webhook("there", nil)
+	b.Webhook("there")
 	p.open(b.path("/webhooks/there/edit"))
 	p.find("button", "Submit")
 	p.axe("the form that edits")
@@ -79,7 +79,7 @@ func TestAccessibleForm(t *testing.T) {
 // Two people edit at once: whoever comes second sees both, and loses nothing.
 func TestFormConflict(t *testing.T) {
 	b := newBed(t)
-	b.webhook("orders", func(spec *v1alpha1.WebhookSpec) { spec.Description = "before" })
+	b.Webhook("orders", func(spec *v1alpha1.WebhookSpec) { spec.Description = "before" })
 	s := b.dashboard(b.kubeconfig("user", "edit"), false)
 	first := s.signIn("/webhooks/orders/edit")
 	first.fill("Description", "mine")
@@ -106,7 +106,7 @@ func TestFormConflict(t *testing.T) {
 	first.click("button", "Submit")
 	first.at(b.path("/webhooks/orders"))
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "orders"}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "orders"}, w)).To(Succeed())
 	b.Expect(w.Spec.Description).To(Equal("theirs"))
 	b.Expect(w.Spec.Retry.Limit).To(HaveValue(BeEquivalentTo(3)))
 }

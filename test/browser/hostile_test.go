@@ -68,16 +68,16 @@ func TestHostileAnswers(t *testing.T) {
 			}
 			return r
 		}, text)
-		b.receiver.Script("/"+name, receiver.Answer{Status: 400, Body: text, Header: http.Header{
+		b.Receiver.Script("/"+name, receiver.Answer{Status: 400, Body: text, Header: http.Header{
 			"Content-Type": {"text/html"}, "X-Hostile": {value}, "X-Second": {value, value},
 		}})
-		b.webhook(name, once)
+		b.Webhook(name, once)
 	}
-	b.receiver.Script("/json", receiver.Answer{Body: fmt.Sprintf(`{"a": %q, "<script>alert(1)</script>": ["</pre>"]}`, hostile["svg"])})
-	b.webhook("json", nil)
-	e := b.event(1)
+	b.Receiver.Script("/json", receiver.Answer{Body: fmt.Sprintf(`{"a": %q, "<script>alert(1)</script>": ["</pre>"]}`, hostile["svg"])})
+	b.Webhook("json")
+	e := b.Event(1)
 	for name, text := range hostile {
-		d := b.delivery(name, e, v1alpha1.DeliveryFailed)
+		d := b.Delivery(name, e, v1alpha1.DeliveryFailed)
 		p.open(b.path("/deliveries/" + d.Name))
 		p.waitFor("Response body")
 		p.live()
@@ -100,7 +100,7 @@ func TestHostileAnswers(t *testing.T) {
 			return
 		}
 	}
-	d := b.delivery("json", e, v1alpha1.DeliverySucceeded)
+	d := b.Delivery("json", e, v1alpha1.DeliverySucceeded)
 	p.open(b.path("/deliveries/" + d.Name))
 	p.waitFor(`"<script>alert(1)</script>": [ "</pre>" ]`)
 	p.inert("json")
@@ -121,21 +121,21 @@ func TestHostileAnswers(t *testing.T) {
 func TestHostileObjects(t *testing.T) {
 	b := newBed(t)
 	p := b.dashboard("", false).signIn("/webhooks")
-	b.webhook("orders", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("orders", func(spec *v1alpha1.WebhookSpec) {
 		spec.Description = hostile["script"] + hostile["closing"] + hostile["reordering"]
 	})
 	id := int64(0)
 	for name, text := range hostile {
 		id++
 		text = text[:min(len(text), 128)]
-		e := b.event(id, func(spec *v1alpha1.WebhookEventSpec) {
+		e := b.Event(id, func(spec *v1alpha1.WebhookEventSpec) {
 			spec.Cluster.Name, spec.Cluster.ApplicationName, spec.Cluster.Env = text, text, text
 			spec.User.Name, spec.User.Email = text, text
 			spec.Extra = text
 			spec.Member = &v1alpha1.MemberInfo{ID: new(int64(1)), Role: strings.ToValidUTF8(text[:min(len(text), 64)], ""), MemberName: text}
 			spec.Pipelinerun = &v1alpha1.PipelinerunInfo{ID: new(int64(1)), Title: text, Description: text, GitRef: text}
 		})
-		d := b.delivery("orders", e, v1alpha1.DeliverySucceeded)
+		d := b.Delivery("orders", e, v1alpha1.DeliverySucceeded)
 		p.open(b.path("/deliveries/" + d.Name))
 		p.waitFor("Response body")
 		p.inert("a delivery of " + name)

@@ -60,8 +60,8 @@ func TestKeyboard(t *testing.T) {
 	p.waitFor("No webhooks in")
 	p.walk("no webhooks")
 	d := b.withOneFailure()
-	e := b.event(2)
-	b.delivery("orders", e, v1alpha1.DeliveryFailed)
+	e := b.Event(2)
+	b.Delivery("orders", e, v1alpha1.DeliveryFailed)
 	for _, test := range []struct{ path, ready string }{
 		{"/webhooks", "500, failed"},
 		{"/webhooks/orders", "2 deliveries"},

@@ -13,10 +13,10 @@ import (
 // A page changes by itself, and not under the hands of whoever uses it.
 func TestLive(t *testing.T) {
 	b := newBed(t)
-	b.webhook("orders", nil)
+	b.Webhook("orders")
 	deliver := func(id int64) string {
 		t.Helper()
-		return b.delivery("orders", b.event(id), v1alpha1.DeliverySucceeded).Name
+		return b.Delivery("orders", b.Event(id), v1alpha1.DeliverySucceeded).Name
 	}
 	first := deliver(1)
 	deliver(2)
@@ -96,7 +96,7 @@ func TestLive(t *testing.T) {
 	}
 	all := keys()
 	removed := evaluate[string](p, `document.querySelector("tbody tr:nth-child(2)").dataset.key`)
-	b.Expect(b.client.Delete(b.ctx, &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: removed}})).To(Succeed())
+	b.Expect(b.Client.Delete(b.Ctx, &v1alpha1.WebhookDelivery{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: removed}})).To(Succeed())
 	p.until(`document.querySelector(".below").textContent.startsWith("7 deliveries")`)
 	if now := keys(); now != all {
 		t.Errorf("rows have moved under the pointer: %s, and not %s", now, all)

@@ -18,35 +18,35 @@ func TestPictures(t *testing.T) {
 		t.Skip("run it with -update to write docs/images anew")
 	}
 	b := newBed(t)
-	b.namespace = "music"
-	b.Expect(b.client.Create(b.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}})).To(Succeed())
+	b.Namespace = "music"
+	b.Expect(b.Client.Create(b.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.Namespace}})).To(Succeed())
 	ok := receiver.Answer{Body: `{"queued": true, "run": 1841}`, Header: map[string][]string{"Content-Type": {"application/json"}}}
 	broken := receiver.Answer{
 		Status: 503, Body: `{"error": "no runner is free", "retry": true}`, Header: map[string][]string{"Content-Type": {"application/json"}, "Server": {"ci"}},
 	}
-	b.receiver.Script("/smoke-tests", ok, ok, broken, ok, ok, ok, broken, ok, ok, broken, ok)
-	b.receiver.Script("/audit", broken)
-	b.webhook("smoke-tests", func(spec *v1alpha1.WebhookSpec) {
+	b.Receiver.Script("/smoke-tests", ok, ok, broken, ok, ok, ok, broken, ok, ok, broken, ok)
+	b.Receiver.Script("/audit", broken)
+	b.Webhook("smoke-tests", func(spec *v1alpha1.WebhookSpec) {
 		once(spec)
 		spec.Description = "Starts the smoke tests when a deploy task started."
 		spec.Triggers = []v1alpha1.Trigger{"clusters_deployed", "clusters_rollbacked"}
 		spec.Scope = "/music"
 	})
-	b.webhook("team-chat", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("team-chat", func(spec *v1alpha1.WebhookSpec) {
 		spec.Description = "Tells the people on duty when a cluster is deleted."
 		spec.Triggers = []v1alpha1.Trigger{"cluster_deleted", "clusters_freed"}
 	})
-	b.webhook("audit", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("audit", func(spec *v1alpha1.WebhookSpec) {
 		spec.Description = "Keeps a record of everything."
 		spec.Retry.MinBackoffSeconds = 60
 	})
-	b.webhook("inventory", func(spec *v1alpha1.WebhookSpec) {
+	b.Webhook("inventory", func(spec *v1alpha1.WebhookSpec) {
 		spec.Triggers = []v1alpha1.Trigger{"cluster_created", "cluster_deleted", "applications_created", "application_deleted", "clusters_freed"}
 		spec.State = v1alpha1.WebhookPaused
 	})
 	var last *v1alpha1.WebhookEvent
 	for i := range int64(10) {
-		last = b.event(4170+i, func(spec *v1alpha1.WebhookEventSpec) {
+		last = b.Event(4170+i, func(spec *v1alpha1.WebhookEventSpec) {
 			name := []string{"web-prod", "web-staging", "api-prod"}[i%3]
 			spec.EventType = []string{"clusters_deployed", "clusters_deployed", "clusters_rollbacked"}[i%3]
 			spec.Cluster.Name, spec.ResourcePath = name, "/music/player/"+strings.Split(name, "-")[0]+"/"+name
@@ -54,17 +54,17 @@ func TestPictures(t *testing.T) {
 		})
 		var list v1alpha1.WebhookDeliveryList
 		b.Eventually(func() (int, error) { // one after the other: the receiver's answers are in order
-			err := b.client.List(b.ctx, &list)
+			err := b.Client.List(b.Ctx, &list)
 			ended := 0
 			for _, d := range list.Items {
-				if d.Namespace == b.namespace && d.Spec.WebhookRef.Name == "smoke-tests" && d.Status.Result != v1alpha1.DeliveryWaiting && d.Status.Result != "" {
+				if d.Namespace == b.Namespace && d.Spec.WebhookRef.Name == "smoke-tests" && d.Status.Result != v1alpha1.DeliveryWaiting && d.Status.Result != "" {
 					ended++
 				}
 			}
 			return ended, err
 		}).Should(BeEquivalentTo(i + 1))
 	}
-	b.event(4190, func(spec *v1alpha1.WebhookEventSpec) { spec.EventType = "cluster_deleted" })
+	b.Event(4190, func(spec *v1alpha1.WebhookEventSpec) { spec.EventType = "cluster_deleted" })
 
 	p := b.dashboard("", false).signIn("/webhooks")
 	p.live()
@@ -74,7 +74,7 @@ func TestPictures(t *testing.T) {
 	p.live()
 	p.waitFor("10 deliveries")
 	p.picture("logs")
-	d := b.delivery("smoke-tests", last, v1alpha1.DeliveryFailed)
+	d := b.Delivery("smoke-tests", last, v1alpha1.DeliveryFailed)
 	p.open(b.path("/deliveries/" + d.Name))
 	p.live()
 	p.waitFor("Response body")

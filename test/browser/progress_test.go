@@ -18,18 +18,18 @@ func TestManyResends(t *testing.T) {
 	for range failures {
 		answers = append(answers, fails, receiver.Answer{})
 	}
-	b.receiver.Script("/orders", answers...)
-	b.webhook("orders", func(spec *v1alpha1.WebhookSpec) {
+	b.Receiver.Script("/orders", answers...)
+	b.Webhook("orders", func(spec *v1alpha1.WebhookSpec) {
 		once(spec)
 		spec.Retention.Limit = new(int32(1000))
 	})
 	for id := range int64(2 * failures) {
-		b.event(id + 1)
+		b.Event(id + 1)
 	}
 	p := b.dashboard("", false).signIn("/webhooks/orders")
 	p.find("button", fmt.Sprintf("Resend all that failed (%d)", failures))
 	p.waitFor(fmt.Sprintf("50 of %d deliveries", 2*failures))
-	first := b.receiver.Total().Requests
+	first := b.Receiver.Total().Requests
 	p.axe("more than one page")
 	newest := p.names("checkbox")
 	p.click("link", "Older")
@@ -41,14 +41,14 @@ func TestManyResends(t *testing.T) {
 	p.click("link", "Newest")
 	p.find("link", "Older")
 
-	b.receiver.Script("/orders")
+	b.Receiver.Script("/orders")
 	p.click("button", fmt.Sprintf("Resend all that failed (%d)", failures))
 	p.waitFor(fmt.Sprintf("Resend of %d deliveries", failures))
 	p.find("progressbar", "Asked for")
 	p.click("button", "Stop")
 	p.waitFor("0 under way · stopped")
 	p.gone("button", "Stop")
-	again := b.receiver.Total().Requests - first
+	again := b.Receiver.Total().Requests - first
 	if again == 0 || again >= failures {
 		t.Errorf("%d of %d were sent again before it was stopped", again, failures)
 	}
@@ -62,7 +62,7 @@ func TestManyResends(t *testing.T) {
 	p.waitFor(fmt.Sprintf("Resend of %d deliveries: %d asked for, %d arrived, 0 failed, 0 under way", left, left, left))
 	p.waitFor("No such deliveries")
 	p.waitFor(fmt.Sprintf("%d succeeded, 0 failed, 0 waiting", 2*failures))
-	if got, want := b.receiver.Total().Requests, first+failures; got != want {
+	if got, want := b.Receiver.Total().Requests, first+failures; got != want {
 		t.Errorf("%d requests, want %d", got, want)
 	}
 }
@@ -70,13 +70,13 @@ func TestManyResends(t *testing.T) {
 // Those that are ticked are sent again, and no others.
 func TestResendSelected(t *testing.T) {
 	b := newBed(t)
-	b.receiver.Script("/orders", fails)
-	b.webhook("orders", once)
+	b.Receiver.Script("/orders", fails)
+	b.Webhook("orders", once)
 	var all []string
 	for id := range int64(3) {
-		all = append(all, b.delivery("orders", b.event(id+1), v1alpha1.DeliveryFailed).Name)
+		all = append(all, b.Delivery("orders", b.Event(id+1), v1alpha1.DeliveryFailed).Name)
 	}
-	b.receiver.Script("/orders")
+	b.Receiver.Script("/orders")
 	p := b.dashboard("", false).signIn("/webhooks/orders")
 	p.check("Select "+all[0], true)
 	p.check("Select "+all[2], true)
@@ -89,9 +89,9 @@ func TestResendSelected(t *testing.T) {
 func TestReplayAndTest(t *testing.T) {
 	b := newBed(t)
 	for id := range int64(3) {
-		b.event(id+1, bygone)
+		b.Event(id+1, bygone)
 	}
-	b.webhook("orders", nil)
+	b.Webhook("orders")
 	p := b.dashboard("", false).signIn("/webhooks")
 
 	p.click("button", "Test orders")
@@ -116,12 +116,12 @@ func TestReplayAndTest(t *testing.T) {
 
 	p.click("button", "Pause orders")
 	p.waitFor("orders is paused: what comes is recorded and waits until it is resumed")
-	b.event(4)
+	b.Event(4)
 	p.waitFor("1 waiting")
 	p.click("button", "Resume orders")
 	p.waitFor("orders is enabled")
 	p.waitFor("5 succeeded, 0 failed, 0 waiting")
-	if n := b.receiver.Total().Requests; n != 5 {
+	if n := b.Receiver.Total().Requests; n != 5 {
 		t.Errorf("%d requests, want 5", n)
 	}
 }

@@ -38,9 +38,9 @@ func (p *page) wantChanging(path, ready string, want ...string) {
 // withOneFailure makes a Webhook with a delivery that has failed.
 func (b *bed) withOneFailure() *v1alpha1.WebhookDelivery {
 	b.Helper()
-	b.receiver.Script("/orders", fails)
-	b.webhook("orders", once)
-	return b.delivery("orders", b.event(1), v1alpha1.DeliveryFailed)
+	b.Receiver.Script("/orders", fails)
+	b.Webhook("orders", once)
+	return b.Delivery("orders", b.Event(1), v1alpha1.DeliveryFailed)
 }
 
 // Nobody is offered what would be refused.
@@ -61,7 +61,7 @@ func TestViewer(t *testing.T) {
 	resender.wantChanging(b.path("/webhooks/orders"), "1 delivery",
 		"Resend all that failed (1)", "Resend selected", "Select all that are listed", "Select "+d.Name)
 	resender.wantChanging(b.path("/deliveries/"+d.Name), "Request header", "Resend")
-	b.receiver.Script("/orders")
+	b.Receiver.Script("/orders")
 	resender.click("button", "Resend")
 	resender.waitFor("Delivered: the receiver answered 200 OK")
 	resender.waitFor("asked for by resender")

@@ -18,7 +18,7 @@ import (
 func TestRoomByTheForm(t *testing.T) {
 	b := newBed(t)
 	const key = "SEC0b5a1f2d6c3e47a89b10c2d3e4f5a6b7"
-	room := b.receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: key})
+	room := b.Receiver.Open(receiver.DingTalk, receiver.RoomOptions{Secret: key})
 	p := b.dashboard(b.kubeconfig("user", "edit"), false).signIn("/new")
 	p.expect("status of 422")
 	if p.find("textbox", "Secret"); p.has("combobox", "Language") {
@@ -72,7 +72,7 @@ func TestRoomByTheForm(t *testing.T) {
 	b.Expect(html).NotTo(Or(ContainSubstring(key), ContainSubstring(room.Key())))
 
 	w := &v1alpha1.Webhook{}
-	b.Expect(b.client.Get(b.ctx, client.ObjectKey{Namespace: b.namespace, Name: "ops-room"}, w)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKey{Namespace: b.Namespace, Name: "ops-room"}, w)).To(Succeed())
 	b.Expect(w.Spec.URLSecretRef).NotTo(BeNil())
 	b.Expect(w.Spec.SecretRef.Name).To(Equal(w.Spec.URLSecretRef.Name))
 	b.Expect(w.Spec.Payload.Language).To(Equal(v1alpha1.LanguageChinese))
@@ -84,7 +84,7 @@ func TestRoomPictures(t *testing.T) {
 		t.Skip("run it with -update to write docs/images/room-*.png anew")
 	}
 	b := newBed(t)
-	b.event(4170, func(spec *v1alpha1.WebhookEventSpec) {
+	b.Event(4170, func(spec *v1alpha1.WebhookEventSpec) {
 		spec.User.Name, spec.User.Email = "jane", "jane@example.com"
 		spec.Time = metav1.NewTime(time.Date(2026, 11, 29, 9, 0, 0, 0, time.UTC))
 	})

@@ -15,7 +15,7 @@ import (
 func TestTwoTabs(t *testing.T) {
 	b := newBed(t)
 	d := b.withOneFailure()
-	b.receiver.Script("/orders")
+	b.Receiver.Script("/orders")
 	first := b.dashboard("", false).signIn("/webhooks/orders")
 	first.live()
 	first.waitFor("Failed")
@@ -82,7 +82,7 @@ func TestForeignOrigin(t *testing.T) {
 	p.expect("CORS policy|Failed to load resource|status of 403|refused to connect|frame|text/event-stream|ERR_BLOCKED_BY_RESPONSE|Cross-Origin")
 
 	resend := s.address + b.path("/deliveries/"+d.Name+"/resend")
-	before := b.receiver.Total().Requests
+	before := b.Receiver.Total().Requests
 	p.open(hostile.URL)
 	// A form, as on a page that somebody is lured to.
 	evaluate[bool](p, fmt.Sprintf(`(document.body.insertAdjacentHTML("beforeend", '<form id="f" method="post" action="%s"></form>'), document.getElementById("f").submit(), true)`, resend))
@@ -128,7 +128,7 @@ func TestForeignOrigin(t *testing.T) {
 		}
 	}
 	b.unchanged(d)
-	if now := b.receiver.Total().Requests; now != before {
+	if now := b.Receiver.Total().Requests; now != before {
 		t.Errorf("the receiver has had %d more requests", now-before)
 	}
 

@@ -66,7 +66,7 @@ func (b *bed) dashboard(kubeconfig string, readOnly bool) *site {
 		Client: func(config *rest.Config) (client.WithWatch, error) {
 			return client.NewWithWatch(config, client.Options{Scheme: scheme})
 		},
-		Namespace: b.namespace, ReadOnly: readOnly, Version: "test", Now: time.Now,
+		Namespace: b.Namespace, ReadOnly: readOnly, Version: "test", Now: time.Now,
 	})
 	b.Cleanup(session.Close)
 	server, err := dashboard.Listen(0, session)
@@ -94,7 +94,7 @@ func (s *site) signIn(path string) *page {
 }
 
 // path is that of a page of the namespace.
-func (b *bed) path(path string) string { return "/ns/" + b.namespace + path }
+func (b *bed) path(path string) string { return "/ns/" + b.Namespace + path }
 
 // at waits until the page has the path.
 func (p *page) at(path string) {
@@ -148,6 +148,6 @@ var fails = receiver.Answer{Status: 500, Body: "out of order"}
 func (b *bed) unchanged(before *v1alpha1.WebhookDelivery) {
 	b.Helper()
 	var now v1alpha1.WebhookDelivery
-	b.Expect(b.client.Get(b.ctx, client.ObjectKeyFromObject(before), &now)).To(Succeed())
+	b.Expect(b.Client.Get(b.Ctx, client.ObjectKeyFromObject(before), &now)).To(Succeed())
 	b.Expect(now.ResourceVersion).To(Equal(before.ResourceVersion))
 }

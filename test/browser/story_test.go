@@ -70,11 +70,11 @@ func story(t *testing.T, as func(*page) person) {
 
 	// "In Settings->Webhooks on the group home page, you can view the list of created webhooks
 	// and create a new webhook. Webhooks contain the following configuration."
-	p.waitFor("No webhooks in " + b.namespace + " yet")
+	p.waitFor("No webhooks in " + b.Namespace + " yet")
 	user.click("link", "Create a webhook")
 	p.at(b.path("/new"))
 	user.fill("Name", "smoke-tests")
-	user.fill("URL", b.receiver.URL("/smoke-tests"))
+	user.fill("URL", b.Receiver.URL("/smoke-tests"))
 	if n := p.find("checkbox", "Enable ssl verify"); n.states["checked"] == "" {
 		t.Error("certificates are not verified unless somebody says so")
 	}
@@ -100,7 +100,7 @@ func story(t *testing.T, as func(*page) person) {
 	}
 	row := p.row("smoke-tests")
 	for _, want := range []string{
-		b.receiver.URL("/smoke-tests"), "Starts the smoke tests when a deploy task started.", "clusters_deployed", "ssl verify on", "secret set",
+		b.Receiver.URL("/smoke-tests"), "Starts the smoke tests when a deploy task started.", "clusters_deployed", "ssl verify on", "secret set",
 	} {
 		if text := row.wait().text(); !strings.Contains(squeeze(text), want) {
 			t.Errorf("the list does not say %q: %s", want, text)
@@ -112,9 +112,9 @@ func story(t *testing.T, as func(*page) person) {
 	}
 
 	// Something happens, and the receiver is out of order.
-	b.receiver.Script("/smoke-tests", fails)
-	d := b.delivery("smoke-tests", b.event(1), v1alpha1.DeliveryFailed)
-	b.delivery("smoke-tests", b.event(2), v1alpha1.DeliveryFailed)
+	b.Receiver.Script("/smoke-tests", fails)
+	d := b.Delivery("smoke-tests", b.Event(1), v1alpha1.DeliveryFailed)
+	b.Delivery("smoke-tests", b.Event(2), v1alpha1.DeliveryFailed)
 	p.waitFor("500, failed")
 
 	// "Click "View logs" on the right side of the webhook list to enter the logs list page, you
@@ -151,12 +151,12 @@ func story(t *testing.T, as func(*page) person) {
 	if right, bottom, left := place[0], place[1], place[2]; right > 40 || bottom > 120 || left < 600 {
 		t.Errorf("Resend is not at the upper right: %v px from the right, %v px from the top", right, bottom)
 	}
-	b.receiver.Script("/smoke-tests")
+	b.Receiver.Script("/smoke-tests")
 	user.click("button", "Resend")
 	p.waitFor("Delivered: the receiver answered 200 OK")
 	p.waitFor("asked for by user")
 
-	arrivals := b.receiver.Arrivals("/smoke-tests")
+	arrivals := b.Receiver.Arrivals("/smoke-tests")
 	last := arrivals[len(arrivals)-1]
 	if len(arrivals) != 3 || last.Header.Get("X-Horizon-Webhook-Secret") != secret || last.Header.Get("Content-Type") != "application/json;charset=utf-8" {
 		t.Errorf("%d requests, the last with the header %v", len(arrivals), last.Header)
@@ -177,10 +177,10 @@ func story(t *testing.T, as func(*page) person) {
 	p.waitFor("Delete smoke-tests?")
 	user.click("button", "Delete")
 	p.waitFor("The webhook smoke-tests is deleted")
-	p.waitFor("No webhooks in " + b.namespace + " yet")
+	p.waitFor("No webhooks in " + b.Namespace + " yet")
 	b.Eventually(func() (int, error) {
 		var secrets corev1.SecretList
-		err := b.client.List(b.ctx, &secrets, client.InNamespace(b.namespace))
+		err := b.Client.List(b.Ctx, &secrets, client.InNamespace(b.Namespace))
 		return len(secrets.Items), err
 	}).Should(BeZero())
 }
