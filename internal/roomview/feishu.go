@@ -97,45 +97,37 @@ func (b *builder) postLine(tags []any) []node {
 
 // larkElements are those of a card.
 func (b *builder) larkElements(elements []object, depth int) []node {
-	var all []node
-	if depth > maxDepth {
-		return nil
-	}
-	for _, e := range elements {
-		if !b.room() {
-			break
-		}
+	return b.each(elements, depth, func(e object) []node {
+		var made []node
 		switch e.text("tag") {
 		case "div":
 			if t := e.of("text"); t != nil {
-				all = append(all, b.larkBlock(t)...)
+				made = b.larkBlock(t)
 			}
-			var made []node
 			for _, f := range e.objects("fields") {
 				made = append(made, b.larkBlock(f.of("text"))...)
 			}
-			all = append(all, made...)
 		case "markdown", "plain_text", "lark_md":
-			all = append(all, b.larkBlock(e)...)
+			made = b.larkBlock(e)
 		case "hr":
-			all = append(all, node{Kind: rule})
+			made = []node{{Kind: rule}}
 		case "note":
-			all = append(all, node{Kind: small, Nodes: b.inline(b.larkElements(e.objects("elements"), depth+1))})
+			made = []node{{Kind: small, Nodes: b.inline(b.larkElements(e.objects("elements"), depth+1))}}
 		case "action":
-			var made []node
+			var buttons []node
 			for _, a := range e.objects("actions") {
-				made = append(made, node{Kind: button, Nodes: b.plain(a.of("text").text("content"))})
+				buttons = append(buttons, node{Kind: button, Nodes: b.plain(a.of("text").text("content"))})
 			}
-			all = append(all, node{Kind: paragraph, Nodes: made})
+			made = []node{{Kind: paragraph, Nodes: buttons}}
 		case "column_set":
 			for _, c := range e.objects("columns") {
-				all = append(all, b.larkElements(c.objects("elements"), depth+1)...)
+				made = append(made, b.larkElements(c.objects("elements"), depth+1)...)
 			}
 		case "img":
-			all = append(all, node{Kind: image, Text: shown(e.of("alt").text("content"))})
+			made = []node{{Kind: image, Text: shown(e.of("alt").text("content"))}}
 		}
-	}
-	return all
+		return made
+	})
 }
 
 // larkBlock is a text of a card, plain or in Markdown.

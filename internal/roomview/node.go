@@ -73,6 +73,21 @@ func (b *builder) room() bool {
 	return b.left >= 0
 }
 
+// each is what is made of each of some elements of a card, depth levels down.
+func (b *builder) each(elements []object, depth int, made func(object) []node) []node {
+	var all []node
+	if depth > maxDepth {
+		return nil
+	}
+	for _, e := range elements {
+		if !b.room() {
+			break
+		}
+		all = append(all, made(e)...)
+	}
+	return all
+}
+
 // plain is a text as it is, with its line breaks.
 func (b *builder) plain(s string) []node {
 	var all []node

@@ -28,40 +28,33 @@ func teams(b *builder, m object) bool {
 
 // teamsElements are those of a card that messages have.
 func (b *builder) teamsElements(elements []object, depth int) []node {
-	var all []node
-	if depth > maxDepth {
-		return nil
-	}
-	for _, e := range elements {
-		if !b.room() {
-			break
-		}
+	return b.each(elements, depth, func(e object) []node {
+		var made []node
 		switch e.text("type") {
 		case "TextBlock":
-			all = append(all, b.teamsText(e)...)
+			made = b.teamsText(e)
 		case "RichTextBlock":
-			all = append(all, b.teamsRuns(e.list("inlines"))...)
+			made = b.teamsRuns(e.list("inlines"))
 		case "FactSet":
-			var made []node
+			var all []node
 			for _, f := range e.objects("facts") {
-				made = append(made, node{Kind: fact, Text: shown(f.text("title")), Nodes: b.inline(b.markdown(f.text("value"), teamsMarkdown))})
+				all = append(all, node{Kind: fact, Text: shown(f.text("title")), Nodes: b.inline(b.markdown(f.text("value"), teamsMarkdown))})
 			}
-			all = append(all, node{Kind: facts, Nodes: made})
+			made = []node{{Kind: facts, Nodes: all}}
 		case "Container":
-			inner := b.teamsElements(e.objects("items"), depth+1)
+			made = b.teamsElements(e.objects("items"), depth+1)
 			if tone := toneOf(e.text("style")); tone != "" {
-				inner = []node{{Kind: band, Tone: tone, Nodes: inner}}
+				made = []node{{Kind: band, Tone: tone, Nodes: made}}
 			}
-			all = append(all, inner...)
 		case "ColumnSet":
 			for _, c := range e.objects("columns") {
-				all = append(all, b.teamsElements(c.objects("items"), depth+1)...)
+				made = append(made, b.teamsElements(c.objects("items"), depth+1)...)
 			}
 		case "Image":
-			all = append(all, node{Kind: image, Text: shown(e.text("altText"))})
+			made = []node{{Kind: image, Text: shown(e.text("altText"))}}
 		}
-	}
-	return all
+		return made
+	})
 }
 
 // teamsText is a text with its weight, size and colour.
