@@ -52,7 +52,8 @@ const (
 	// Webhook follows nothing until it is mended; what is stored goes on.
 	ReasonFilterInvalid = "FilterInvalid"
 	// ReasonPayloadInvalid: spec.payload.template is no expression that can be
-	// evaluated. Deliveries wait until it is mended.
+	// evaluated, or spec.payload.format is of a later version than the operator.
+	// Deliveries wait until that is mended.
 	ReasonPayloadInvalid = "PayloadInvalid"
 	// ReasonResponseRuleInvalid: a rule of spec.response is no expression that can be
 	// evaluated. Deliveries wait until it is mended.
