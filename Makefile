@@ -107,7 +107,7 @@ kubectl-horizon: ## Build the kubectl plugin into bin/kubectl-horizon; kubectl h
 
 .PHONY: run
 run: build ## Run the operator here, against the current kubeconfig; not beside a deployed one
-	@exec $(BIN)/webhook-operator --zap-devel --metrics-bind-address=127.0.0.1:8080 --health-probe-bind-address=0 $(ARGS)
+	@exec $(BIN)/webhook-operator --zap-devel --metrics-bind-address=127.0.0.1:8080 --metrics-secure=false --health-probe-bind-address=0 $(ARGS)
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kube-controller-manager, unless KUBEBUILDER_ASSETS is set
@@ -210,7 +210,7 @@ verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
 .PHONY: verify-manifests
 verify-manifests: $(TOOLS)/kustomize
 	@echo 'manifests'
-	@for dir in bridge bridge-routed crd default namespaced network-policy samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
+	@for dir in bridge bridge-routed crd default disruption-budget monitoring monitoring-plain namespaced network-policy samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
 
 .PHONY: verify-modules
 verify-modules:

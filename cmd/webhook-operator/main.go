@@ -67,7 +67,7 @@ const bodiesLogged = 8
 type flags struct {
 	systemNamespace  string
 	namespaces       []string
-	metricsAddress   string
+	metrics          metricsFlags
 	probeAddress     string
 	pprofAddress     string
 	leaderElect      bool
@@ -89,7 +89,7 @@ func parseFlags() flags {
 			f.namespaces, err = addNamespaces(f.namespaces, list)
 			return err
 		})
-	flag.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
+	f.metrics.bind(flag.CommandLine)
 	flag.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	flag.StringVar(&f.pprofAddress, "pprof-bind-address", "0", "Address of profiles under /debug/pprof/, for everyone who can reach it; 0 turns them off.")
 	flag.BoolVar(&f.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
@@ -142,7 +142,11 @@ func run(ctx context.Context) error {
 	cfg.DisableCompression = true // within a cluster, CPU is dearer than bytes
 	drain := time.Duration(f.drain) * time.Second
 	generations := &generation.Tracker{}
-	options := managerOptions(f, drain, generations)
+	metricsOptions, err := f.metrics.options()
+	if err != nil {
+		return err
+	}
+	options := managerOptions(f, metricsOptions, drain, generations)
 	mayLead := func() error { return nil }
 	var leaseRenewed func() time.Time
 	var storeFull <-chan struct{}
@@ -202,7 +206,7 @@ func addNamespaces(namespaces []string, list string) ([]string, error) {
 	return slices.Compact(namespaces), nil
 }
 
-func managerOptions(f flags, drain time.Duration, generations *generation.Tracker) ctrl.Options {
+func managerOptions(f flags, metricsOptions server.Options, drain time.Duration, generations *generation.Tracker) ctrl.Options {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -212,7 +216,7 @@ func managerOptions(f flags, drain time.Duration, generations *generation.Tracke
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         generations.CacheOptions(f.namespaces...),
-		Metrics:                       server.Options{BindAddress: f.metricsAddress},
+		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        f.probeAddress,
 		PprofBindAddress:              f.pprofAddress,
 		LeaseDuration:                 new(leaseDuration),

@@ -94,7 +94,7 @@ func TestDeployment(t *testing.T) {
 	for _, port := range c.Ports {
 		ports[port.Name] = port.ContainerPort
 	}
-	if diff := cmp.Diff(map[string]int32{"metrics": 8080, "probes": 8081}, ports); diff != "" {
+	if diff := cmp.Diff(map[string]int32{"metrics": 8443, "probes": 8081}, ports); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 	probes := map[string]*corev1.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe}
@@ -211,10 +211,13 @@ func TestRenderedObjects(t *testing.T) {
 	want := []string{
 		"ClusterRole horizon-delivery-resender",
 		"ClusterRole horizon-event-creator",
+		"ClusterRole horizon-metrics-reader",
 		"ClusterRole horizon-webhook-editor",
 		"ClusterRole horizon-webhook-operator",
+		"ClusterRole horizon-webhook-operator-metrics-auth",
 		"ClusterRole horizon-webhook-viewer",
 		"ClusterRoleBinding horizon-webhook-operator",
+		"ClusterRoleBinding horizon-webhook-operator-metrics-auth",
 		"CustomResourceDefinition webhookdeliveries.horizoncd.io",
 		"CustomResourceDefinition webhookevents.horizoncd.io",
 		"CustomResourceDefinition webhooks.horizoncd.io",
@@ -223,6 +226,7 @@ func TestRenderedObjects(t *testing.T) {
 		"Namespace horizon-webhooks",
 		"Role horizon-webhook-operator-leader-election in horizon-webhooks",
 		"RoleBinding horizon-webhook-operator-leader-election in horizon-webhooks",
+		"Service horizon-webhook-operator-metrics in horizon-webhooks",
 		"ServiceAccount horizon-webhook-operator in horizon-webhooks",
 		"ValidatingAdmissionPolicy horizon-delivery-records",
 		"ValidatingAdmissionPolicyBinding horizon-delivery-records",

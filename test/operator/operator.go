@@ -67,6 +67,7 @@ func (o Options) args(health, metrics string) []string {
 		"--egress-allow=" + cmp.Or(o.EgressAllow, "127.0.0.0/8,::1/128"),
 		"--health-probe-bind-address=" + health,
 		"--metrics-bind-address=" + metrics,
+		"--metrics-secure=false",
 	}, o.Args...)
 }
 
@@ -150,7 +151,11 @@ func (o *Operator) failure(why error) error {
 	return fmt.Errorf("the operator: %w; last lines of %s:\n%s", why, o.options.Log, tail)
 }
 
-// Metrics is what the operator serves under /metrics.
+// MetricsAddress is where the operator serves /metrics: in plain HTTP, unless
+// Options.Args say --metrics-secure.
+func (o *Operator) MetricsAddress() string { return o.metrics }
+
+// Metrics is what the operator serves under /metrics in plain HTTP.
 func (o *Operator) Metrics(ctx context.Context) (string, error) {
 	ctx, cancel := withDefaultTimeout(ctx)
 	defer cancel()

@@ -47,6 +47,7 @@ func playOperator() int {
 	flags.String("kubeconfig", "", "")
 	flags.String("system-namespace", "", "")
 	flags.String("egress-allow", "", "")
+	flags.Bool("metrics-secure", true, "")
 	fail := flags.Bool("fail", false, "")
 	stubborn := flags.Bool("never-ready", false, "")
 	silent := flags.Bool("falls-silent", false, "")
