@@ -272,7 +272,7 @@ docker-push-bridge: ## Push the container image BRIDGE_IMG
 
 ##@ Tools
 
-TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kustomize shfmt
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kustomize promcheck promtool shfmt
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
@@ -307,6 +307,13 @@ $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/shfmt: hack/tools/go.mod hack/tools/go.sum
 	$(call build-tool,hack/tools,mvdan.cc/sh/v3/cmd/shfmt)
+
+# Without Prometheus' service discovery, whose clients of clouds are most of what it would compile.
+$(TOOLS)/promtool: hack/prometheus/go.mod hack/prometheus/go.sum
+	$(call build-tool,hack/prometheus,-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool)
+
+$(TOOLS)/promcheck: hack/prometheus/go.mod hack/prometheus/go.sum hack/prometheus/promcheck/main.go
+	$(call build-tool,hack/prometheus,./promcheck)
 
 $(TOOLS)/actionlint: hack/tools/actionlint/go.mod hack/tools/actionlint/go.sum
 	$(call build-tool,hack/tools/actionlint,github.com/rhysd/actionlint/cmd/actionlint)

@@ -9,9 +9,9 @@ import (
 	"github.com/horizoncd/webhook-operator/internal/receiver"
 )
 
-// metricsPrefix is that of all metrics of the operator. No label has a value that a tenant
+// MetricsPrefix is that of all metrics of the operator. No label has a value that a tenant
 // or a receiver chooses, so the number of series is bounded.
-const metricsPrefix = "webhook_operator"
+const MetricsPrefix = "webhook_operator"
 
 // durations are the buckets of histograms, in seconds.
 var durations = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
@@ -27,15 +27,15 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: metricsPrefix, Name: "events_total",
+			Namespace: MetricsPrefix, Name: "events_total",
 			Help: "WebhookEvents that were worked on: Dispatched, NothingToDeliver or Expired.",
 		}, []string{"result"}),
 		deleted: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: metricsPrefix, Name: "deliveries_deleted_total",
+			Namespace: MetricsPrefix, Name: "deliveries_deleted_total",
 			Help: "WebhookDeliveries that retention has deleted, and those it has helped the garbage collector with.",
 		}),
 		queueWait: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: metricsPrefix, Name: "queue_wait_seconds", Buckets: durations,
+			Namespace: MetricsPrefix, Name: "queue_wait_seconds", Buckets: durations,
 			Help: "Time that a pending delivery was in the queue before a worker got it.",
 		}),
 	}
@@ -43,6 +43,11 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
+	}
+	// To Prometheus, a counter that appears as 1 has not increased: they begin at 0, so
+	// that the first event is seen, too.
+	for _, result := range []string{v1alpha1.ReasonDispatched, v1alpha1.ReasonNothingToDeliver, v1alpha1.ReasonExpired} {
+		m.events.WithLabelValues(result)
 	}
 	return m, nil
 }
@@ -56,7 +61,7 @@ type gauges struct {
 }
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(metricsPrefix, "", name), help, labels, nil)
+	return prometheus.NewDesc(prometheus.BuildFQName(MetricsPrefix, "", name), help, labels, nil)
 }
 
 var (

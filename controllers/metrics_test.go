@@ -26,7 +26,7 @@ func (b *testbed) metrics() map[string]float64 {
 				labels = append(labels, l.GetName()+"="+l.GetValue())
 			}
 			slices.Sort(labels)
-			name := strings.TrimPrefix(f.GetName(), metricsPrefix+"_")
+			name := strings.TrimPrefix(f.GetName(), MetricsPrefix+"_")
 			if len(labels) > 0 {
 				name += "{" + strings.Join(labels, ",") + "}"
 			}

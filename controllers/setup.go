@@ -114,7 +114,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	deliveryMetrics, err := webhookdelivery.NewMetrics(o.Registry, metricsPrefix, durations)
+	deliveryMetrics, err := webhookdelivery.NewMetrics(o.Registry, MetricsPrefix, durations)
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}

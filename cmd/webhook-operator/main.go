@@ -155,6 +155,9 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("making the lease: %w", err)
 		}
+		if err := countFull(metrics.Registry, fence); err != nil {
+			return err
+		}
 		options.LeaderElection, options.LeaderElectionResourceLockInterface = true, fence
 		mayLead, leaseRenewed, storeFull = fence.Check, fence.Renewed, fence.Full()
 	}

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/horizoncd/webhook-operator/controllers"
+	"github.com/horizoncd/webhook-operator/internal/leader"
 )
 
 // metricsFlags say where metrics are served, and to whom.
@@ -49,4 +53,14 @@ func (f *metricsFlags) options() (server.Options, error) {
 		cfg.NextProtos = []string{"http/1.1"}
 	}}
 	return o, nil
+}
+
+// countFull counts, among the operator's metrics, the writes of the lease that failed
+// since etcd has no space left. Standbys try them, too, so they tell of it for as long as
+// it lasts.
+func countFull(registry prometheus.Registerer, fence *leader.Fence) error {
+	return registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: controllers.MetricsPrefix, Name: "lease_writes_without_space_total",
+		Help: "Writes of the lease that failed since etcd has no space left.",
+	}, func() float64 { return float64(fence.FullWrites()) }))
 }

@@ -51,6 +51,18 @@ func NewMetrics(registry prometheus.Registerer, prefix string, buckets []float64
 			return nil, err
 		}
 	}
+	// To Prometheus, a counter that appears as 1 has not increased: they begin at 0, so
+	// that the first failure is seen, too.
+	m.ended.WithLabelValues(string(v1alpha1.DeliverySucceeded), v1alpha1.ReasonAccepted)
+	for _, reason := range []string{
+		v1alpha1.ReasonRetriesExhausted, v1alpha1.ReasonWaitedTooLong, v1alpha1.ReasonOverflow, v1alpha1.ReasonEgressDenied,
+		v1alpha1.ReasonRejected, v1alpha1.ReasonPayloadError, v1alpha1.ReasonGone, v1alpha1.ReasonWebhookGone,
+	} {
+		m.ended.WithLabelValues(string(v1alpha1.DeliveryFailed), reason)
+	}
+	for _, expression := range []string{"filter", "template", "rule"} {
+		m.expressions.WithLabelValues(expression)
+	}
 	return m, nil
 }
 

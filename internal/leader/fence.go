@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -34,7 +35,8 @@ type Fence struct {
 	duration time.Duration
 	clock    clock.Clock
 
-	full chan struct{}
+	full       chan struct{}
+	fullWrites atomic.Int64
 
 	mu      sync.Mutex
 	renewed time.Time
@@ -55,6 +57,9 @@ func (f *Fence) Renewed() time.Time {
 
 // Full tells, with each write that fails for it, that etcd has no space left.
 func (f *Fence) Full() <-chan struct{} { return f.full }
+
+// FullWrites returns how many writes have failed for it.
+func (f *Fence) FullWrites() int64 { return f.fullWrites.Load() }
 
 // Create implements resourcelock.Interface. Where somebody has deleted the lease,
 // another process may hold it in good faith: it gets the time to notice before
@@ -97,6 +102,7 @@ func (f *Fence) remember(r resourcelock.LeaderElectionRecord, write func() error
 	began := f.clock.Now()
 	err := write()
 	if err != nil && strings.Contains(err.Error(), noSpace) {
+		f.fullWrites.Add(1)
 		select {
 		case f.full <- struct{}{}:
 		default: // it has been told and nobody has heard it yet

@@ -183,4 +183,7 @@ func TestFullStoreIsTold(t *testing.T) {
 	if !told() {
 		t.Error("not told again")
 	}
+	if got := f.FullWrites(); got != 4 {
+		t.Errorf("counted %d writes that failed for want of space, want 4", got)
+	}
 }
