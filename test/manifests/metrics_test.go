@@ -1,0 +1,153 @@
+package manifests
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/horizoncd/webhook-operator/test/operator"
+)
+
+// scraper is an account of the tenant's namespace, with its token.
+func scraper(t *testing.T, name string) (token string) {
+	t.Helper()
+	accounts := cluster.admin.CoreV1().ServiceAccounts(tenant)
+	_, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	request, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+// scrape gets /metrics over TLS. It verifies the certificate if there are roots.
+func scrape(t *testing.T, op *operator.Operator, token string, roots *x509.CertPool) (status int, body string, err error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+op.MetricsAddress()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true, ForceAttemptHTTP2: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: roots == nil, RootCAs: roots},
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.ProtoMajor != 1 {
+		t.Errorf("served by %s", resp.Proto)
+	}
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(data), err
+}
+
+// With the flags and the roles of config/default, metrics are for those who may get
+// them, over TLS.
+func TestMetricsAreForWhoMayScrape(t *testing.T) {
+	g := NewWithT(t)
+	allowed, stranger := scraper(t, "prometheus"), scraper(t, "nobody")
+	_, err := cluster.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "prometheus"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "horizon-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: tenant, Name: "prometheus"}},
+	}, metav1.CreateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() {
+		if err := cluster.admin.RbacV1().ClusterRoleBindings().Delete(cleanup(t), "prometheus", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	op := startOperatorIn(t, systemNamespace, append(deployment(t).Spec.Template.Spec.Containers[0].Args, "--metrics-secure=true"))
+
+	// Until the API server knows of the binding, and the answer is not kept any more.
+	g.Eventually(func() (int, error) {
+		status, body, err := scrape(t, op, allowed, nil)
+		if status == http.StatusOK {
+			g.Expect(body).To(ContainSubstring("webhook_operator_pending_deliveries 0"))
+		}
+		return status, err
+	}).WithTimeout(2 * time.Minute).Should(Equal(http.StatusOK))
+	for name, tc := range map[string]struct {
+		token string
+		want  int
+	}{
+		"no token":                 {want: http.StatusUnauthorized},
+		"no token of this cluster": {token: "abc", want: http.StatusUnauthorized},
+		"one without the right":    {token: stranger, want: http.StatusForbidden},
+		"one with it, again":       {token: allowed, want: http.StatusOK},
+	} {
+		status, body, err := scrape(t, op, tc.token, nil)
+		if err != nil || status != tc.want || strings.Contains(body, "webhook_operator_") != (status == http.StatusOK) {
+			t.Errorf("%s: got %d, %v, want %d:\n%s", name, status, err, tc.want, body)
+		}
+	}
+	if body, err := op.Metrics(t.Context()); err == nil || strings.Contains(body, "webhook_operator_") {
+		t.Errorf("in plain HTTP: %v\n%s", err, body)
+	}
+	(&stage{t: t, WithT: g, operator: op}).neverForbidden()
+}
+
+// In plain HTTP, on request, they are for everyone.
+func TestMetricsInPlainHTTP(t *testing.T) {
+	g := NewWithT(t)
+	op := startOperatorIn(t, systemNamespace, []string{"--metrics-secure=false"})
+	g.Expect(op.Metrics(t.Context())).To(ContainSubstring("webhook_operator_pending_deliveries 0"))
+	_, _, err := scrape(t, op, "", nil)
+	g.Expect(err).To(MatchError(ContainSubstring("HTTP response to HTTPS client")))
+}
+
+// A certificate of one's own is served, and its successor without a restart.
+func TestMetricsCertificate(t *testing.T) {
+	g := NewWithT(t)
+	dir := t.TempDir()
+	renew := func() *x509.CertPool {
+		cert, key, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{{127, 0, 0, 1}}, nil)
+		g.Expect(err).NotTo(HaveOccurred())
+		for name, data := range map[string][]byte{"tls.key": key, "tls.crt": cert} {
+			path := filepath.Join(dir, name)
+			g.Expect(os.WriteFile(path+".new", data, 0o600)).To(Succeed())
+			g.Expect(os.Rename(path+".new", path)).To(Succeed())
+		}
+		roots := x509.NewCertPool()
+		for block, rest := pem.Decode(cert); block != nil; block, rest = pem.Decode(rest) {
+			c, err := x509.ParseCertificate(block.Bytes)
+			g.Expect(err).NotTo(HaveOccurred())
+			roots.AddCert(c)
+		}
+		return roots
+	}
+	first := renew()
+	op := startOperatorIn(t, systemNamespace, []string{"--metrics-secure=true", "--metrics-cert-dir=" + dir})
+	status, _, err := scrape(t, op, "", first)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(status).To(Equal(http.StatusUnauthorized))
+	second := renew()
+	g.Eventually(func() error { _, _, err := scrape(t, op, "", second); return err }).WithTimeout(time.Minute).Should(Succeed())
+	g.Expect(os.Remove(filepath.Join(dir, "tls.key"))).To(Succeed())
+	_, _, err = scrape(t, op, "", second)
+	g.Expect(err).NotTo(HaveOccurred())
+}
