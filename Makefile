@@ -141,12 +141,14 @@ lint-fix: fmt ## Repair what the linters can repair by themselves
 browser: ## Install the browser that tests of the pages need, if there is none
 	@hack/browser/install.sh
 
-# Tests that start the operator take the binary from WEBHOOK_OPERATOR, and those of the pages a browser from
-# BROWSER_PATH: go test then sees the one change and the other appear, and does not take cached results for new ones.
+# Tests that start the operator take the binary from WEBHOOK_OPERATOR, those of the pages a browser from BROWSER_PATH,
+# and those of what watches the operator their tools from PROMTOOL, PROMCHECK, LUAHEALTH and KUBE_STATE_METRICS: go test
+# then sees the one change and the other appear, and does not take cached results for new ones.
 .PHONY: test
-test: build control-plane $(TOOLS)/gotestsum ## Run all tests, those against the real API server too
+test: build control-plane $(addprefix $(TOOLS)/,gotestsum kube-state-metrics luahealth promcheck promtool) ## Run all tests, those against the real API server too
 	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' BROWSER_PATH='$(BROWSER_PATH)' \
+		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' \
 		$(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
 		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
 
@@ -180,7 +182,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts
 	@echo 'golangci-lint' && $(TOOLS)/golangci-lint run
 	@echo 'kube-api-linter' && $(TOOLS)/golangci-lint run --config=.golangci-api.yml ./api/...
-	@echo 'go vet' && go vet ./... && cd hack/controlplane && go vet ./...
+	@echo 'go vet' && go vet ./... && for dir in controlplane argo-cd prometheus; do (cd hack/$$dir && go vet ./...) || exit 1; done
 	@echo 'actionlint' && $(TOOLS)/actionlint
 	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
 
@@ -210,7 +212,7 @@ verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
 .PHONY: verify-manifests
 verify-manifests: $(TOOLS)/kustomize
 	@echo 'manifests'
-	@for dir in bridge bridge-routed crd default disruption-budget monitoring monitoring-plain namespaced network-policy samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
+	@for dir in argo-cd bridge bridge-routed crd default disruption-budget kube-state-metrics monitoring monitoring-plain namespaced network-policy samples; do $(TOOLS)/kustomize build config/$$dir >/dev/null || exit 1; done
 
 .PHONY: verify-modules
 verify-modules:
@@ -272,7 +274,7 @@ docker-push-bridge: ## Push the container image BRIDGE_IMG
 
 ##@ Tools
 
-TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kustomize promcheck promtool shfmt
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kube-state-metrics kustomize luahealth promcheck promtool shfmt
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
@@ -311,6 +313,12 @@ $(TOOLS)/shfmt: hack/tools/go.mod hack/tools/go.sum
 # Without Prometheus' service discovery, whose clients of clouds are most of what it would compile.
 $(TOOLS)/promtool: hack/prometheus/go.mod hack/prometheus/go.sum
 	$(call build-tool,hack/prometheus,-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool)
+
+$(TOOLS)/kube-state-metrics: hack/kube-state-metrics/go.mod hack/kube-state-metrics/go.sum
+	$(call build-tool,hack/kube-state-metrics,k8s.io/kube-state-metrics/v2)
+
+$(TOOLS)/luahealth: hack/argo-cd/go.mod hack/argo-cd/go.sum hack/argo-cd/main.go
+	$(call build-tool,hack/argo-cd,.)
 
 $(TOOLS)/promcheck: hack/prometheus/go.mod hack/prometheus/go.sum hack/prometheus/promcheck/main.go
 	$(call build-tool,hack/prometheus,./promcheck)

@@ -95,8 +95,9 @@ func TestMetricsAreForWhoMayScrape(t *testing.T) {
 		token string
 		want  int
 	}{
-		"no token":                 {want: http.StatusUnauthorized},
-		"no token of this cluster": {token: "abc", want: http.StatusUnauthorized},
+		"no token": {want: http.StatusUnauthorized},
+		// As controller-runtime has it: the API server's refusal is an error like any other.
+		"no token of this cluster": {token: "abc", want: http.StatusInternalServerError},
 		"one without the right":    {token: stranger, want: http.StatusForbidden},
 		"one with it, again":       {token: allowed, want: http.StatusOK},
 	} {
