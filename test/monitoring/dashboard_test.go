@@ -85,10 +85,12 @@ func record(t *testing.T) (recorded []scrape) {
 	}
 	once := func(w *v1alpha1.Webhook) { w.Spec.Retry.Limit = new(int32(0)) }
 	for name, change := range map[string]func(*v1alpha1.Webhook){
-		"fine":    func(*v1alpha1.Webhook) {},
-		"down":    once,
-		"gone":    once,
-		"unready": func(w *v1alpha1.Webhook) { w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "missing", Key: "token"} },
+		"fine": func(*v1alpha1.Webhook) {},
+		"down": once,
+		"gone": once,
+		"unready": func(w *v1alpha1.Webhook) {
+			w.Spec.SecretRef = &v1alpha1.SecretKeyReference{Name: "missing", Key: "token"}
+		},
 		"filters": func(w *v1alpha1.Webhook) { w.Spec.Filter = "1 / (event.eventID - event.eventID) == 1" },
 		"few":     func(w *v1alpha1.Webhook) { w.Spec.Retention.Limit = new(int32(1)) },
 	} {
