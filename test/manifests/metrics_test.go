@@ -65,6 +65,21 @@ func scrape(t *testing.T, op *operator.Operator, token string, roots *x509.CertP
 	return resp.StatusCode, string(data), err
 }
 
+// startServing starts the operator, and returns when it listens for scrapes: it is ready
+// before its certificate is made.
+func startServing(t *testing.T, args ...string) *operator.Operator {
+	t.Helper()
+	op := startOperatorIn(t, systemNamespace, args)
+	NewWithT(t).Eventually(func() error {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", op.MetricsAddress())
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}).WithTimeout(patience).Should(Succeed())
+	return op
+}
+
 // With the flags and the roles of config/default, metrics are for those who may get
 // them, over TLS.
 func TestMetricsAreForWhoMayScrape(t *testing.T) {
@@ -81,7 +96,7 @@ func TestMetricsAreForWhoMayScrape(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	op := startOperatorIn(t, systemNamespace, append(deployment(t).Spec.Template.Spec.Containers[0].Args, "--metrics-secure=true"))
+	op := startServing(t, append(deployment(t).Spec.Template.Spec.Containers[0].Args, "--metrics-secure=true")...)
 
 	// Until the API server knows of the binding, and the answer is not kept any more.
 	g.Eventually(func() (int, error) {
@@ -112,10 +127,33 @@ func TestMetricsAreForWhoMayScrape(t *testing.T) {
 	(&stage{t: t, WithT: g, operator: op}).neverForbidden()
 }
 
+// What the API server has said of a token counts for a while when it is away. Of another
+// token nothing is known then, and the scrape fails rather than hang.
+func TestMetricsWithoutTheAPIServer(t *testing.T) {
+	g := NewWithT(t)
+	known, unknown := scraper(t, "known"), scraper(t, "unknown")
+	op := startServing(t, "--metrics-secure=true")
+	answer := func(token string) int {
+		status, _, err := scrape(t, op, token, nil)
+		g.Expect(err).NotTo(HaveOccurred())
+		return status
+	}
+	g.Expect(answer(known)).To(Equal(http.StatusForbidden))
+	g.Expect(cluster.APIServer.Pause()).To(Succeed())
+	t.Cleanup(func() {
+		g.Expect(cluster.APIServer.Resume()).To(Succeed())
+		g.Expect(waitServed(cleanup(t))).To(Succeed())
+	})
+	g.Expect(answer(known)).To(Equal(http.StatusForbidden))
+	began := time.Now()
+	g.Expect(answer(unknown)).To(Equal(http.StatusInternalServerError))
+	t.Logf("refused after %v", time.Since(began))
+}
+
 // In plain HTTP, on request, they are for everyone.
 func TestMetricsInPlainHTTP(t *testing.T) {
 	g := NewWithT(t)
-	op := startOperatorIn(t, systemNamespace, []string{"--metrics-secure=false"})
+	op := startServing(t, "--metrics-secure=false")
 	g.Expect(op.Metrics(t.Context())).To(ContainSubstring("webhook_operator_pending_deliveries 0"))
 	_, _, err := scrape(t, op, "", nil)
 	g.Expect(err).To(MatchError(ContainSubstring("HTTP response to HTTPS client")))
@@ -142,7 +180,7 @@ func TestMetricsCertificate(t *testing.T) {
 		return roots
 	}
 	first := renew()
-	op := startOperatorIn(t, systemNamespace, []string{"--metrics-secure=true", "--metrics-cert-dir=" + dir})
+	op := startServing(t, "--metrics-secure=true", "--metrics-cert-dir="+dir)
 	status, _, err := scrape(t, op, "", first)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(status).To(Equal(http.StatusUnauthorized))
