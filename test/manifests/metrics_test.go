@@ -14,11 +14,15 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/horizoncd/webhook-operator/test/operator"
@@ -150,10 +154,27 @@ func TestMetricsWithoutTheAPIServer(t *testing.T) {
 	t.Logf("refused after %v", time.Since(began))
 }
 
-// In plain HTTP, on request, they are for everyone.
+// With the flags of config/namespaced, they are in plain HTTP and for everyone, at the
+// ports that its objects name.
 func TestMetricsInPlainHTTP(t *testing.T) {
 	g := NewWithT(t)
-	op := startServing(t, "--metrics-secure=false")
+	var deployed appsv1.Deployment
+	var service corev1.Service
+	for _, obj := range rendered(t, "namespaced") {
+		switch obj.GetKind() {
+		case "Deployment":
+			g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &deployed)).To(Succeed())
+		case "Service":
+			g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &service)).To(Succeed())
+		}
+	}
+	c := deployed.Spec.Template.Spec.Containers[0]
+	g.Expect(c.Args).To(ContainElement("--metrics-bind-address=:8080"))
+	g.Expect(c.Ports).To(ContainElement(corev1.ContainerPort{Name: "metrics", ContainerPort: 8080}))
+	g.Expect(service.Spec.Ports).To(ConsistOf(HaveField("Port", int32(8080))))
+
+	makeNamespaces(t, tenant, neighbour)
+	op := startServing(t, c.Args...)
 	g.Expect(op.Metrics(t.Context())).To(ContainSubstring("webhook_operator_pending_deliveries 0"))
 	_, _, err := scrape(t, op, "", nil)
 	g.Expect(err).To(MatchError(ContainSubstring("HTTP response to HTTPS client")))
@@ -189,4 +210,76 @@ func TestMetricsCertificate(t *testing.T) {
 	g.Expect(os.Remove(filepath.Join(dir, "tls.key"))).To(Succeed())
 	_, _, err = scrape(t, op, "", second)
 	g.Expect(err).NotTo(HaveOccurred())
+}
+
+// config/monitoring has an account that may get /metrics, and do nothing else.
+func TestMetricsReader(t *testing.T) {
+	g := NewWithT(t)
+	objects, err := newObjects(cluster.Config())
+	g.Expect(err).NotTo(HaveOccurred())
+	for _, obj := range rendered(t, "monitoring") {
+		if obj.GroupVersionKind().Group == "monitoring.coreos.com" {
+			continue // test/monitoring knows these
+		}
+		_, err := objects.apply(t.Context(), obj, metav1.ApplyOptions{})
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	reader := serviceAccount(systemNamespace, "horizon-metrics-reader")
+	mayGet := func(path string) bool {
+		review, err := cluster.admin.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: reader.user, Groups: reader.groups,
+				NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
+			},
+		}, metav1.CreateOptions{})
+		g.Expect(err).NotTo(HaveOccurred())
+		return review.Status.Allowed
+	}
+	g.Eventually(func() bool { return mayGet("/metrics") }).WithTimeout(patience).Should(BeTrue())
+	g.Expect(mayGet("/debug/pprof/")).To(BeFalse())
+	anyone := serviceAccount(tenant, "nobody").permissions(t, tenant)
+	g.Expect(reader.permissions(t, systemNamespace)).To(Equal(anyone))
+	for _, obj := range rendered(t, "monitoring-plain") {
+		if kind := obj.GetKind(); kind == "Secret" || kind == "ServiceAccount" || kind == "ClusterRoleBinding" {
+			t.Errorf("in plain HTTP, there is a %s", kind)
+		}
+	}
+}
+
+// The objects for other tools are valid, and those about the operator's pods select them.
+func TestObjectsForOtherTools(t *testing.T) {
+	g := NewWithT(t)
+	makeNamespaces(t, "argocd", "monitoring")
+	objects, err := newObjects(cluster.Config())
+	g.Expect(err).NotTo(HaveOccurred())
+	labels := deployment(t).Spec.Template.Labels
+	for _, dir := range []string{"argo-cd", "disruption-budget", "kube-state-metrics"} {
+		for _, obj := range rendered(t, dir) {
+			_, err := objects.apply(t.Context(), obj, metav1.ApplyOptions{DryRun: []string{metav1.DryRunAll}})
+			g.Expect(err).NotTo(HaveOccurred())
+			if obj.GetKind() == "PodDisruptionBudget" {
+				selected, _, err := unstructured.NestedStringMap(obj.Object, "spec", "selector", "matchLabels")
+				g.Expect(err).NotTo(HaveOccurred())
+				g.Expect(selected).To(Equal(labels))
+				g.Expect(obj.GetNamespace()).To(Equal(systemNamespace))
+			}
+		}
+	}
+	service, err := cluster.admin.CoreV1().Services(systemNamespace).Get(t.Context(), operatorName+"-metrics", metav1.GetOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(service.Spec.Selector).To(Equal(labels))
+	g.Expect(service.Spec.Ports[0].TargetPort.StrVal).To(Equal("metrics"))
+}
+
+func rendered(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	manifests, err := render(t.Context(), "../../config/"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs, err := parse(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objs
 }
