@@ -147,7 +147,7 @@ func TestDashboardIsAnswered(t *testing.T) {
 	}
 	for i, a := range ask(t, recorded, queries) {
 		if slices.ContainsFunc(a.Metrics, func(name string) bool { return strings.HasPrefix(name, "horizon_webhook_") }) {
-			continue // TestKubeStateMetrics answers these
+			continue // they are not the operator's
 		}
 		for _, metric := range a.Metrics {
 			if !exist[metric] {

@@ -1,5 +1,4 @@
-// Package monitoring tests what watches the operator: alerts, dashboard, the metrics of kube-state-metrics, and what
-// Argo CD shows.
+// Package monitoring tests what watches the operator: alerts, dashboard, and what Argo CD shows.
 package monitoring
 
 import (
@@ -22,7 +21,11 @@ import (
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
 
-const root = "../.."
+const (
+	root = "../.."
+	// patience bounds every wait.
+	patience = 2 * time.Minute
+)
 
 // cluster is a control plane with the operator on it, which holds the lease. The first
 // test that needs it starts it.
