@@ -38,8 +38,9 @@ MODULES = $(patsubst %/go.mod,%,$(shell find . -path ./bin -prune -o -name go.mo
 API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
 PLUGIN_REFERENCE := docs/kubectl-horizon.md
+CHART := charts/webhook-operator
 # What make generate writes, or where it writes.
-GENERATED := api config/crd/bases $(API_REFERENCE) $(PLUGIN_REFERENCE)
+GENERATED := api config/crd/bases $(API_REFERENCE) $(PLUGIN_REFERENCE) $(CHART)
 SHELL_FILES := .ci/run $(shell find hack test -name '*.sh' 2>/dev/null)
 
 # The race detector needs a C compiler; without one, tests run without it rather than not at all.
@@ -114,7 +115,7 @@ control-plane: ## Build etcd, kube-apiserver and kube-controller-manager, unless
 	@hack/controlplane/build.sh '$(CONTROL_PLANE)'
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CRDs, apply configurations and the two references in docs/
+generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CRDs, apply configurations, the two references in docs/, and the chart's copies
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./$(API)
 	@rm -f config/crd/bases/*.yaml
 	@$(TOOLS)/controller-gen crd paths=./$(API) output:crd:artifacts:config=config/crd/bases
@@ -124,6 +125,12 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --config=hack/crd-ref-docs.yaml --source-path=$(API) \
 		--renderer=markdown --output-path=$(API_REFERENCE)
 	@go run ./hack/reference >$(PLUGIN_REFERENCE)
+	@rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/policy $(CHART)/files/rbac
+	@cp config/crd/bases/*.yaml $(CHART)/files/crds
+	@cp config/policy/delivery_records*.yaml $(CHART)/files/policy
+	@cp config/rbac/role.yaml config/rbac/*_role.yaml $(CHART)/files/rbac
+	@cp config/network-policy/network_policy.yaml $(CHART)/files
+	@go run ./hack/chart
 
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint $(TOOLS)/shfmt ## Format Go and shell code
@@ -142,13 +149,15 @@ browser: ## Install the browser that tests of the pages need, if there is none
 	@hack/browser/install.sh
 
 # Tests that start the operator take the binary from WEBHOOK_OPERATOR, those of the pages a browser from BROWSER_PATH,
-# and those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH: go test then sees the one
-# change and the other appear, and does not take cached results for new ones.
+# those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH, and those of the chart theirs
+# from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take cached results for
+# new ones.
 .PHONY: test
-test: build control-plane $(addprefix $(TOOLS)/,gotestsum luahealth promcheck promtool) ## Run all tests, those against the real API server too
+test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
 	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' BROWSER_PATH='$(BROWSER_PATH)' \
 		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' \
+		HELM='$(TOOLS)/helm' KUSTOMIZE='$(TOOLS)/kustomize' \
 		$(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
 		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
 
@@ -204,7 +213,7 @@ verify-format:
 verify-generated: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs
 	@echo 'generated files'
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && trap 'exit 130' INT TERM && \
-	cp -Rp Makefile go.mod go.sum api config docs hack internal "$$copy" && \
+	cp -Rp Makefile go.mod go.sum api charts config docs hack internal "$$copy" && \
 	$(MAKE) --no-print-directory -C "$$copy" generate TOOLS='$(TOOLS)' && stale= && \
 	for path in $(GENERATED); do diff -ruN "$$path" "$$copy/$$path" || stale=1; done && \
 	if [ -n "$$stale" ]; then echo 'Generated files are out of date: run make generate and commit the result.' >&2; exit 1; fi
@@ -274,7 +283,7 @@ docker-push-bridge: ## Push the container image BRIDGE_IMG
 
 ##@ Tools
 
-TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck kustomize luahealth promcheck promtool shfmt
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck helm kustomize luahealth promcheck promtool shfmt
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
@@ -303,6 +312,9 @@ $(TOOLS)/gotestsum: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/govulncheck: hack/tools/go.mod hack/tools/go.sum
 	$(call build-tool,hack/tools,golang.org/x/vuln/cmd/govulncheck)
+
+$(TOOLS)/helm: hack/helm/go.mod hack/helm/go.sum
+	$(call build-tool,hack/helm,helm.sh/helm/v4/cmd/helm)
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call build-tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
