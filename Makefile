@@ -128,7 +128,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 	@rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/policy $(CHART)/files/rbac
 	@cp config/crd/bases/*.yaml $(CHART)/files/crds
 	@cp config/policy/delivery_records*.yaml $(CHART)/files/policy
-	@cp config/rbac/role.yaml config/rbac/*_role.yaml $(CHART)/files/rbac
+	@cp config/rbac/*role.yaml $(CHART)/files/rbac
 	@cp config/network-policy/network_policy.yaml $(CHART)/files
 	@go run ./hack/chart
 

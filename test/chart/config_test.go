@@ -2,6 +2,8 @@ package chart
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,18 +24,48 @@ var differences = []struct {
 		func(_ *testing.T, _, config objects) { delete(config, "Namespace "+namespace) },
 	},
 	{
-		"labels", "the chart has those that people look for in a release; selectors are the same",
+		"the name of the NetworkPolicy", "that of config/network-policy is a sample for one installation and has no prefix",
+		func(_ *testing.T, _, config objects) {
+			const sample = "NetworkPolicy " + namespace + "/webhook-operator"
+			if obj := config[sample]; obj != nil {
+				delete(config, sample)
+				obj.SetName(release + "-webhook-operator")
+				config[key(obj)] = obj
+			}
+		},
+	},
+	{
+		"labels", "the chart has more, which people look for in a release; selectors are the same",
+		func(_ *testing.T, chart, config objects) {
+			for key, obj := range chart {
+				if config[key] == nil {
+					continue
+				}
+				labels, wanted := obj.GetLabels(), config[key].GetLabels()
+				for _, name := range []string{"name", "instance", "version", "managed-by", "part-of"} {
+					if name := "app.kubernetes.io/" + name; wanted[name] == "" {
+						delete(labels, name)
+					}
+				}
+				delete(labels, "helm.sh/chart")
+				obj.SetLabels(orNone(labels))
+			}
+		},
+	},
+	{
+		"newlines in expressions", "kustomize doubles those of folded text, which means the same in CEL",
 		func(_ *testing.T, chart, config objects) {
 			for _, objs := range []objects{chart, config} {
 				for _, obj := range objs {
-					labels := obj.GetLabels()
-					for _, name := range []string{"name", "instance", "version", "managed-by"} {
-						delete(labels, "app.kubernetes.io/"+name)
+					if obj.GetKind() == "ValidatingAdmissionPolicy" {
+						spec := obj.Object["spec"].(map[string]any)
+						for _, expressions := range []string{"matchConditions", "variables", "validations"} {
+							for _, e := range spec[expressions].([]any) {
+								e := e.(map[string]any)
+								e["expression"] = strings.Join(strings.Fields(e["expression"].(string)), " ")
+							}
+						}
 					}
-					delete(labels, "helm.sh/chart")
-					// Of config/crd and config/namespaced, some objects have no label.
-					delete(labels, "app.kubernetes.io/part-of")
-					obj.SetLabels(labels)
 				}
 			}
 		},
@@ -44,7 +76,7 @@ var differences = []struct {
 			for _, obj := range chart {
 				annotations := obj.GetAnnotations()
 				delete(annotations, "helm.sh/resource-policy")
-				obj.SetAnnotations(annotations)
+				obj.SetAnnotations(orNone(annotations))
 			}
 		},
 	},
@@ -107,6 +139,14 @@ var differences = []struct {
 	},
 }
 
+// orNone returns nil for what is empty, which takes it out of an object.
+func orNone(strings map[string]string) map[string]string {
+	if len(strings) == 0 {
+		return nil
+	}
+	return strings
+}
+
 func deployments(objs objects) []*unstructured.Unstructured {
 	return slices.DeleteFunc(slices.Collect(maps.Values(objs)), func(obj *unstructured.Unstructured) bool {
 		return obj.GetKind() != "Deployment"
@@ -157,12 +197,25 @@ func TestChartIsConfig(t *testing.T) {
 	network := []string{"networkPolicy.enabled=true", `networkPolicy.apiServer.cidrs=["192.0.2.10/32"]`}
 	for _, tc := range []struct {
 		name string
-		// config are the kustomizations, which have no object in common.
+		// config are kustomizations, or files, which have no object in common.
 		config []string
 		values []string
 	}{
 		{"default", []string{"default"}, nil},
-		{"namespaced", []string{"namespaced"}, []string{`watchNamespaces=["music","video"]`}},
+		{
+			"namespaced", []string{"namespaced"},
+			[]string{`watchNamespaces=["music","video"]`, "metrics.secure=false", "metrics.port=8080"},
+		},
+		{"disruption budget", []string{"default", "disruption-budget"}, []string{"podDisruptionBudget.enabled=true"}},
+		{"monitoring", []string{"default", "monitoring"}, []string{"metrics.serviceMonitor.enabled=true"}},
+		{
+			"monitoring by a PodMonitor", []string{"default", "monitoring", "monitoring/pod_monitor.yaml"},
+			[]string{"metrics.podMonitor.enabled=true"},
+		},
+		{
+			"monitoring of plain metrics", []string{"namespaced", "monitoring-plain"},
+			[]string{`watchNamespaces=["music","video"]`, "metrics.secure=false", "metrics.port=8080", "metrics.serviceMonitor.enabled=true"},
+		},
 		{"bridge", []string{"default", "bridge"}, bridge},
 		{"network policy", []string{"default", "network-policy"}, network},
 		{
@@ -177,7 +230,13 @@ func TestChartIsConfig(t *testing.T) {
 			t.Parallel()
 			chart, config := mustTemplate(t, tc.values...), objects{}
 			for _, name := range tc.config {
-				maps.Copy(config, kustomize(t, name))
+				if strings.HasSuffix(name, ".yaml") {
+					// Where there is a PodMonitor, the ServiceMonitor is left out.
+					delete(config, "ServiceMonitor "+namespace+"/"+release+"-webhook-operator")
+					maps.Copy(config, file(t, name))
+				} else {
+					maps.Copy(config, kustomize(t, name))
+				}
 			}
 			for _, d := range differences {
 				d.remove(t, chart, config)
@@ -194,6 +253,26 @@ func TestChartIsConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+// file reads a manifest of config/monitoring that no kustomization has, with the label that it
+// would give.
+func file(t *testing.T, name string) objects {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "config", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs, err := parse(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, obj := range objs {
+		labels := obj.GetLabels()
+		labels["app.kubernetes.io/part-of"] = "horizon"
+		obj.SetLabels(labels)
+	}
+	return objs
 }
 
 // Whoever applies what helm template prints, as Argo CD does, has CRDs first: it prints objects

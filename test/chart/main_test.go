@@ -186,15 +186,29 @@ var (
 	defaultText = regexp.MustCompile(`\(default "?([^"()]*)"?\)$`)
 )
 
-// flags returns the flags of a command with their defaults, as --help prints them.
-func flags(t *testing.T, command string) map[string]string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./cmd/"+command, "--help")
+// help has what the two commands print.
+var help = map[string]func() (string, error){
+	"webhook-operator": sync.OnceValues(func() (string, error) { return runHelp("webhook-operator") }),
+	"horizon-bridge":   sync.OnceValues(func() (string, error) { return runHelp("horizon-bridge") }),
+}
+
+func runHelp(command string) (string, error) {
+	cmd := exec.CommandContext(context.Background(), "go", "run", "./cmd/"+command, "--help")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "POD_NAMESPACE="+namespace)
-	help, err := cmd.CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s --help: %v\n%s", command, err, help)
+		return "", fmt.Errorf("%s --help: %w\n%s", command, err, out)
+	}
+	return string(out), nil
+}
+
+// flags returns the flags of a command with their defaults.
+func flags(t *testing.T, command string) map[string]string {
+	t.Helper()
+	help, err := help[command]()
+	if err != nil {
+		t.Fatal(err)
 	}
 	all, name := map[string]string{}, ""
 	for line := range strings.Lines(string(help)) {

@@ -11,6 +11,38 @@
 {{ .Values.serviceAccount.name | default (include "webhook-operator.name" .) }}
 {{- end -}}
 
+{{/* Whether the operator asks the API server who scrapes it. */}}
+{{- define "webhook-operator.secureMetrics" -}}
+{{- if and .Values.metrics.enabled .Values.metrics.secure }}true{{ end -}}
+{{- end -}}
+
+{{/* The account whose token monitors show. There is one if there is a monitor, and metrics are not for everyone. */}}
+{{- define "webhook-operator.metricsReader" -}}
+{{- $monitored := or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- if and $monitored (include "webhook-operator.secureMetrics" .) -}}
+{{ include "webhook-operator.prefix" . }}-metrics-reader
+{{- end -}}
+{{- end -}}
+
+{{/* What monitors do at each port. */}}
+{{- define "webhook-operator.scrape" -}}
+port: metrics
+interval: {{ .Values.metrics.interval }}
+{{- if .Values.metrics.secure }}
+scheme: https
+{{- with .Values.metrics.tlsConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+authorization:
+  credentials:
+    name: {{ include "webhook-operator.metricsReader" . }}-token
+    key: token
+{{- else }}
+scheme: http
+{{- end }}
+{{- end -}}
+
 {{- define "webhook-operator.bridge.name" -}}
 {{ include "webhook-operator.prefix" . }}-bridge
 {{- end -}}
@@ -109,6 +141,10 @@ GOMEMLIMIT of a container: what is set, or nine tenths of the memory limit, or n
 - --namespaces={{ join "," . }}
 {{- end }}
 - --metrics-bind-address={{ if .Values.metrics.enabled }}:{{ .Values.metrics.port }}{{ else }}0{{ end }}
+- --metrics-secure={{ .Values.metrics.secure }}
+{{- if .Values.metrics.certSecretName }}
+- --metrics-cert-dir=/etc/webhook-operator-metrics
+{{- end }}
 - --health-probe-bind-address=:{{ .Values.probesPort }}
 - --pprof-bind-address={{ .Values.pprofBindAddress }}
 - --workers={{ .Values.workers | int }}
