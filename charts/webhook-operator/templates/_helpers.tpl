@@ -98,7 +98,8 @@ GOMEMLIMIT of a container: what is set, or nine tenths of the memory limit, or n
 (dict "limit" .Values.goMemLimit "resources" .Values.resources)
 */}}
 {{- define "webhook-operator.goMemLimit" -}}
-{{- $memory := dig "limits" "memory" "" .resources | toString -}}
+{{- $memory := dig "limits" "memory" "" .resources -}}
+{{- $memory = kindIs "float64" $memory | ternary ($memory | int64 | toString) ($memory | toString) -}}
 {{- if .limit -}}
 {{ .limit }}
 {{- else if $memory -}}
