@@ -49,13 +49,39 @@ func TestMain(m *testing.M) {
 var shared struct {
 	sync.Once
 	*controlplane.ControlPlane
+	dir string // with the audit log
 	err error
 }
+
+// auditPolicy logs writes of what has to come in a certain order.
+const auditPolicy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch]
+  resources:
+  - group: apiextensions.k8s.io
+    resources: [customresourcedefinitions]
+  - group: apps
+    resources: [deployments]
+- level: None
+`
 
 func startControlPlane(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
 	shared.Do(func() {
-		shared.ControlPlane, shared.err = controlplane.Start(context.Background(), controlplane.Options{})
+		if shared.dir, shared.err = os.MkdirTemp("", "chart-test-"); shared.err != nil {
+			return
+		}
+		policy := filepath.Join(shared.dir, "audit.yaml")
+		if shared.err = os.WriteFile(policy, []byte(auditPolicy), 0o600); shared.err != nil {
+			return
+		}
+		shared.ControlPlane, shared.err = controlplane.Start(context.Background(), controlplane.Options{
+			APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog()},
+		})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -63,7 +89,13 @@ func startControlPlane(t *testing.T) *controlplane.ControlPlane {
 	return shared.ControlPlane
 }
 
+func auditLog() string { return filepath.Join(shared.dir, "audit.log") }
+
 func stopControlPlane() error {
+	if shared.dir == "" {
+		return nil
+	}
+	defer func() { _ = os.RemoveAll(shared.dir) }()
 	if shared.ControlPlane == nil {
 		return nil
 	}
