@@ -125,11 +125,12 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write deep copies, CR
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --config=hack/crd-ref-docs.yaml --source-path=$(API) \
 		--renderer=markdown --output-path=$(API_REFERENCE)
 	@go run ./hack/reference >$(PLUGIN_REFERENCE)
-	@rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/policy $(CHART)/files/rbac
+	@rm -rf $(CHART)/files && mkdir -p $(addprefix $(CHART)/files/,crds monitoring policy rbac)
 	@cp config/crd/bases/*.yaml $(CHART)/files/crds
 	@cp config/policy/delivery_records*.yaml $(CHART)/files/policy
 	@cp config/rbac/*role.yaml $(CHART)/files/rbac
 	@cp config/network-policy/network_policy.yaml $(CHART)/files
+	@cp config/monitoring/prometheus_rule.yaml config/monitoring/dashboard.json $(CHART)/files/monitoring
 	@go run ./hack/chart
 
 .PHONY: fmt

@@ -195,6 +195,7 @@ func TestChartIsConfig(t *testing.T) {
 	t.Parallel()
 	bridge := []string{"bridge.enabled=true", `bridge.horizonURL="https://horizon.example.com"`}
 	network := []string{"networkPolicy.enabled=true", `networkPolicy.apiServer.cidrs=["192.0.2.10/32"]`}
+	monitoring := []string{"metrics.prometheusRule.enabled=true", "metrics.grafanaDashboard.enabled=true"}
 	for _, tc := range []struct {
 		name string
 		// config are kustomizations, or files, which have no object in common.
@@ -207,14 +208,14 @@ func TestChartIsConfig(t *testing.T) {
 			[]string{`watchNamespaces=["music","video"]`, "metrics.secure=false", "metrics.port=8080"},
 		},
 		{"disruption budget", []string{"default", "disruption-budget"}, []string{"podDisruptionBudget.enabled=true"}},
-		{"monitoring", []string{"default", "monitoring"}, []string{"metrics.serviceMonitor.enabled=true"}},
+		{"monitoring", []string{"default", "monitoring"}, append(slices.Clone(monitoring), "metrics.serviceMonitor.enabled=true")},
 		{
 			"monitoring by a PodMonitor", []string{"default", "monitoring", "monitoring/pod_monitor.yaml"},
-			[]string{"metrics.podMonitor.enabled=true"},
+			append(slices.Clone(monitoring), "metrics.podMonitor.enabled=true"),
 		},
 		{
 			"monitoring of plain metrics", []string{"namespaced", "monitoring-plain"},
-			[]string{`watchNamespaces=["music","video"]`, "metrics.secure=false", "metrics.port=8080", "metrics.serviceMonitor.enabled=true"},
+			append(slices.Clone(monitoring), `watchNamespaces=["music","video"]`, "metrics.secure=false", "metrics.port=8080", "metrics.serviceMonitor.enabled=true"),
 		},
 		{"bridge", []string{"default", "bridge"}, bridge},
 		{"network policy", []string{"default", "network-policy"}, network},

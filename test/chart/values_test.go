@@ -19,6 +19,8 @@ const (
 	bridgeService      = "Service " + namespace + "/horizon-bridge"
 	serviceMonitor     = "ServiceMonitor " + namespace + "/horizon-webhook-operator"
 	podMonitor         = "PodMonitor " + namespace + "/horizon-webhook-operator"
+	prometheusRule     = "PrometheusRule " + namespace + "/horizon-webhook-operator"
+	dashboard          = "ConfigMap " + namespace + "/horizon-webhook-operator-dashboard"
 	budget             = "PodDisruptionBudget " + namespace + "/horizon-webhook-operator"
 	bridgeBudget       = "PodDisruptionBudget " + namespace + "/horizon-bridge"
 	operatorNetwork    = "NetworkPolicy " + namespace + "/horizon-webhook-operator"
@@ -190,6 +192,11 @@ var cases = []struct {
 		has("ValidatingAdmissionPolicyBinding acme-delivery-records", "spec.policyName", `"acme-delivery-records"`),
 		has("ClusterRoleBinding acme-webhook-operator", "subjects.0.name", `"acme-webhook-operator"`),
 		has("FlowSchema acme-webhook-operator-leader-election", "spec.rules.0.subjects.0.serviceAccount.name", `"acme-webhook-operator"`))},
+	{"namePrefix", `"acme"`, with(monitored, []string{"metrics.prometheusRule.enabled=true", "metrics.grafanaDashboard.enabled=true"}), both(
+		there("PrometheusRule "+namespace+"/acme-webhook-operator"), there("ConfigMap "+namespace+"/acme-webhook-operator-dashboard"),
+		has("ClusterRoleBinding acme-metrics-reader", "roleRef.name", `"acme-metrics-reader"`), there("ClusterRole acme-metrics-reader"),
+		has("ServiceMonitor "+namespace+"/acme-webhook-operator", "spec.endpoints.0.authorization.credentials.name", `"acme-metrics-reader-token"`),
+		has("Secret "+namespace+"/acme-metrics-reader-token", "metadata.annotations.[kubernetes.io/service-account.name]", `"acme-metrics-reader"`))},
 	{"namePrefix", `"acme"`, bridgeOn, both(
 		contains("Deployment "+namespace+"/acme-bridge", container0+"args", `"--state-configmap=acme-bridge-state"`),
 		has("Role "+namespace+"/acme-bridge", "rules.0.resourceNames", `["acme-bridge-state"]`),
@@ -308,6 +315,11 @@ var cases = []struct {
 	{"metrics.serviceMonitor.labels", `{"release":"prometheus"}`, monitored, has(serviceMonitor, "metadata.labels.release", `"prometheus"`)},
 	{"metrics.podMonitor.enabled", `true`, nil, both(there(podMonitor), there("Secret "+namespace+"/horizon-metrics-reader-token"))},
 	{"metrics.podMonitor.labels", `{"release":"prometheus"}`, withPods, has(podMonitor, "metadata.labels.release", `"prometheus"`)},
+	{"metrics.prometheusRule.enabled", `true`, nil, there(prometheusRule)},
+	{"metrics.prometheusRule.labels", `{"release":"prometheus"}`, []string{"metrics.prometheusRule.enabled=true"}, has(prometheusRule, "metadata.labels.release", `"prometheus"`)},
+	{"metrics.grafanaDashboard.enabled", `true`, nil, has(dashboard, "metadata.labels.grafana_dashboard", `"1"`)},
+	{"metrics.grafanaDashboard.labels", `{"folder":"a"}`, []string{"metrics.grafanaDashboard.enabled=true"}, has(dashboard, "metadata.labels.folder", `"a"`)},
+	{"metrics.grafanaDashboard.annotations", `{"a":"b"}`, []string{"metrics.grafanaDashboard.enabled=true"}, has(dashboard, "metadata.annotations", `{"a":"b"}`)},
 	{"metrics.interval", `"1m"`, monitored, has(serviceMonitor, "spec.endpoints.0.interval", `"1m"`)},
 	{"metrics.interval", `"1m"`, withPods, has(podMonitor, "spec.podMetricsEndpoints.0.interval", `"1m"`)},
 	{"metrics.tlsConfig", `{"serverName":"x"}`, monitored, has(serviceMonitor, "spec.endpoints.0.tlsConfig.serverName", `"x"`)},
@@ -502,6 +514,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{[]string{"networkPolicy.enabled=true"}, "networkPolicy.apiServer.cidrs has its addresses"},
 		{[]string{"metrics.serviceMonitor.enabled=true", "metrics.podMonitor.enabled=true"}, "everything would be scraped twice"},
 		{[]string{"metrics.podMonitor.enabled=true", "metrics.enabled=false"}, "there is nothing to scrape"},
+		{[]string{"metrics.prometheusRule.enabled=true", "metrics.enabled=false"}, "the alert HorizonMetricsUnavailable"},
 		{[]string{"metrics.serviceMonitor.enabled=true", "metrics.service.create=false"}, "needs metrics.service.create"},
 		{[]string{`metrics.certSecretName="tls"`, "metrics.secure=false"}, "metrics.certSecretName is of no use"},
 		{[]string{`extraArgs=["--drain-seconds=60"]`}, "extraArgs has --drain-seconds, which the chart sets by a value of its own"},
