@@ -80,7 +80,8 @@ func startControlPlane(t *testing.T) *controlplane.ControlPlane {
 			return
 		}
 		shared.ControlPlane, shared.err = controlplane.Start(context.Background(), controlplane.Options{
-			APIServerArgs: []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog()},
+			ControllerManager: true, // deletes namespaces, and what owners leave
+			APIServerArgs:     []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog()},
 		})
 	})
 	if shared.err != nil {

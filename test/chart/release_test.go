@@ -309,9 +309,17 @@ func crdsCameFirst(t *testing.T, before int) {
 	}
 }
 
+// One after the other, since CRDs belong to the cluster.
+func TestOnAPIServer(t *testing.T) {
+	t.Parallel()
+	t.Run("release", testRelease)
+	t.Run("install over CRDs of kubectl", testInstallOverCRDsOfKubectl)
+	t.Run("guide", testGuide)
+}
+
 // The life of a release, on the real API server: nothing that people or the operator have
 // stored is lost or changed by any step.
-func TestRelease(t *testing.T) {
+func testRelease(t *testing.T) {
 	c := newCluster(t)
 	c.createNamespace(t, tenant)
 	// The bridge's objects are part of it.
@@ -423,7 +431,7 @@ func (c cluster) removeCRDs(t *testing.T, objs objects) {
 }
 
 // Whoever began with kubectl goes on with Helm, and keeps what is stored.
-func TestInstallOverCRDsOfKubectl(t *testing.T) {
+func testInstallOverCRDsOfKubectl(t *testing.T) {
 	c := newCluster(t)
 	c.createNamespace(t, tenant)
 	objs := mustTemplate(t)
