@@ -172,15 +172,19 @@ func (c cluster) createNamespace(t *testing.T, name string) {
 	c.apply(t, obj)
 }
 
-// checkUninstalled checks that all of the objects are gone but those that Helm is to keep.
+// checkUninstalled checks that all of the objects are gone but the CRDs and what the bridge
+// knows.
 func (c cluster) checkUninstalled(t *testing.T, objs objects) {
 	t.Helper()
-	live := c.live(t, objs)
+	want := []string{}
 	for name, obj := range objs {
-		kept := obj.GetAnnotations()["helm.sh/resource-policy"] == "keep"
-		if there := live[name] != nil && live[name].GetDeletionTimestamp() == nil; there != kept {
-			t.Errorf("%s is there after the uninstall: %t, want %t", name, there, kept)
+		if obj.GetKind() == "CustomResourceDefinition" || name == "ConfigMap "+namespace+"/horizon-bridge-state" {
+			want = append(want, name)
 		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(c.live(t, objs)))); diff != "" {
+		t.Errorf("what is there after the uninstall (-want +got):\n%s", diff)
 	}
 }
 
