@@ -84,8 +84,9 @@ func (c cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInter
 	return c.client.Resource(mapping.Resource), nil
 }
 
-// apply does what `kubectl apply --server-side` does, again while the kind is not served yet.
-func (c cluster) apply(t *testing.T, obj *unstructured.Unstructured) {
+// apply does what `kubectl apply --server-side` does, again while the kind is not served yet. It
+// returns what is stored.
+func (c cluster) apply(t *testing.T, obj *unstructured.Unstructured) *unstructured.Unstructured {
 	t.Helper()
 	data, err := obj.MarshalJSON()
 	if err != nil {
@@ -93,19 +94,21 @@ func (c cluster) apply(t *testing.T, obj *unstructured.Unstructured) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	var stored *unstructured.Unstructured
 	err = controlplane.Poll(ctx, 50*time.Millisecond, nil, func(ctx context.Context) error {
 		resource, err := c.resource(obj)
 		if err != nil {
 			c.mapper.Reset() // the kind may be new
 			return err
 		}
-		_, err = resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, data,
+		stored, err = resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, data,
 			metav1.PatchOptions{FieldManager: "kubectl", FieldValidation: metav1.FieldValidationStrict})
 		return err
 	})
 	if err != nil {
 		t.Fatalf("applying %s: %v", key(obj), err)
 	}
+	return stored
 }
 
 // live returns what the server has of the objects.
@@ -149,6 +152,7 @@ func (c cluster) records(t *testing.T) map[string]any {
 // writeRecords writes one of each kind, as config/samples has them.
 func (c cluster) writeRecords(t *testing.T) {
 	t.Helper()
+	var webhook *unstructured.Unstructured
 	for _, name := range []string{"webhook", "webhookevent", "webhookdelivery"} {
 		data, err := os.ReadFile(filepath.Join(root, "config/samples", name+".yaml"))
 		if err != nil {
@@ -159,7 +163,15 @@ func (c cluster) writeRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		obj.SetNamespace(tenant)
-		c.apply(t, &obj)
+		if name == "webhookdelivery" {
+			// The garbage collector knows the owner of the sample as little as the server does.
+			obj.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: webhook.GetAPIVersion(), Kind: webhook.GetKind(), Name: webhook.GetName(), UID: webhook.GetUID(),
+			}})
+		}
+		if stored := c.apply(t, &obj); name == "webhook" {
+			webhook = stored
+		}
 	}
 }
 
