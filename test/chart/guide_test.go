@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func (g *guide) run(t *testing.T, heading string, block int, env ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", prelude+script)
-	cmd.Dir, cmd.Env = g.dir, append(g.env, env...)
+	cmd.Dir, cmd.Env = g.dir, slices.Concat(g.env, env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s\n%s", heading, err, script, out)
 	}

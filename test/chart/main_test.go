@@ -71,23 +71,26 @@ rules:
 
 func startControlPlane(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
-	shared.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "chart-test-"); shared.err != nil {
-			return
-		}
-		policy := filepath.Join(shared.dir, "audit.yaml")
-		if shared.err = os.WriteFile(policy, []byte(auditPolicy), 0o600); shared.err != nil {
-			return
-		}
-		shared.ControlPlane, shared.err = controlplane.Start(context.Background(), controlplane.Options{
-			ControllerManager: true, // deletes namespaces, and what owners leave
-			APIServerArgs:     []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog()},
-		})
-	})
+	shared.Do(func() { shared.err = start(context.Background()) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	return shared.ControlPlane
+}
+
+func start(ctx context.Context) (err error) {
+	if shared.dir, err = os.MkdirTemp("", "chart-test-"); err != nil {
+		return err
+	}
+	policy := filepath.Join(shared.dir, "audit.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	shared.ControlPlane, err = controlplane.Start(ctx, controlplane.Options{
+		ControllerManager: true, // deletes namespaces, and what owners leave
+		APIServerArgs:     []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog()},
+	})
+	return err
 }
 
 func auditLog() string { return filepath.Join(shared.dir, "audit.log") }
@@ -244,7 +247,7 @@ func flags(t *testing.T, command string) map[string]string {
 		t.Fatal(err)
 	}
 	all, name := map[string]string{}, ""
-	for line := range strings.Lines(string(help)) {
+	for line := range strings.Lines(help) {
 		line = strings.TrimRight(line, "\n")
 		if m := flagLine.FindStringSubmatch(line); m != nil {
 			name = "--" + m[1]

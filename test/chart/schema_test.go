@@ -60,7 +60,8 @@ func values(t *testing.T) map[string]value {
 
 func collect(t *testing.T, schema map[string]any, path string, all map[string]value) {
 	t.Helper()
-	if _, refers := schema["$ref"]; schema["additionalProperties"] != false && !refers {
+	_, refers := schema["$ref"] // to what is closed
+	if open, given := schema["additionalProperties"].(bool); (open || !given) && !refers {
 		t.Errorf("the schema of %q is not closed", path)
 	}
 	for name, property := range schema["properties"].(map[string]any) {
