@@ -27,12 +27,12 @@ import (
 // guide is docs/install.md and a place where its commands can be run.
 type guide struct {
 	cluster
-	blocks map[string][]string // what is to be run, by the heading above it
-	overlay,
-	dir string // as a checkout of the repository has it
-	env      []string
-	binary   string // the operator
-	receiver *receiver.Receiver
+	blocks          map[string][]string // what is to be run, by the heading above it
+	overlay, values string              // the files that it shows
+	dir             string              // as a checkout of the repository has it
+	env             []string
+	binary          string // the operator
+	receiver        *receiver.Receiver
 }
 
 var (
@@ -60,6 +60,8 @@ func newGuide(t *testing.T) *guide {
 				g.blocks[heading] = append(g.blocks[heading], block[2])
 			case strings.Contains(block[2], "kind: Kustomization"):
 				g.overlay = block[2]
+			default:
+				g.values = block[2]
 			}
 		}
 	}
@@ -69,7 +71,7 @@ func newGuide(t *testing.T) *guide {
 			t.Fatal(err)
 		}
 	}
-	for name, content := range map[string]string{"token": "t", "secret": "s", "my-cluster/kustomization.yaml": g.overlay, "dist/.keep": "", "bin/.keep": ""} {
+	for name, content := range map[string]string{"token": "t", "secret": "s", "my-cluster/kustomization.yaml": g.overlay, "values.yaml": g.values, "dist/.keep": "", "bin/.keep": ""} {
 		path := filepath.Join(g.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -252,6 +254,12 @@ func testGuide(t *testing.T) {
 
 	g.run(t, "Helm", 0)
 	g.check(t)
+	with, err := helm(t, "template", release, dir, "--namespace", namespace, "--values", filepath.Join(g.dir, "values.yaml"))
+	if err != nil {
+		t.Error(err)
+	} else if objs, err := parse(with); err != nil || objs[serviceMonitor] == nil || objs[prometheusRule] == nil {
+		t.Errorf("the values of the guide give no monitor and no alerts (%v)", err)
+	}
 	g.run(t, "Helm", 1)
 	if live := g.live(t, mustTemplate(t, bridgeOn...)); live[bridgeDeployment] == nil {
 		t.Error("the bridge is not there")
