@@ -84,13 +84,13 @@ func newGuide(t *testing.T) *guide {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"helm": tool(t, "HELM", "helm"), "kubectl": kubectl} {
+	for name, path := range map[string]string{"helm": tool(t, "helm"), "kubectl": kubectl} {
 		if err := os.Symlink(path, filepath.Join(g.dir, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	g.env = append(os.Environ(), "PATH="+filepath.Join(g.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
-		"KUBECONFIG="+g.Kubeconfig(), "KUBECACHEDIR="+filepath.Join(g.dir, "cache"), "KUSTOMIZE="+tool(t, "KUSTOMIZE", "kustomize"),
+		"KUBECONFIG="+g.Kubeconfig(), "KUBECACHEDIR="+filepath.Join(g.dir, "cache"), "KUSTOMIZE="+tool(t, "kustomize"),
 		"HELM_CACHE_HOME="+g.dir, "HELM_CONFIG_HOME="+g.dir, "HELM_DATA_HOME="+g.dir)
 	if g.binary, err = operator.Build(t.Context(), root, g.dir); err != nil {
 		t.Fatal(err)

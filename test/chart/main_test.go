@@ -106,19 +106,32 @@ func stopControlPlane() error {
 	return shared.Stop()
 }
 
-// tool returns the path of a tool: the one that an environment variable names, as `make test`
-// sets it, or else the one that make builds.
-func tool(t *testing.T, variable, name string) string {
-	t.Helper()
+// tools are the paths of tools: those that environment variables name, as `make test` sets them,
+// or else those that make builds.
+var tools = map[string]func() (string, error){
+	"helm":      sync.OnceValues(func() (string, error) { return findTool("HELM", "helm") }),
+	"kustomize": sync.OnceValues(func() (string, error) { return findTool("KUSTOMIZE", "kustomize") }),
+}
+
+func findTool(variable, name string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
-		return path
+		return path, nil
 	}
 	path, err := filepath.Abs(filepath.Join(root, "bin/tools", name))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	if out, err := exec.CommandContext(t.Context(), "make", "-C", root, path).CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, out)
+	if out, err := exec.CommandContext(context.Background(), "make", "-C", root, path).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
+	}
+	return path, nil
+}
+
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := tools[name]()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -128,7 +141,7 @@ func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), tool(t, "HELM", "helm"), args...)
+	cmd := exec.CommandContext(t.Context(), tool(t, "helm"), args...)
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -204,7 +217,7 @@ func mustTemplate(t *testing.T, values ...string) objects {
 func kustomize(t *testing.T, name string) objects {
 	t.Helper()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), tool(t, "KUSTOMIZE", "kustomize"), "build", filepath.Join(root, "config", name))
+	cmd := exec.CommandContext(t.Context(), tool(t, "kustomize"), "build", filepath.Join(root, "config", name))
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
