@@ -298,25 +298,6 @@ func testGuide(t *testing.T) {
 	}
 }
 
-// createMonitoringKind creates a CRD of the Prometheus operator, which takes everything.
-func (g *guide) createMonitoringKind(t *testing.T, kind string) {
-	t.Helper()
-	name := strings.ToLower(kind)
-	g.apply(t, &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": name + "s.monitoring.coreos.com", "annotations": map[string]any{
-			"api-approved.kubernetes.io": "unapproved, for tests",
-		}},
-		"spec": map[string]any{
-			"group": "monitoring.coreos.com", "scope": "Namespaced",
-			"names": map[string]any{"kind": kind, "plural": name + "s", "singular": name},
-			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
-				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-			}}},
-		},
-	}})
-}
-
 // tenant returns the kubeconfig of somebody who may do everything in some namespaces, and nothing
 // else.
 func (g *guide) tenant(t *testing.T, namespaces ...string) string {

@@ -184,6 +184,35 @@ func (c cluster) createNamespace(t *testing.T, name string) {
 	c.apply(t, obj)
 }
 
+// createMonitoringKind creates a CRD of the Prometheus operator, which takes everything.
+func (c cluster) createMonitoringKind(t *testing.T, kind string) {
+	t.Helper()
+	name := strings.ToLower(kind)
+	c.apply(t, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": name + "s.monitoring.coreos.com", "annotations": map[string]any{
+			"api-approved.kubernetes.io": "unapproved, for tests",
+		}},
+		"spec": map[string]any{
+			"group": "monitoring.coreos.com", "scope": "Namespaced",
+			"names": map[string]any{"kind": kind, "plural": name + "s", "singular": name},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			}}},
+		},
+	}}) // It is served a moment later.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := controlplane.Poll(ctx, 50*time.Millisecond, nil, func(context.Context) error {
+		c.mapper.Reset()
+		_, err := c.mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: kind}, "v1")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // checkUninstalled checks that all of the objects are gone but the CRDs and what the bridge
 // knows.
 func (c cluster) checkUninstalled(t *testing.T, objs objects) {
@@ -338,9 +367,17 @@ func TestOnAPIServer(t *testing.T) {
 func testRelease(t *testing.T) {
 	c := newCluster(t)
 	c.createNamespace(t, tenant)
-	// The bridge's objects are part of it.
-	values := []string{"--set", "bridge.enabled=true", "--set", "bridge.horizonURL=https://horizon.example.com"}
-	objs := mustTemplate(t, bridgeOn...)
+	for _, kind := range []string{"ServiceMonitor", "PrometheusRule"} {
+		c.createMonitoringKind(t, kind)
+	}
+	// With everything that there is on request.
+	settings := slices.Concat(bridgeOn, networkOn, withPDB, monitored,
+		[]string{"metrics.prometheusRule.enabled=true", "metrics.grafanaDashboard.enabled=true"})
+	var values []string
+	for _, setting := range settings {
+		values = append(values, "--set-json", setting)
+	}
+	objs := mustTemplate(t, settings...)
 
 	if out, err := helm(t, "lint", "--strict", dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)
