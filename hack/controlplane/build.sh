@@ -3,8 +3,9 @@
 # file pins: etcd, kube-apiserver and kube-controller-manager, and kubectl if
 # there is none on PATH; or only those that are named.
 #
-#   hack/controlplane/build.sh DIRECTORY [BINARY...]
+#   [KUBERNETES_VERSION=1.32] hack/controlplane/build.sh DIRECTORY [BINARY...]
 #
+# KUBERNETES_VERSION takes the go.mod of the directory of that name instead.
 # A binary that is up to date is left alone, silently. Whoever sets
 # KUBEBUILDER_ASSETS brings binaries of their own: then nothing is built.
 set -eu
@@ -18,7 +19,13 @@ fi
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 shift
-cd "$(dirname "$0")"
+here=$(cd "$(dirname "$0")" && pwd)
+module=$here/${KUBERNETES_VERSION:-.}
+if [ ! -f "$module/go.mod" ]; then
+	echo "no Kubernetes $KUBERNETES_VERSION: there is no go.mod in $module" >&2
+	exit 2
+fi
+cd "$module"
 
 # The binaries run here, whatever the caller builds for, and are what go.mod
 # says, whatever a workspace says.
@@ -38,7 +45,7 @@ fi
 # All that decides what a binary will be, in one number.
 key=$({
 	go env GOVERSION GOOS GOARCH
-	cat go.mod go.sum build.sh etcd/*.go
+	cat go.mod go.sum "$here/build.sh"
 } | git hash-object --stdin)
 
 stamp() {
@@ -129,7 +136,7 @@ compiling() {
 
 package() {
 	case $1 in
-	etcd) echo ./etcd ;;
+	etcd) echo go.etcd.io/etcd/server/v3 ;;
 	*) echo "k8s.io/kubernetes/cmd/$1" ;;
 	esac
 }
