@@ -58,6 +58,7 @@ type gauges struct {
 	queue     *queue.Queue
 	receivers *receiver.Registry
 	unstored  func() int
+	crdsLack  func() int
 }
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
@@ -74,6 +75,7 @@ var (
 	circuitsGauge = gauge("open_circuits", "Webhooks whose receiver keeps failing and is only probed.")
 	restingGauge  = gauge("resting_receivers", "Webhooks whose receiver has asked to be left alone for a while.")
 	limitedGauge  = gauge("rate_limited_receivers", "Webhooks that deliveries wait for because of a rate limit.")
+	crdsLackGauge = gauge("crds_lacking", "Fields and values that this version of the operator knows and the CRDs in the cluster do not: above 0, they are to be upgraded.")
 )
 
 var _ prometheus.Collector = gauges{}
@@ -82,6 +84,7 @@ var _ prometheus.Collector = gauges{}
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		storedGauge, unstoredGauge, pendingGauge, queuedGauge, busyGauge, inFlightGauge, circuitsGauge, restingGauge, limitedGauge,
+		crdsLackGauge,
 	} {
 		to <- d
 	}
@@ -106,4 +109,5 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	set(circuitsGauge, receivers.Open)
 	set(restingGauge, receivers.Resting)
 	set(limitedGauge, receivers.RateLimited)
+	set(crdsLackGauge, g.crdsLack())
 }

@@ -94,6 +94,7 @@ type operator struct {
 	expiry     *retention.Events
 	replays    *replay.Reconciler
 	tests      *testdelivery.Reconciler
+	crds       *crdCheck
 
 	enqueuer *enqueue.Enqueuer
 	limiter  *writelimit.Limiter
@@ -135,6 +136,9 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	)
 	secrets.RequireSSLVerify, secrets.Rechecks = o.RequireSSLVerify, recheckLimit
 	op := &operator{enqueuer: enqueuer, limiter: limiter}
+	if op.crds, err = newCRDCheck(mgr, func(ctx context.Context) error { return op.webhooks.EnqueueAll(ctx) }); err != nil {
+		return nil, fmt.Errorf("making the check of the CRDs: %w", err)
+	}
 	filters := matching.NewFilters(func(w *v1alpha1.Webhook, e *v1alpha1.WebhookEvent, message string) {
 		deliveryMetrics.ExpressionFailed("filter")
 		op.webhooks.FilterFailed(w, e, message)
@@ -151,7 +155,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 		Client: mgr.GetClient(), Clock: now, Recorder: recorder, Ledger: enqueuer.Ledger, Events: enqueuer.Events,
 		Enqueuer: enqueuer, Queue: op.queue, Receivers: receivers, Credentials: secrets,
 		Rechecks: credentials.NewRecheckQueue(recheckLimit), Generations: o.Generations, Rematches: rematches,
-		SystemNamespace: systemNamespace, MaxWaiting: maxWaiting,
+		SystemNamespace: systemNamespace, MaxWaiting: maxWaiting, ClusterNote: op.crds.note,
 	}
 	op.events = &webhookevent.Reconciler{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Clock: now, Writer: writer, Limiter: limiter,
@@ -180,6 +184,7 @@ func newOperator(mgr ctrl.Manager, o Options) (*operator, error) {
 	op.expiry = &retention.Events{Client: mgr.GetClient(), Clock: now, Events: enqueuer.Events, TTL: o.EventTTL}
 	err = o.Registry.Register(gauges{
 		ledger: enqueuer.Ledger, queue: op.queue, receivers: receivers, unstored: op.deliveries.Unstored,
+		crdsLack: func() int { return len(op.crds.lacking()) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -227,6 +232,9 @@ func (op *operator) addTo(mgr ctrl.Manager, o Options) error {
 		if err := c.setup(mgr); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", c.name, err)
 		}
+	}
+	if err := mgr.Add(op.crds); err != nil {
+		return fmt.Errorf("setting up the check of the CRDs: %w", err)
 	}
 	if err := mgr.Add(op.expiry); err != nil {
 		return fmt.Errorf("setting up the expiry of events: %w", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +64,8 @@ type Reconciler struct {
 	SystemNamespace string
 	// MaxWaiting bounds how many deliveries of one Webhook may wait.
 	MaxWaiting int
+	// ClusterNote returns what is worth knowing of the cluster at every Webhook, or nothing.
+	ClusterNote func() string
 
 	assumed assumeCache
 	mu      sync.Mutex
@@ -99,6 +102,18 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		WatchesRawSource(r.Enqueuer.Webhooks.OnStart(r.begin)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: enqueue.Backoff[reconcile.Request]()}).
 		Complete(r)
+}
+
+// EnqueueAll has the status of every Webhook looked at.
+func (r *Reconciler) EnqueueAll(ctx context.Context) error {
+	var list v1alpha1.WebhookList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing webhooks: %w", err)
+	}
+	for i := range list.Items {
+		r.Enqueuer.Webhooks.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return nil
 }
 
 // begin remembers the Webhooks that there are when this process begins to lead.
@@ -148,7 +163,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	// Before anything is written, and whether or not that works.
 	r.observe(request.NamespacedName, to, before, now)
 	planned := webhookstatus.Status(webhookstatus.View{
-		Webhook: w, Problem: problem, Note: with.Note, Counts: r.Ledger.CountsOf(request.NamespacedName, w.UID),
+		Webhook: w, Problem: problem, Note: joined(with.Note, r.ClusterNote()), Counts: r.Ledger.CountsOf(request.NamespacedName, w.UID),
 		Health: to.Health(), FilterFailure: r.filterFailure(w.UID), MaxWaiting: r.MaxWaiting, Now: r.Clock.Now(),
 	})
 	if r.Rematches.Pending(w.UID) {
@@ -167,6 +182,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return sooner(result, webhookstatus.UntilStalled(planned, r.Clock.Now())), nil
 	}
 	return result, nil
+}
+
+// joined are those notes that say something.
+func joined(notes ...string) string {
+	return strings.Join(slices.DeleteFunc(notes, func(n string) bool { return n == "" }), "; ")
 }
 
 // problemOf returns what is wrong with a Webhook, and whether it can be sent to all the
