@@ -48,6 +48,7 @@ var scenarios = []scenario{
 	{id: "F12", title: "webhooks created or edited, then events", play: appliedTogether},
 	{id: "F13", title: "bridge, API server and Horizon killed", play: bridgeKilled, control: func(*clusterOptions) {}},
 	{id: "F14", title: "leaders and API server lost amid a rate limit", play: rateLimit},
+	{id: "F15", title: "upgraded, rolled back, both versions at once", play: upgrade, control: func(*clusterOptions) {}},
 }
 
 // limit is what one scenario may take: a guard against one that never ends.

@@ -146,18 +146,23 @@ func (t *trial) kubectlApply(ctx context.Context, objects []client.Object) error
 	if err := os.WriteFile(path, manifest.Bytes(), 0o600); err != nil {
 		return err
 	}
-	kubectl, err := t.cp.Kubectl()
+	return t.kubectl(ctx, "apply", "-f", path)
+}
+
+// kubectl runs kubectl as the administrator.
+func (t *trial) kubectl(ctx context.Context, args ...string) error {
+	path, err := t.cp.Kubectl()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, kubectl, "apply", "-f", path)
+	cmd := exec.CommandContext(ctx, path, args...)
 	if cmd.Env, err = t.install.Environment(""); err != nil {
 		return err
 	}
 	// A Ctrl-C is for this process to handle.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl apply: %w\n%s", err, out)
+		return fmt.Errorf("kubectl %s: %w\n%s", args[0], err, out)
 	}
 	return nil
 }
