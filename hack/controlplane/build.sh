@@ -16,15 +16,16 @@ if [ $# -eq 0 ]; then
 fi
 [ -z "${KUBEBUILDER_ASSETS:-}" ] || exit 0
 
-mkdir -p "$1"
-out=$(cd "$1" && pwd)
-shift
 here=$(cd "$(dirname "$0")" && pwd)
 module=$here/${KUBERNETES_VERSION:-.}
 if [ ! -f "$module/go.mod" ]; then
 	echo "no Kubernetes $KUBERNETES_VERSION: there is no go.mod in $module" >&2
 	exit 2
 fi
+
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+shift
 cd "$module"
 
 # The binaries run here, whatever the caller builds for, and are what go.mod
