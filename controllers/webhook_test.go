@@ -69,6 +69,7 @@ func TestMissingSecretIsStalledAfterTwoMinutes(t *testing.T) {
 		Client: running.Client, Clock: running.Clock, Recorder: running.Recorder, Ledger: running.Ledger, Events: running.Events,
 		Enqueuer: running.Enqueuer, Queue: running.Queue, Receivers: running.Receivers, Credentials: running.Credentials,
 		Rechecks: running.Rechecks, Generations: running.Generations, Rematches: running.Rematches,
+		ClusterNote: running.ClusterNote,
 	}
 	b.Eventually(func(g Gomega) {
 		result, err := again.Reconcile(b.ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(w)})
