@@ -25,9 +25,9 @@ const (
 	lackingTold = 3
 )
 
-// crdCheck looks whether the CRDs in the cluster are older than the operator, which then
-// writes what the API server drops, and does not see what people wrote: both are silent.
-// The log, a metric and the status of every Webhook say so.
+// crdCheck looks whether the CRDs in the cluster are older than the operator: then the API
+// server drops some of what it writes, and answers 200 all the same. The log, a metric and
+// the status of every Webhook say so.
 type crdCheck struct {
 	api      rest.Interface
 	log      logr.Logger
