@@ -287,7 +287,7 @@ func (p *proxy) unseen(do func() error) error {
 // forgetVersions makes etcd and the API server forget all versions but the current
 // ones.
 func (t *trial) forgetVersions(ctx context.Context) error {
-	if err := t.etcd().compact(ctx); err != nil {
+	if err := t.cp.EtcdClient().Compact(ctx); err != nil {
 		return err
 	}
 	// Its own memory of versions goes with it.

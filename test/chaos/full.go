@@ -53,7 +53,7 @@ func etcdFull(ctx context.Context, t *trial) error {
 		return err
 	}
 	while := l.requests() - before
-	if alarms, err := t.etcd().alarms(ctx); err != nil || len(alarms) == 0 {
+	if alarms, err := t.cp.EtcdClient().Alarms(ctx); err != nil || len(alarms) == 0 {
 		return errors.Join(errors.New("etcd is not full"), err)
 	}
 	t.note("%d requests while etcd was full for %.0f s (bound %d)", while, time.Since(full).Seconds(), everyone)
@@ -106,8 +106,8 @@ func (t *trial) free(ctx context.Context, namespace string) error {
 	if err := t.admin.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("deleting what fills etcd: %w", err)
 	}
-	e := t.etcd()
-	for _, step := range []func(context.Context) error{e.compact, e.defragment, e.disarm} {
+	e := t.cp.EtcdClient()
+	for _, step := range []func(context.Context) error{e.Compact, e.Defragment, e.Disarm} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("freeing etcd: %w", err)
 		}

@@ -1,4 +1,4 @@
-package main
+package controlplane
 
 import (
 	"bytes"
@@ -14,21 +14,21 @@ import (
 // etcdTimeout bounds a request to etcd; defragmenting takes longest.
 const etcdTimeout = 30 * time.Second
 
-// etcd is a client of etcd's JSON gateway, for the few things that an
+// EtcdClient is a client of etcd's JSON gateway, for the few things that an
 // administrator does there.
-type etcd struct {
+type EtcdClient struct {
 	url    string
 	client *http.Client
 }
 
-// etcd returns a client, whose connections do not outlive its requests.
-func (s *cluster) etcd() *etcd {
-	return &etcd{url: s.cp.EtcdGateway(), client: &http.Client{
-		Timeout: etcdTimeout, Transport: &http.Transport{TLSClientConfig: s.cp.EtcdTLS(), DisableKeepAlives: true},
+// EtcdClient returns a client, whose connections do not outlive its requests.
+func (cp *ControlPlane) EtcdClient() *EtcdClient {
+	return &EtcdClient{url: cp.EtcdGateway(), client: &http.Client{
+		Timeout: etcdTimeout, Transport: &http.Transport{TLSClientConfig: cp.EtcdTLS(), DisableKeepAlives: true},
 	}}
 }
 
-func (e *etcd) post(ctx context.Context, path string, request, answer any) error {
+func (e *EtcdClient) post(ctx context.Context, path string, request, answer any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return err
@@ -55,8 +55,8 @@ func (e *etcd) post(ctx context.Context, path string, request, answer any) error
 // nothing is a request or an answer of which nothing matters.
 type nothing struct{}
 
-// compact forgets every version but the current ones.
-func (e *etcd) compact(ctx context.Context) error {
+// Compact forgets every version but the current ones.
+func (e *EtcdClient) Compact(ctx context.Context) error {
 	var found struct {
 		Header struct {
 			Revision string `json:"revision"`
@@ -69,29 +69,29 @@ func (e *etcd) compact(ctx context.Context) error {
 	return e.post(ctx, "/v3/kv/compaction", map[string]any{"revision": found.Header.Revision, "physical": true}, &nothing{})
 }
 
-// defragment gives space that is not used any more back.
-func (e *etcd) defragment(ctx context.Context) error {
+// Defragment gives space that is not used any more back.
+func (e *EtcdClient) Defragment(ctx context.Context) error {
 	return e.post(ctx, "/v3/maintenance/defragment", nothing{}, &nothing{})
 }
 
-// alarm is what keeps a member of a full etcd from taking writes.
-type alarm struct {
+// Alarm is what keeps a member of a full etcd from taking writes.
+type Alarm struct {
 	MemberID string `json:"memberID"`
 	Alarm    string `json:"alarm"`
 }
 
-// alarms are those that are on.
-func (e *etcd) alarms(ctx context.Context) ([]alarm, error) {
+// Alarms are those that are on.
+func (e *EtcdClient) Alarms(ctx context.Context) ([]Alarm, error) {
 	var found struct {
-		Alarms []alarm `json:"alarms"`
+		Alarms []Alarm `json:"alarms"`
 	}
 	err := e.post(ctx, "/v3/maintenance/alarm", map[string]string{"action": "GET"}, &found)
 	return found.Alarms, err
 }
 
-// disarm ends the alarms. Each has to be named with its member.
-func (e *etcd) disarm(ctx context.Context) error {
-	all, err := e.alarms(ctx)
+// Disarm ends the alarms. Each has to be named with its member.
+func (e *EtcdClient) Disarm(ctx context.Context) error {
+	all, err := e.Alarms(ctx)
 	for _, a := range all {
 		err = errors.Join(err, e.post(ctx, "/v3/maintenance/alarm",
 			map[string]string{"action": "DEACTIVATE", "memberID": a.MemberID, "alarm": a.Alarm}, &nothing{}))
