@@ -36,7 +36,8 @@ type death struct {
 	measured          bool
 	before, meanwhile []float64 // of each of the others' requests, in milliseconds
 	filled            time.Duration
-	writes            writes // in the quiet window
+	writes            writes  // in the quiet window
+	memory            float64 // resident, that the operator took for those that wait, in bytes
 	told              told
 	back              time.Duration // until the last one had arrived
 	stored            time.Duration // until the last one was stored as delivered
@@ -72,6 +73,10 @@ func (b *bench) dead(ctx context.Context, s *store) error {
 		return err
 	}
 	b.Say("all live     event created → the others' requests: %s", describe(f.before))
+	empty, err := s.residentMemory(ctx)
+	if err != nil {
+		return err
+	}
 	if err := b.receivers.script(deadOne, b.death()); err != nil {
 		return err
 	}
@@ -85,6 +90,12 @@ func (b *bench) dead(ctx context.Context, s *store) error {
 	if err := b.countQuietWrites(ctx, s); err != nil {
 		return err
 	}
+	full, err := s.residentMemory(ctx)
+	if err != nil {
+		return err
+	}
+	f.memory = full - empty
+	b.Say("one is dead  the operator has %.0f MB of memory, before %.0f MB", full/1e6, empty/1e6)
 	if err := b.revive(ctx, dead); err != nil {
 		return err
 	}
@@ -249,6 +260,10 @@ func (b *bench) deadRows() []row {
 	}, {
 		ID: rowDead + "-duplicates", Name: "of these, arrived again", Goal: 0, values: once(f.measured, float64(f.duplicates)),
 		Note: fmt.Sprintf("until %v after the last one was stored", repeatWindow),
+	}, {
+		ID: rowDead + "-memory", Name: "operator's resident memory, per 1 000 that wait", Unit: "MB", Goal: 20,
+		values: once(f.measured, f.memory/1e6/float64(b.waiting)*1000),
+		Note:   fmt.Sprintf("%.0f MB more than before, at %v after the last was stored; garbage that is not collected yet counts", f.memory/1e6, quietBefore+quietWindow),
 	}}
 }
 

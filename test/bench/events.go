@@ -35,9 +35,10 @@ func (b *bench) withEvents(ctx context.Context, dir string) (err error) {
 	if b.figures.eventHeap.bare, err = b.heaps(ctx, s); err != nil {
 		return err
 	}
-	if err := b.fillEvents(ctx, c); err != nil {
+	if b.figures.eventSize, err = b.growth(ctx, s, b.finished, func() error { return b.fillEvents(ctx, c) }); err != nil {
 		return fmt.Errorf("filling the store with events: %w", err)
 	}
+	b.Say("an event takes %.0f B in etcd, %.0f B of the API server's heap", b.figures.eventSize.etcd, b.figures.eventSize.apiServer)
 	// At its start the operator holds young Webhooks against all recent events.
 	if err := s.deleteAll(ctx, c.namespace, "Webhook"); err != nil {
 		return err
@@ -86,12 +87,20 @@ func (b *bench) stillFinished(ctx context.Context, c *scene) error {
 	return nil
 }
 
-func (b *bench) eventRow() row {
+func (b *bench) eventRows() []row {
 	heap, n := b.figures.eventHeap, float64(b.finished)
-	return row{
+	size := b.figures.eventSize
+	mixture := fmt.Sprintf("one in %d has %d KiB of extra", extraEvery, extraLength>>10)
+	return []row{{
 		ID: rowEvents, Name: "operator's heap after a collection, per finished event", Unit: "B", Goal: 512,
 		values: of(heap.ours, heap.bare, func(ours, bare float64) float64 { return (ours - bare) / n }),
-		Note: fmt.Sprintf("%.1f MB with %d events, of which one in %d has %d KiB of extra, %.1f MB with none; measured as that per record",
-			median(heap.ours)/1e6, b.finished, extraEvery, extraLength>>10, median(heap.bare)/1e6),
-	}
+		Note: fmt.Sprintf("%.1f MB with %d events, of which %s, %.1f MB with none; measured as that per record",
+			median(heap.ours)/1e6, b.finished, mixture, median(heap.bare)/1e6),
+	}, {
+		ID: rowEvents + "-etcd", Name: "bytes of a finished event in etcd", Unit: "B", Goal: 3000, values: once(size.etcd > 0, size.etcd),
+		Note: fmt.Sprintf("of the database in use, as that per record, after a compaction; %s", mixture),
+	}, {
+		ID: rowEvents + "-apiserver", Name: "API server's heap after a collection, per finished event", Unit: "B", Goal: 18000,
+		values: once(size.etcd > 0, size.apiServer), Note: "just after the events were created; " + mixture,
+	}}
 }

@@ -21,6 +21,7 @@ type figures struct {
 	starts          []float64                          // seconds to the first delivery
 	heap            struct{ ours, bare []float64 }     // of the operator, in bytes; bare: with an empty store
 	size            sizes                              // of a record
+	eventSize       sizes                              // of a finished event
 	eventHeap       struct{ ours, bare []float64 }     // of the operator, in bytes; bare: without events
 	retention       struct{ ours, bare bursts }        // bare: while nothing is deleted
 }
@@ -138,7 +139,7 @@ func (b *bench) rows() []row {
 	}
 	all = append(all, b.recordRows()...)
 	if b.wants(rowEvents) {
-		all = append(all, b.eventRow())
+		all = append(all, b.eventRows()...)
 	}
 	if b.wants(rowRetention) {
 		all = append(all, b.retentionRow())

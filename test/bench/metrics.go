@@ -231,6 +231,15 @@ func (s *store) apiServerHeap(ctx context.Context) (float64, error) {
 	return strconv.ParseFloat(string(found[1]), 64)
 }
 
+// residentMemory is that of the operator's process, in bytes.
+func (s *store) residentMemory(ctx context.Context) (float64, error) {
+	f, err := s.operatorMetrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return f.value("process_resident_memory_bytes")
+}
+
 // operatorHeap is what the operator's collector found alive, in bytes. Reading
 // its metrics makes garbage enough for one collection after another, if it was
 // started with a low GOGC; three of them see to finalizers and pools.

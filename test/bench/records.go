@@ -115,22 +115,31 @@ func (b *bench) start(ctx context.Context, s *store) error {
 // fillMeasured fills the store, and notes what that makes of etcd and of the API
 // server.
 func (b *bench) fillMeasured(ctx context.Context, c *scene) error {
-	before, err := b.sizes(ctx, c.store)
+	s, err := b.growth(ctx, c.store, b.records, func() error { return b.fill(ctx, c) })
 	if err != nil {
-		return err
-	}
-	if err := b.fill(ctx, c); err != nil {
 		return fmt.Errorf("filling the store: %w", err)
 	}
-	after, err := b.sizes(ctx, c.store)
-	if err != nil {
-		return err
-	}
-	n := float64(b.records)
-	s := sizes{(after.etcd - before.etcd) / n, (after.file - before.file) / n, (after.apiServer - before.apiServer) / n}
 	b.figures.size = s
 	b.Say("a record takes %.0f B in etcd, %.0f B of the API server's heap", s.etcd, s.apiServer)
 	return nil
+}
+
+// growth is what each of n objects that are made adds to etcd, without former versions, and
+// to the API server.
+func (b *bench) growth(ctx context.Context, s *store, n int, fill func() error) (sizes, error) {
+	before, err := b.sizes(ctx, s)
+	if err != nil {
+		return sizes{}, err
+	}
+	if err := fill(); err != nil {
+		return sizes{}, err
+	}
+	if err := s.cp.EtcdClient().Compact(ctx); err != nil {
+		return sizes{}, err
+	}
+	after, err := b.sizes(ctx, s)
+	each := func(after, before float64) float64 { return (after - before) / float64(n) }
+	return sizes{each(after.etcd, before.etcd), each(after.file, before.file), each(after.apiServer, before.apiServer)}, err
 }
 
 // sizes are in bytes.
