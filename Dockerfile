@@ -1,5 +1,5 @@
-# Two images, of one static binary each that runs as nobody in particular: the operator's, and with --target=bridge the
-# bridge's.
+# Images of your own, from this source and with a container engine: the operator's, and with --target=bridge the
+# bridge's. Those of a release are made by hack/release, with the same files.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 ARG TARGETOS
 ARG TARGETARCH
@@ -16,15 +16,17 @@ COPY internal internal
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /out/ ./cmd/webhook-operator ./cmd/horizon-bridge
 
-FROM gcr.io/distroless/static:nonroot AS bridge
+# All that a static binary needs beside itself: the authorities that it trusts.
+FROM scratch AS base
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY LICENSE /LICENSE
-COPY --from=build /out/horizon-bridge /horizon-bridge
 USER 65532:65532
+
+FROM base AS bridge
+COPY --from=build /out/horizon-bridge /horizon-bridge
 ENTRYPOINT ["/horizon-bridge"]
 
 # The last one is built where no target is named.
-FROM gcr.io/distroless/static:nonroot AS operator
-COPY LICENSE /LICENSE
+FROM base AS operator
 COPY --from=build /out/webhook-operator /webhook-operator
-USER 65532:65532
 ENTRYPOINT ["/webhook-operator"]

@@ -37,8 +37,9 @@ BUNDLED_KUBECTL := $(filter $(ASSETS)/kubectl,$(KUBECTL))
 BROWSER_PATH ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 DOCKER ?= docker
 
-# The compiler takes a fifth less of the processor where it collects its own garbage less often.
-GO_BUILD := CGO_ENABLED=0 GOGC=400 GOMEMLIMIT=1GiB go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Source, version and Go decide the bytes of a binary; the state of git does not. The compiler takes a fifth less of the
+# processor where it collects its own garbage less often.
+GO_BUILD := CGO_ENABLED=0 GOGC=400 GOMEMLIMIT=1GiB go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 MODULES = $(patsubst %/go.mod,%,$(shell find . -path ./bin -prune -o -name go.mod -print))
 API := api/v1alpha1
 API_REFERENCE := docs/api-reference.md
@@ -203,7 +204,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint $(TOOLS)/shfmt ## Run the linters for Go, API types, workflows and shell scripts
 	@echo 'golangci-lint' && $(TOOLS)/golangci-lint run
 	@echo 'kube-api-linter' && $(TOOLS)/golangci-lint run --config=.golangci-api.yml ./api/...
-	@echo 'go vet' && go vet ./... && for dir in argo-cd prometheus; do (cd hack/$$dir && go vet ./...) || exit 1; done
+	@echo 'golangci-lint of hack/release' && cd hack/release && $(TOOLS)/golangci-lint run --config=../../.golangci.yml
+	@echo 'go vet' && go vet ./... && for dir in argo-cd prometheus release; do (cd hack/$$dir && go vet ./...) || exit 1; done
 	@echo 'actionlint' && $(TOOLS)/actionlint
 	@echo 'shfmt' && $(TOOLS)/shfmt -d $(SHELL_FILES)
 
@@ -273,9 +275,82 @@ dist/install.yaml: $(TOOLS)/kustomize
 	@grep -qF 'image: $(IMG)' $@ || { echo 'config/default does not name the image $(MANIFEST_IMAGE)' >&2; rm $@; exit 1; }
 	@echo 'wrote $@'
 
+# The version of a release: VERSION where that is given, else the newest one of the changelog.
+RELEASE := $(if $(filter command environment,$(origin VERSION)),$(VERSION),v$(shell sed -n 's/^## \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1))
+# What the images and the archives of operator and bridge are for, and the plugin beside these. Fewer are quicker.
+PLATFORMS ?= linux/amd64 linux/arm64
+PLUGIN_PLATFORMS ?= darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+ALL_PLATFORMS = $(PLATFORMS) $(PLUGIN_PLATFORMS)
+CHART := charts/webhook-operator
+
+release = $(BIN)/build/release -version '$(RELEASE)' -platforms '$(PLATFORMS)' -plugin-platforms '$(ALL_PLATFORMS)' $(if $(STRICT),-strict)
+
+# Built when first used, as all tools are, and by make tools.
+RELEASE_TOOLS := $(addprefix $(TOOLS)/,crane cyclonedx-gomod validate-krew-manifest)
+tools: $(RELEASE_TOOLS)
+
+$(TOOLS)/crane: hack/release/go.mod hack/release/go.sum
+	$(call build-tool,hack/release,github.com/google/go-containerregistry/cmd/crane)
+
+$(TOOLS)/cyclonedx-gomod: hack/release/go.mod hack/release/go.sum
+	$(call build-tool,hack/release,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
+
+$(TOOLS)/validate-krew-manifest: hack/release/go.mod hack/release/go.sum
+	$(call build-tool,hack/release,sigs.k8s.io/krew/cmd/validate-krew-manifest)
+
+# What is made here is what the release workflow publishes. SBOMs ask no proxy: all modules but this one are there since
+# they were built, and whether a proxy knows this one must not matter.
+.PHONY: release-dry-run
+release-dry-run: release-preflight $(RELEASE_TOOLS) $(TOOLS)/kustomize ## Make and check all of a release that needs no registry, into dist/ (VERSION=v0.1.0)
+	@rm -rf dist && mkdir dist
+	@for platform in $(PLATFORMS); do $(call build-for,webhook-operator horizon-bridge kubectl-horizon) || exit 1; done
+	@for platform in $(PLUGIN_PLATFORMS); do $(call build-for,kubectl-horizon) || exit 1; done
+	@echo 'packing images and archives' && $(release) images archives
+	@$(TOOLS)/validate-krew-manifest -manifest dist/horizon.yaml -skip-install
+	@echo 'writing SBOMs' && for binary in dist/bin/*/*; do \
+		platform=$$(basename $$(dirname $$binary)) && program=$$(basename $$binary .exe) && \
+		GOPROXY=off $(TOOLS)/cyclonedx-gomod bin -json -std -licenses -noserial -notimestamp -version '$(RELEASE)' \
+			-output "dist/$${program}_$(RELEASE)_$$platform.cdx.json" $$binary 2>dist/sbom.log || { cat dist/sbom.log >&2; exit 1; }; \
+	done && rm dist/sbom.log
+	@$(MAKE) --no-print-directory dist/install.yaml IMG="$$(grep '^$(MANIFEST_IMAGE):' dist/images.txt)"
+	@if [ -d $(CHART) ]; then $(MAKE) --no-print-directory release-chart; else echo 'no chart: $(CHART) does not exist'; fi
+	@$(release) notes checksums check
+
+# STRICT=1 is for a version that is published now.
+.PHONY: release-preflight
+release-preflight: $(BIN)/build/release ## Check that a version may be released (VERSION=v0.1.0)
+	@$(release) preflight
+
+# The archive has the times of the files, which git archive sets to that of the commit.
+.PHONY: release-chart
+release-chart: $(TOOLS)/helm
+	@rm -rf $(BIN)/build/chart && mkdir -p $(BIN)/build/chart && git archive HEAD $(CHART) | tar -xf - -C $(BIN)/build/chart
+	@$(TOOLS)/helm package $(BIN)/build/chart/$(CHART) --destination dist
+
+.PHONY: release-push
+release-push: $(TOOLS)/crane ## Push the images in dist/ to REGISTRY, or where their names say
+	@while IFS=@ read -r image digest; do \
+		pushed=$$($(TOOLS)/crane push dist/images/$$(basename "$${image%:*}") '$(if $(REGISTRY),$(REGISTRY)/)'"$$image") && \
+		[ "$${pushed#*@}" = "$$digest" ] && echo "pushed $$pushed" || exit 1; \
+	done <dist/images.txt
+
 .PHONY: plugin-archives
-plugin-archives: ## Build kubectl-horizon for all platforms, with the manifest for krew, into dist/plugin
-	@hack/plugin/archives.sh '$(VERSION)'
+plugin-archives: $(BIN)/build/release ## Build kubectl-horizon for all platforms, with the manifest for krew, into dist/
+	@rm -rf dist && mkdir dist
+	@for platform in $(ALL_PLATFORMS); do $(call build-for,kubectl-horizon) || exit 1; done
+	@$(release) archives checksums
+
+# Builds programs for $$platform, into dist/bin.
+build-for = dir=dist/bin/$$(echo $$platform | tr / _) && echo "building $(1) for $$platform" && mkdir -p $$dir && \
+	GOOS=$${platform%/*} GOARCH=$${platform\#*/} $(subst main.version=$(VERSION),main.version=$(RELEASE),$(GO_BUILD)) -o $$dir/ $(addprefix ./cmd/,$(1))
+
+.PHONY: $(BIN)/build/release
+$(BIN)/build/release:
+	@cd hack/release && go build -trimpath -o $@ .
+
+.PHONY: test-release
+test-release: $(RELEASE_TOOLS) $(TOOLS)/kustomize $(if $(wildcard $(CHART)),$(TOOLS)/helm) ## Test what makes releases; a release of this commit for one platform among it
+	@cd hack/release && TOOLS='$(TOOLS)' go test -timeout=$(TEST_TIMEOUT) ./...
 
 .PHONY: docker-build
 docker-build: ## Build the container image IMG

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// wrapped is a line break within a paragraph. A release's page would show it.
+var wrapped = regexp.MustCompile(`([^\n])\n {0,2}([^\s#|-])`)
+
+// relativeLink is one to a file of the repository, which leads nowhere from a release's page.
+var relativeLink = regexp.MustCompile(`\]\(([^():#]+)(#[^()]*)?\)`)
+
+// notes writes the text of the release: what the changelog says, and how to get it.
+func (r *release) notes(context.Context) error {
+	s, err := r.changes()
+	if err != nil {
+		return err
+	}
+	images, err := os.ReadFile(r.path("images.txt"))
+	if err != nil {
+		return err
+	}
+	source := repository + "/blob/" + r.version + "/"
+	text := relativeLink.ReplaceAllString(wrapped.ReplaceAllString(s.body, "$1 $2"), "]("+source+"$1$2)") + fmt.Sprintf(`
+
+### Install
+
+`+"```"+`
+kubectl apply --server-side -f %s/releases/download/%s/install.yaml
+`+"```"+`
+
+Before an upgrade, read [Upgrades](%sdocs/operations.md#upgrades). Check what you install: [Verify a release](%sdocs/releasing.md#verify-a-release).
+
+Images, for linux/%s, built with %s:
+
+`+"```"+`
+%s`+"```"+`
+`, repository, r.version, source, source, strings.Join(architectures(r.platforms), " and linux/"), runtime.Version(), images)
+	return write(r.path("notes.md"), text)
+}
+
+func architectures(platforms []platform) []string {
+	var all []string
+	for _, on := range platforms {
+		all = append(all, on.arch)
+	}
+	return all
+}
