@@ -281,7 +281,6 @@ RELEASE := $(if $(filter command environment,$(origin VERSION)),$(VERSION),v$(sh
 PLATFORMS ?= linux/amd64 linux/arm64
 PLUGIN_PLATFORMS ?= darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 ALL_PLATFORMS = $(PLATFORMS) $(PLUGIN_PLATFORMS)
-CHART := charts/webhook-operator
 
 release = $(BIN)/build/release -version '$(RELEASE)' -platforms '$(PLATFORMS)' -plugin-platforms '$(ALL_PLATFORMS)' $(if $(STRICT),-strict)
 
@@ -313,7 +312,7 @@ release-dry-run: release-preflight $(RELEASE_TOOLS) $(TOOLS)/kustomize ## Make a
 			-output "dist/$${program}_$(RELEASE)_$$platform.cdx.json" $$binary 2>dist/sbom.log || { cat dist/sbom.log >&2; exit 1; }; \
 	done && rm dist/sbom.log
 	@$(MAKE) --no-print-directory dist/install.yaml IMG="$$(grep '^$(MANIFEST_IMAGE):' dist/images.txt)"
-	@if [ -d $(CHART) ]; then $(MAKE) --no-print-directory release-chart; else echo 'no chart: $(CHART) does not exist'; fi
+	@$(MAKE) --no-print-directory release-chart
 	@$(release) notes checksums check
 
 # STRICT=1 is for a version that is published now.
@@ -349,7 +348,7 @@ $(BIN)/build/release:
 	@cd hack/release && go build -trimpath -o $@ .
 
 .PHONY: test-release
-test-release: $(RELEASE_TOOLS) $(TOOLS)/kustomize $(if $(wildcard $(CHART)),$(TOOLS)/helm) ## Test what makes releases; a release of this commit for one platform among it
+test-release: $(RELEASE_TOOLS) $(TOOLS)/kustomize $(TOOLS)/helm ## Test what makes releases; a release of this commit for one platform among it
 	@cd hack/release && TOOLS='$(TOOLS)' go test -timeout=$(TEST_TIMEOUT) ./...
 
 .PHONY: docker-build
