@@ -156,14 +156,14 @@ browser: ## Install the browser that tests of the pages need, if there is none
 	@hack/browser/install.sh
 
 # Tests that start the operator take the binary from WEBHOOK_OPERATOR, those of the pages a browser from BROWSER_PATH,
-# those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH, and those of the chart theirs
-# from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take cached results for
-# new ones.
+# those of what watches the operator their tools from PROMTOOL, PROMCHECK, LUAHEALTH and KUBE_STATE_METRICS, and those of
+# the chart theirs from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take
+# cached results for new ones.
 .PHONY: test
-test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
+test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kube-state-metrics kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
 	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' BROWSER_PATH='$(BROWSER_PATH)' \
-		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' \
+		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' \
 		HELM='$(TOOLS)/helm' KUSTOMIZE='$(TOOLS)/kustomize' \
 		$(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
 		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
@@ -369,7 +369,7 @@ docker-push-bridge: ## Push the container image BRIDGE_IMG
 
 ##@ Tools
 
-TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck helm kustomize luahealth promcheck promtool shfmt
+TOOL_NAMES := actionlint controller-gen crd-ref-docs golangci-lint gotestsum govulncheck helm kube-state-metrics kustomize luahealth promcheck promtool shfmt
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS)/,$(TOOL_NAMES)) ## Build all tools into bin/tools; each is also built when first used
@@ -411,6 +411,9 @@ $(TOOLS)/shfmt: hack/tools/go.mod hack/tools/go.sum
 # Without Prometheus' service discovery, whose clients of clouds are most of what it would compile.
 $(TOOLS)/promtool: hack/prometheus/go.mod hack/prometheus/go.sum
 	$(call build-tool,hack/prometheus,-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool)
+
+$(TOOLS)/kube-state-metrics: hack/kube-state-metrics/go.mod hack/kube-state-metrics/go.sum
+	$(call build-tool,hack/kube-state-metrics,k8s.io/kube-state-metrics/v2)
 
 $(TOOLS)/luahealth: hack/argo-cd/go.mod hack/argo-cd/go.sum hack/argo-cd/main.go
 	$(call build-tool,hack/argo-cd,.)
