@@ -156,17 +156,22 @@ browser: ## Install the browser that tests of the pages need, if there is none
 	@hack/browser/install.sh
 
 # Tests that start the operator take the binary from WEBHOOK_OPERATOR, those of the pages a browser from BROWSER_PATH,
-# those of what watches the operator their tools from PROMTOOL, PROMCHECK, LUAHEALTH and KUBE_STATE_METRICS, and those of
-# the chart theirs from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take
-# cached results for new ones.
+# those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH, and those of the chart theirs
+# from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take cached results for
+# new ones.
 .PHONY: test
-test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kube-state-metrics kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
+test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
 	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' BROWSER_PATH='$(BROWSER_PATH)' \
-		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' \
+		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' \
 		HELM='$(TOOLS)/helm' KUSTOMIZE='$(TOOLS)/kustomize' \
 		$(TOOLS)/gotestsum --format=pkgname-and-test-fails --format-hide-empty-pkg \
 		-- $(RACE) -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(PACKAGES)
+
+# Apart from the others, since kube-state-metrics takes longer to build than its test.
+.PHONY: test-kube-state-metrics
+test-kube-state-metrics: $(TOOLS)/kube-state-metrics ## Test what kube-state-metrics makes of Webhooks
+	@KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' $(MAKE) --no-print-directory test PACKAGES=./test/monitoring TESTFLAGS='-run=KubeStateMetrics'
 
 # The suites that ask most of the API server. What the others ask of it is the same on any version.
 .PHONY: test-oldest
@@ -348,8 +353,8 @@ $(BIN)/build/release:
 	@cd hack/release && go build -trimpath -o $@ .
 
 .PHONY: test-release
-test-release: $(RELEASE_TOOLS) $(TOOLS)/kustomize $(TOOLS)/helm ## Test what makes releases; a release of this commit for one platform among it
-	@cd hack/release && TOOLS='$(TOOLS)' go test -timeout=$(TEST_TIMEOUT) ./...
+test-release: $(if $(SHORT),,$(RELEASE_TOOLS) $(TOOLS)/kustomize $(TOOLS)/helm) ## Test what makes releases: one of this commit among it, unless SHORT=1
+	@cd hack/release && TOOLS='$(TOOLS)' go test $(if $(SHORT),-short) -timeout=$(TEST_TIMEOUT) ./...
 
 .PHONY: docker-build
 docker-build: ## Build the container image IMG
