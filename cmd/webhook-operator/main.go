@@ -25,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
 	"github.com/horizoncd/webhook-operator/controllers"
@@ -142,11 +141,10 @@ func run(ctx context.Context) error {
 	cfg.DisableCompression = true // within a cluster, CPU is dearer than bytes
 	drain := time.Duration(f.drain) * time.Second
 	generations := &generation.Tracker{}
-	metricsOptions, err := f.metrics.options()
+	options, err := managerOptions(f, drain, generations)
 	if err != nil {
 		return err
 	}
-	options := managerOptions(f, metricsOptions, drain, generations)
 	mayLead := func() error { return nil }
 	var leaseRenewed func() time.Time
 	var storeFull <-chan struct{}
@@ -154,9 +152,6 @@ func run(ctx context.Context) error {
 		fence, err := newFence(cfg, f.systemNamespace)
 		if err != nil {
 			return fmt.Errorf("making the lease: %w", err)
-		}
-		if err := countFull(metrics.Registry, fence); err != nil {
-			return err
 		}
 		options.LeaderElection, options.LeaderElectionResourceLockInterface = true, fence
 		mayLead, leaseRenewed, storeFull = fence.Check, fence.Renewed, fence.Full()
@@ -209,7 +204,11 @@ func addNamespaces(namespaces []string, list string) ([]string, error) {
 	return slices.Compact(namespaces), nil
 }
 
-func managerOptions(f flags, metricsOptions server.Options, drain time.Duration, generations *generation.Tracker) ctrl.Options {
+func managerOptions(f flags, drain time.Duration, generations *generation.Tracker) (ctrl.Options, error) {
+	metricsOptions, err := f.metrics.options()
+	if err != nil {
+		return ctrl.Options{}, err
+	}
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -226,7 +225,7 @@ func managerOptions(f flags, metricsOptions server.Options, drain time.Duration,
 		RetryPeriod:                   new(leaseRetry),
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       new(drain + drainMargin),
-	}
+	}, nil
 }
 
 // newFence returns the lock that leaders are elected by.
@@ -244,5 +243,6 @@ func newFence(cfg *rest.Config, namespace string) (*leader.Fence, error) {
 		Client:     leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}
-	return leader.New(lock, leaseDuration, clock.RealClock{}), nil
+	fence := leader.New(lock, leaseDuration, clock.RealClock{})
+	return fence, countFull(metrics.Registry, fence)
 }

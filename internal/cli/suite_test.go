@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // suite is what the tests on a real API server share. It is started by the first of them.
 var suite operator.Stack
 
-func TestMain(m *testing.M) { testbed.Main(m, suite.Stop) }
+func TestMain(m *testing.M) { os.Exit(testbed.Run(m, suite.Stop)) }
 
 // bed is what one test has for itself, with somebody who runs commands.
 type bed struct {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ const (
 // suite is what the tests on a real API server share. It is started by the first of them.
 var suite operator.Stack
 
-func TestMain(m *testing.M) { testbed.Main(m, suite.Stop) }
+func TestMain(m *testing.M) { os.Exit(testbed.Run(m, suite.Stop)) }
 
 // bed is what one test has for itself, with somebody's session.
 type bed struct {

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ var suite operator.Stack
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	testbed.Main(m, func() error { return errors.Join(chromium.stop(), suite.Stop()) })
+	os.Exit(testbed.Run(m, func() error { return errors.Join(chromium.stop(), suite.Stop()) }))
 }
 
 // bed is what one test has for itself.

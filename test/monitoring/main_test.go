@@ -124,15 +124,6 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// decode reads YAML, all of whose fields the type has.
-func decode[T any](t *testing.T, data []byte) (v T) {
-	t.Helper()
-	if err := yaml.UnmarshalStrict(data, &v); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 // scrape is what a target served at a time; the types are those of hack/prometheus/promcheck.
 type scrape struct {
 	Time   time.Time         `json:"time"`

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,20 +27,20 @@ const (
 	interval = 50 * time.Millisecond
 )
 
-// Main runs the tests of a package, calls what ends that which they share, and exits.
-func Main(m *testing.M, stop func() error) {
-	code := m.Run()
+// Run runs the tests of a package, ends what they share by stop, and returns the exit code.
+func Run(m *testing.M, stop func() error) (code int) {
+	code = m.Run()
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	os.Exit(code)
+	return code
 }
 
 // Bed is what one test has for itself: a namespace and a receiver.
 type Bed struct {
 	*testing.T
-	Gomega
+	gomega.Gomega
 
 	Ctx       context.Context
 	Client    client.Client // the administrator's
@@ -58,15 +58,15 @@ func New(t *testing.T, suite *operator.Stack, root, prefix string) *Bed {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	b := &Bed{T: t, Gomega: NewWithT(t), Ctx: ctx, Client: suite.Install.Client, suite: suite}
+	b := &Bed{T: t, Gomega: gomega.NewWithT(t), Ctx: ctx, Client: suite.Install.Client, suite: suite}
 	b.SetDefaultEventuallyTimeout(Patience)
 	b.SetDefaultEventuallyPollingInterval(interval)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix}}
-	b.Expect(b.Client.Create(ctx, ns)).To(Succeed())
+	b.Expect(b.Client.Create(ctx, ns)).To(gomega.Succeed())
 	b.Namespace = ns.Name
 	var err error
 	b.Receiver, err = receiver.Start(receiver.Options{})
-	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(err).NotTo(gomega.HaveOccurred())
 	t.Cleanup(func() {
 		if err := b.Receiver.Close(); err != nil {
 			t.Error(err)
@@ -83,10 +83,10 @@ func (b *Bed) Person(user string, clusterRoles ...string) *rest.Config {
 			ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: b.Namespace},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
-		})).To(Succeed())
+		})).To(gomega.Succeed())
 	}
 	config, err := b.suite.ControlPlane.UserConfig(user, "system:authenticated")
-	b.Expect(err).NotTo(HaveOccurred())
+	b.Expect(err).NotTo(gomega.HaveOccurred())
 	return config
 }
 
@@ -101,7 +101,7 @@ func (b *Bed) Webhook(name string, changes ...func(*v1alpha1.WebhookSpec)) *v1al
 	for _, change := range changes {
 		change(&w.Spec)
 	}
-	b.Expect(b.Client.Create(b.Ctx, w)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, w)).To(gomega.Succeed())
 	return w
 }
 
@@ -121,7 +121,7 @@ func (b *Bed) Event(id int64, changes ...func(*v1alpha1.WebhookEventSpec)) *v1al
 	for _, change := range changes {
 		change(&e.Spec)
 	}
-	b.Expect(b.Client.Create(b.Ctx, e)).To(Succeed())
+	b.Expect(b.Client.Create(b.Ctx, e)).To(gomega.Succeed())
 	return e
 }
 
@@ -129,14 +129,14 @@ func (b *Bed) Event(id int64, changes ...func(*v1alpha1.WebhookEventSpec)) *v1al
 func (b *Bed) Delivery(webhook string, e *v1alpha1.WebhookEvent, result v1alpha1.DeliveryResult) *v1alpha1.WebhookDelivery {
 	b.Helper()
 	var found v1alpha1.WebhookDelivery
-	b.Eventually(func(g Gomega) {
+	b.Eventually(func(g gomega.Gomega) {
 		var list v1alpha1.WebhookDeliveryList
 		g.Expect(b.Client.List(b.Ctx, &list, client.InNamespace(b.Namespace), client.MatchingLabels{
 			v1alpha1.LabelWebhook: webhook, v1alpha1.LabelEventUID: string(e.UID),
-		})).To(Succeed())
-		g.Expect(list.Items).To(HaveLen(1))
-		g.Expect(list.Items[0].Status.Result).To(Equal(result))
+		})).To(gomega.Succeed())
+		g.Expect(list.Items).To(gomega.HaveLen(1))
+		g.Expect(list.Items[0].Status.Result).To(gomega.Equal(result))
 		found = list.Items[0]
-	}).Should(Succeed())
+	}).Should(gomega.Succeed())
 	return &found
 }
