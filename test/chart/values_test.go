@@ -218,6 +218,7 @@ var cases = []struct {
 		arg("--namespaces=music,video"), there("Role music/horizon-webhook-operator"), there("Role video/horizon-webhook-operator"),
 		has("RoleBinding video/horizon-webhook-operator", "subjects.0.namespace", `"`+namespace+`"`),
 		gone(operatorRole, "ClusterRoleBinding horizon-webhook-operator"))},
+	{"watchNamespaces", `["2026"]`, nil, both(there("Role 2026/horizon-webhook-operator"), there("RoleBinding 2026/horizon-webhook-operator"))},
 	{"egress.allow", `["10.96.0.0/12","fd00::1"]`, nil, arg("--egress-allow=10.96.0.0/12,fd00::1")},
 	{"egress.allow", `["10.96.0.0/12","fd00::1","10.1.1.1"]`, networkOn, contains(operatorNetwork, "spec.egress",
 		`{"to":[{"ipBlock":{"cidr":"10.96.0.0/12"}},{"ipBlock":{"cidr":"fd00::1/128"}},{"ipBlock":{"cidr":"10.1.1.1/32"}}]}`)},
@@ -251,6 +252,8 @@ var cases = []struct {
 	{"resources", `{"limits":{"memory":1073741824}}`, nil, goMemLimit("921MiB")},
 	{"resources", `{"limits":{"memory":null}}`, nil, lacks(operatorDeployment, container0+"env.1")},
 	{"goMemLimit", `"300MiB"`, nil, goMemLimit("300MiB")},
+	{"goMemLimit", `"300000000"`, nil, goMemLimit("300000000")},
+	{"goMemLimit", `"off"`, nil, goMemLimit("off")},
 	{"podSecurityContext", `{"runAsUser":1000}`, nil, has(operatorDeployment, pod+"securityContext.runAsUser", `1000`)},
 	{"podSecurityContext", `{"runAsGroup":1000}`, bridgeOn, has(bridgeDeployment, pod+"securityContext.fsGroup", `1000`)},
 	{"securityContext", `{"readOnlyRootFilesystem":false}`, nil, has(operatorDeployment, container0+"securityContext.readOnlyRootFilesystem", `false`)},
@@ -294,6 +297,7 @@ var cases = []struct {
 	{"networkPolicy.apiServer.port", `443`, with(bridgeOn, networkOn),
 		contains(bridgeNetwork, "spec.egress", `{"ports":[{"port":443,"protocol":"TCP"}],"to":[{"ipBlock":{"cidr":"192.0.2.10/32"}}]}`)},
 	{"networkPolicy.dns", `[{"podSelector":{}}]`, networkOn, has(operatorNetwork, "spec.egress.0.to", `[{"podSelector":{}}]`)},
+	{"networkPolicy.dns", `[]`, networkOn, has(operatorNetwork, "spec.egress.0.ports", `[{"port":6443,"protocol":"TCP"}]`)},
 	{"networkPolicy.metricsFrom", `[{"podSelector":{}}]`, networkOn, has(operatorNetwork, "spec.ingress.0.from", `[{"podSelector":{}}]`)},
 	{"networkPolicy.extraEgress", `[{"to":[{"podSelector":{}}]}]`, networkOn, contains(operatorNetwork, "spec.egress", `{"to":[{"podSelector":{}}]}`)},
 
@@ -496,6 +500,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{[]string{`extraArgs=["workers"]`}, "at '/extraArgs/0'"},
 		{[]string{`resources.limits.memory="1 GB"`}, "at '/resources/limits/memory'"},
 		{[]string{`goMemLimit="1Gi B"`}, "at '/goMemLimit'"},
+		{[]string{`goMemLimit="460Mi"`}, "at '/goMemLimit'"}, // Go ends at once with such a value
 		{[]string{`podLabels={"a":1}`}, "at '/podLabels/a'"},
 		{[]string{`podDisruptionBudget.minAvailable="one"`}, "at '/podDisruptionBudget/minAvailable'"},
 		{[]string{`networkPolicy.apiServer.cidrs=["192.0.2.10"]`}, "at '/networkPolicy/apiServer/cidrs/0'"},
@@ -551,6 +556,8 @@ func TestValuesAtTheEdge(t *testing.T) {
 		{`eventTTL="0"`, `maxEventAge="1000h"`},
 		{`namePrefix="a-name-that-has-thirty-eight-character"`},
 		{`global={"imageRegistry":"x"}`},
+		{"resources=null"},
+		append(slices.Clone(bridgeOn), "podSecurityContext=null"),
 		append(slices.Clone(bridgeOn), "bridge.drainSeconds=34"),
 		append(slices.Clone(bridgeOn), `bridge.routes={"/music":"music","/musical":"player"}`),
 	} {

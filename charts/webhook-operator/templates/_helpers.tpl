@@ -98,7 +98,7 @@ GOMEMLIMIT of a container: what is set, or nine tenths of the memory limit, or n
 (dict "limit" .Values.goMemLimit "resources" .Values.resources)
 */}}
 {{- define "webhook-operator.goMemLimit" -}}
-{{- $memory := dig "limits" "memory" "" .resources -}}
+{{- $memory := dig "limits" "memory" "" (default dict .resources) -}}
 {{- $memory = kindIs "float64" $memory | ternary ($memory | int64 | toString) ($memory | toString) -}}
 {{- if .limit -}}
 {{ .limit }}
