@@ -70,11 +70,13 @@ func (c *crdCheck) Start(ctx context.Context) error {
 // look tells whether something else is lacking than before. What cannot be read now is
 // read next time.
 func (c *crdCheck) look(ctx context.Context) (changed bool) {
-	ctx, cancel := context.WithTimeout(ctx, crdTimeout)
+	bounded, cancel := context.WithTimeout(ctx, crdTimeout)
 	defer cancel()
-	document, err := c.api.Get().AbsPath(crdskew.Path()).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	document, err := c.api.Get().AbsPath(crdskew.Path()).SetHeader("Accept", "application/json").Do(bounded).Raw()
 	if err != nil {
-		c.log.V(1).Info("Cannot read what the CRDs in the cluster are", "error", err.Error())
+		if ctx.Err() == nil { // an end is no failure
+			c.log.Info("Cannot read what the CRDs in the cluster are", "error", err.Error())
+		}
 		return false
 	}
 	lacking, err := crdskew.Lacking(document)

@@ -1,13 +1,17 @@
 package controllers
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/horizoncd/webhook-operator/api/v1alpha1"
@@ -79,6 +83,24 @@ func TestCRDsOfAnEarlierVersion(t *testing.T) {
 	b.Expect(b.metrics()).To(HaveKeyWithValue("crds_lacking", 0.0))
 	b.event("b")
 	b.settled("b", v1alpha1.EventSucceeded)
+}
+
+// Where the operator may not read what the CRDs are, as on a cluster that lets nobody discover
+// APIs, the log says so: the metric and the statuses know of nothing that is lacking.
+func TestCRDsThatCannotBeRead(t *testing.T) {
+	g := NewWithT(t)
+	d, err := discovery.NewDiscoveryClientForConfig(rest.AnonymousClientConfig(plane.Config()))
+	g.Expect(err).NotTo(HaveOccurred())
+	var log []string
+	c := &crdCheck{api: d.RESTClient(), log: funcr.New(func(_, line string) { log = append(log, line) }, funcr.Options{})}
+	g.Expect(c.look(t.Context())).To(BeFalse())
+	g.Expect(log).To(ConsistOf(ContainSubstring("Cannot read what the CRDs in the cluster are")))
+	g.Expect(c.lacking()).To(BeEmpty())
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.Expect(c.look(ended)).To(BeFalse())
+	g.Expect(log).To(HaveLen(1))
 }
 
 // An operator that is behind its CRDs sends nothing in a format that it does not know, and
