@@ -511,13 +511,13 @@ func (b *testbed) loadStore(file string) {
 	data = bytes.ReplaceAll(data, []byte(":PORT"), []byte(":"+port))
 	data = shifted(data, (time.Since(storeEpoch) - storeAge).Truncate(time.Second))
 	b.roomSecrets()
-	loaded := 0
+	etcd, loaded := plane.EtcdClient(), 0
 	for line := range bytes.Lines(data) {
 		var u unstructured.Unstructured
 		b.Expect(json.Unmarshal(line, &u.Object)).To(Succeed())
 		resource := map[string]string{"Webhook": "webhooks", "WebhookEvent": "webhookevents", "WebhookDelivery": "webhookdeliveries"}[u.GetKind()]
 		key := fmt.Sprintf("/registry/%s/%s/%s/%s", v1alpha1.GroupVersion.Group, resource, u.GetNamespace(), u.GetName())
-		b.putIntoEtcd(key, bytes.TrimSpace(line))
+		b.Expect(etcd.Put(b.ctx, key, bytes.TrimSpace(line))).To(Succeed())
 		loaded++
 	}
 	b.Expect(loaded).To(BeNumerically(">", len(tales)))
@@ -535,19 +535,4 @@ func (b *testbed) loadStore(file string) {
 		}
 		return n
 	}).Should(Equal(loaded))
-}
-
-func (b *testbed) putIntoEtcd(key string, value []byte) {
-	b.t.Helper()
-	body, err := json.Marshal(map[string][]byte{"key": []byte(key), "value": value})
-	b.Expect(err).NotTo(HaveOccurred())
-	request, err := http.NewRequestWithContext(b.ctx, http.MethodPost, plane.EtcdGateway()+"/v3/kv/put", bytes.NewReader(body))
-	b.Expect(err).NotTo(HaveOccurred())
-	etcd := &http.Client{Transport: &http.Transport{TLSClientConfig: plane.EtcdTLS(), DisableKeepAlives: true}}
-	response, err := etcd.Do(request)
-	b.Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	b.Expect(err).NotTo(HaveOccurred())
-	b.Expect(response.StatusCode).To(Equal(http.StatusOK), string(answer))
 }

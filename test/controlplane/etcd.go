@@ -55,6 +55,11 @@ func (e *EtcdClient) post(ctx context.Context, path string, request, answer any)
 // nothing is a request or an answer of which nothing matters.
 type nothing struct{}
 
+// Put writes a key, whatever it is to the API server.
+func (e *EtcdClient) Put(ctx context.Context, key string, value []byte) error {
+	return e.post(ctx, "/v3/kv/put", map[string][]byte{"key": []byte(key), "value": value}, &nothing{})
+}
+
 // Compact forgets every version but the current ones.
 func (e *EtcdClient) Compact(ctx context.Context) error {
 	var found struct {
