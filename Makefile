@@ -159,8 +159,9 @@ browser: ## Install the browser that tests of the pages need, if there is none
 # those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH, and those of the chart theirs
 # from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take cached results for
 # new ones.
+TEST_TOOLS ?= helm kustomize luahealth promcheck promtool
 .PHONY: test
-test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kustomize luahealth promcheck promtool) ## Run all tests, those against the real API server too
+test: build control-plane $(addprefix $(TOOLS)/,gotestsum $(TEST_TOOLS)) ## Run all tests, those against the real API server too
 	@$(if $(RACE),,echo 'no C compiler found: testing without the race detector')
 	@KUBEBUILDER_ASSETS='$(ASSETS)' WEBHOOK_OPERATOR='$(BIN)/webhook-operator' BROWSER_PATH='$(BROWSER_PATH)' \
 		PROMTOOL='$(TOOLS)/promtool' PROMCHECK='$(TOOLS)/promcheck' LUAHEALTH='$(TOOLS)/luahealth' \
@@ -171,13 +172,15 @@ test: build control-plane $(addprefix $(TOOLS)/,gotestsum helm kustomize luaheal
 # Apart from the others, since kube-state-metrics takes longer to build than its test.
 .PHONY: test-kube-state-metrics
 test-kube-state-metrics: $(TOOLS)/kube-state-metrics ## Test what kube-state-metrics makes of Webhooks
-	@KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' $(MAKE) --no-print-directory test PACKAGES=./test/monitoring TESTFLAGS='-run=KubeStateMetrics'
+	@KUBE_STATE_METRICS='$(TOOLS)/kube-state-metrics' $(MAKE) --no-print-directory test \
+		TEST_TOOLS=promcheck PACKAGES=./test/monitoring TESTFLAGS='-run=KubeStateMetrics'
 
-# The suites that ask most of the API server. What the others ask of it is the same on any version.
+# The suites that ask most of the API server, which need none of TEST_TOOLS. What the others ask of it is the same on any
+# version.
 .PHONY: test-oldest
 test-oldest: ## Run the tests of CRDs, controllers, manifests and whole processes on the oldest Kubernetes
 	@$(MAKE) --no-print-directory test KUBERNETES_VERSION=$(OLDEST_KUBERNETES) \
-		PACKAGES='./api/... ./controllers/... ./test/e2e ./test/manifests'
+		TEST_TOOLS= PACKAGES='./api/... ./controllers/... ./test/e2e ./test/manifests'
 
 .PHONY: bench
 bench: build build-bridge control-plane ## Measure throughput, latency, isolation and sizes against yardsticks (SHORT=1: in three minutes)
