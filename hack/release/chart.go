@@ -1,10 +1,7 @@
 package main
 
 import (
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,12 +18,9 @@ var (
 	chartImage = regexp.MustCompile(`(?m)^ +(?:- )?image: *(\S+):(\S+)$`)
 )
 
-// checkChart holds the versions of the chart, where there is one, to that of the release.
+// checkChart holds the versions of the chart to that of the release.
 func (r *release) checkChart() error {
 	text, err := os.ReadFile(filepath.Join(r.root, "charts", chart, "Chart.yaml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -53,19 +47,7 @@ func (r *release) checkChartVersions(text string) error {
 
 // checkChartArchive looks for the chart as helm has packed it.
 func (r *release) checkChartArchive() error {
-	if _, err := os.Stat(filepath.Join(r.root, "charts", chart)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	in, err := os.Open(r.path(fmt.Sprintf("%s-%s.tgz", chart, strings.TrimPrefix(r.version, "v"))))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	unzipped, err := gzip.NewReader(in)
-	if err != nil {
-		return err
-	}
-	files, err := readTar(unzipped)
+	files, err := r.readArchive(fmt.Sprintf("%s-%s.tgz", chart, strings.TrimPrefix(r.version, "v")))
 	if err != nil {
 		return err
 	}

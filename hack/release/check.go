@@ -158,16 +158,7 @@ func (r *release) checkPlatform(ctx context.Context, p program, on platform, ima
 }
 
 func (r *release) checkArchive(ctx context.Context, p program, on platform) error {
-	in, err := os.Open(r.path(r.archiveName(p, on)))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	unzipped, err := gzip.NewReader(in)
-	if err != nil {
-		return err
-	}
-	files, err := readTar(unzipped)
+	files, err := r.readArchive(r.archiveName(p, on))
 	if err != nil {
 		return err
 	}
@@ -175,6 +166,20 @@ func (r *release) checkArchive(ctx context.Context, p program, on platform) erro
 		return fmt.Errorf("has the files %v", slices.Collect(maps.Keys(files)))
 	}
 	return r.checkBinary(ctx, p, on, files[p.file(on)])
+}
+
+// readArchive reads the files of a .tar.gz of the release.
+func (r *release) readArchive(name string) (map[string]file, error) {
+	in, err := os.Open(r.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }()
+	unzipped, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	return readTar(unzipped)
 }
 
 // readTar reads the files of an archive, and passes over directories.
@@ -419,8 +424,8 @@ func (r *release) checkNotes() error {
 		return err
 	}
 	text := string(data)
-	if strings.Contains(text, "\n## ") || !strings.HasPrefix(text, "#") && len(text) < 100 {
-		return errors.New("has more, or less, than one version")
+	if strings.Contains(text, "\n## ") {
+		return errors.New("has more than one version")
 	}
 	names, err := r.names()
 	if err != nil {

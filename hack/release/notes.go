@@ -34,7 +34,7 @@ func (r *release) notes(context.Context) error {
 kubectl apply --server-side -f %s/releases/download/%s/install.yaml
 `+"```"+`
 
-Before an upgrade, read [Upgrades](%sdocs/upgrade.md). Check what you install: [Verify a release](%sdocs/releasing.md#verify-a-release).
+Before an upgrade, read [Upgrade](%sdocs/upgrade.md). Check what you install: [Verify a release](%sdocs/releasing.md#verify-a-release).
 
 Images, for linux/%s, built with %s:
 

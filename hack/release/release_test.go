@@ -78,8 +78,8 @@ func TestPreflight(t *testing.T) {
 		fails string
 	}{
 		"fits":                  {version: "v0.1.0", changelog: dated, chart: chart("0.1.0", "0.1.0", "v0.1.0"), strict: true},
-		"no chart yet":          {version: "v0.1.0", changelog: dated},
-		"no date, dry run":      {version: "v0.1.0", changelog: "## [0.1.0] - Unreleased\n\n- a\n"},
+		"no chart":              {version: "v0.1.0", changelog: dated, fails: "Chart.yaml"},
+		"no date, dry run":      {version: "v0.1.0", changelog: "## [0.1.0] - Unreleased\n\n- a\n", chart: chart("0.1.0", "0.1.0", "v0.1.0")},
 		"no date, release":      {version: "v0.1.0", changelog: "## [0.1.0] - Unreleased\n\n- a\n", strict: true, fails: "needs the date"},
 		"no such version":       {version: "v0.2.0", changelog: dated, fails: "says nothing of v0.2.0"},
 		"a pre-release":         {version: "v0.1.0-rc.1", changelog: dated, fails: "pre-release"},
