@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/horizoncd/webhook-operator/test/controlplane"
 	"github.com/horizoncd/webhook-operator/test/operator"
 )
