@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/horizoncd/webhook-operator/test/controlplane"
+	"github.com/horizoncd/webhook-operator/test/crds"
 )
 
 const (
@@ -229,65 +230,32 @@ func (c cluster) checkUninstalled(t *testing.T, objs objects) {
 	}
 }
 
-// copyChart returns a copy of the chart with another version. Change may change CRDs.
-func copyChart(t *testing.T, version string, change func(crd map[string]any)) string {
+// copyChart returns a copy of the chart with another version, and with CRDs that are changed.
+func copyChart(t *testing.T, version string, change func(kind string, s crds.Schema)) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "webhook-operator")
 	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	replaceIn(t, filepath.Join(to, "Chart.yaml"), func(text string) string {
-		return regexp.MustCompile(`(?m)^(version|appVersion): .*$`).ReplaceAllString(text, "${1}: "+version)
-	})
-	paths, err := filepath.Glob(filepath.Join(to, "files/crds/*.yaml"))
-	if err != nil || len(paths) != 3 {
-		t.Fatalf("the CRDs are %v (%v)", paths, err)
+	version = regexp.MustCompile(`(?m)^(version|appVersion): .*$`).ReplaceAllString(readFile(t, "Chart.yaml"), "${1}: "+version)
+	if err := os.WriteFile(filepath.Join(to, "Chart.yaml"), []byte(version), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range paths {
-		replaceIn(t, path, func(text string) string {
-			var crd map[string]any
-			if err := yaml.Unmarshal([]byte(text), &crd); err != nil {
-				t.Fatal(err)
-			}
-			change(crd)
-			changed, err := yaml.Marshal(crd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(changed)
-		})
+	if err := crds.Write(root, filepath.Join(to, "files/crds"), change); err != nil {
+		t.Fatal(err)
 	}
 	return to
 }
 
-func replaceIn(t *testing.T, path string, replace func(string) string) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(replace(string(data))), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// specOf are the properties of a CRD's spec.
-func specOf(crd map[string]any) map[string]any {
-	found, _ := at(crd, "spec.versions.0.schema.openAPIV3Schema.properties.spec.properties")
-	return found.(map[string]any)
-}
-
 // addField makes a CRD that of a later version: one optional field more.
-func addField(crd map[string]any) {
-	specOf(crd)["remark"] = map[string]any{"type": "string", "maxLength": 100}
-}
+func addField(_ string, s crds.Schema) { s.At("spec").Add("remark") }
 
-// hasField tells whether the CRDs in the cluster have the field that addField adds.
-func hasField(crds objects) (int, error) {
+// hasField tells how many of the CRDs in the cluster have the field that addField adds.
+func hasField(live objects) (int, error) {
 	with := 0
-	for _, crd := range crds {
+	for _, crd := range live {
 		if crd.GetKind() == "CustomResourceDefinition" {
-			if _, ok := specOf(crd.Object)["remark"]; ok {
+			if _, ok := at(crd.Object, "spec.versions.0.schema.openAPIV3Schema.properties.spec.properties.remark"); ok {
 				with++
 			}
 		}
@@ -433,7 +401,10 @@ func testRelease(t *testing.T) {
 	})
 	t.Run("an upgrade that fails", func(t *testing.T) {
 		// The API server refuses this CRD. Helm goes on to the other objects all the same.
-		broken := copyChart(t, "0.3.0", func(crd map[string]any) { specOf(crd)["remark"] = map[string]any{"type": "nothing"} })
+		broken := copyChart(t, "0.3.0", func(kind string, s crds.Schema) {
+			addField(kind, s)
+			s.At("spec", "remark")["type"] = "nothing"
+		})
 		if _, err := c.helm(t, append([]string{"upgrade", release, broken}, values...)...); err == nil || !strings.Contains(err.Error(), "remark") {
 			t.Errorf("got %v, want a refusal of the CRD", err)
 		}
@@ -457,11 +428,11 @@ func testRelease(t *testing.T) {
 // removeCRDs removes the CRDs, and waits until they are gone.
 func (c cluster) removeCRDs(t *testing.T, objs objects) {
 	t.Helper()
-	crds := maps.Clone(objs)
-	maps.DeleteFunc(crds, func(_ string, obj *unstructured.Unstructured) bool {
+	kept := maps.Clone(objs)
+	maps.DeleteFunc(kept, func(_ string, obj *unstructured.Unstructured) bool {
 		return obj.GetKind() != "CustomResourceDefinition"
 	})
-	for _, obj := range crds {
+	for _, obj := range kept {
 		resource, err := c.resource(obj)
 		if err != nil {
 			t.Fatal(err)
@@ -473,7 +444,7 @@ func (c cluster) removeCRDs(t *testing.T, objs objects) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := controlplane.Poll(ctx, 50*time.Millisecond, nil, func(context.Context) error {
-		if left := c.live(t, crds); len(left) > 0 {
+		if left := c.live(t, kept); len(left) > 0 {
 			return fmt.Errorf("there are still %v", slices.Sorted(maps.Keys(left)))
 		}
 		return nil
