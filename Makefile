@@ -284,7 +284,7 @@ dist/install.yaml: $(TOOLS)/kustomize
 	@echo 'wrote $@'
 
 # The version of a release: VERSION where that is given, else the newest one of the changelog.
-RELEASE := $(if $(filter command environment,$(origin VERSION)),$(VERSION),v$(shell sed -n 's/^## \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1))
+RELEASE = $(if $(filter command environment,$(origin VERSION)),$(VERSION),v$(shell sed -n 's/^## \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1))
 # What the images and the archives of operator and bridge are for, and the plugin beside these. Fewer are quicker.
 PLATFORMS ?= linux/amd64 linux/arm64
 PLUGIN_PLATFORMS ?= darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
