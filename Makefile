@@ -156,9 +156,8 @@ browser: ## Install the browser that tests of the pages need, if there is none
 	@hack/browser/install.sh
 
 # Tests that start the operator take the binary from WEBHOOK_OPERATOR, those of the pages a browser from BROWSER_PATH,
-# those of what watches the operator their tools from PROMTOOL, PROMCHECK and LUAHEALTH, and those of the chart theirs
-# from HELM and KUSTOMIZE: go test then sees the one change and the other appear, and does not take cached results for
-# new ones.
+# those of the chart and of what watches the operator their tools from variables of the tools' names: go test then sees
+# the one change and the other appear, and does not take cached results for new ones.
 TEST_TOOLS ?= helm kustomize luahealth promcheck promtool
 .PHONY: test
 test: build control-plane $(addprefix $(TOOLS)/,gotestsum $(TEST_TOOLS)) ## Run all tests, those against the real API server too
