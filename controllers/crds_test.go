@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,17 +21,41 @@ import (
 )
 
 // installCRDs puts those in config/crd, changed, in place of those that are there, until the
-// test has ended.
-func (b *testbed) installCRDs(change func(kind string, s crds.Schema)) {
+// test has ended. kept are the fields that awaitKept waits for.
+func (b *testbed) installCRDs(change func(kind string, s crds.Schema), kept ...string) {
 	b.t.Helper()
 	dir := b.t.TempDir()
 	b.Expect(crds.Write("..", dir, change)).To(Succeed())
 	b.t.Cleanup(b.restoreCRDs)
 	b.Expect(plane.InstallCRDs(b.ctx, dir)).To(Succeed())
+	b.awaitKept(kept...)
 }
 
 func (b *testbed) restoreCRDs() {
+	b.t.Helper()
 	b.Expect(plane.InstallCRDs(b.ctx, "../config/crd/bases")).To(Succeed())
+	b.awaitKept("rateLimit")
+}
+
+// awaitKept waits until the API server keeps these of two fields of a Webhook, and drops the
+// others: for a moment, it goes by a CRD as it was before.
+func (b *testbed) awaitKept(fields ...string) {
+	b.t.Helper()
+	b.Eventually(func() ([]string, error) {
+		optional := map[string]any{"rateLimit": map[string]any{"requests": int64(1), "perSeconds": int64(60)}, "telex": "x"}
+		w := &unstructured.Unstructured{Object: map[string]any{
+			"metadata": map[string]any{"namespace": b.namespace, "name": "probe"},
+			"spec":     map[string]any{"url": b.receiver.URL("/probe"), "triggers": []any{"*"}},
+		}}
+		w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Webhook"))
+		maps.Copy(w.Object["spec"].(map[string]any), optional)
+		err := b.client.Create(b.ctx, w, client.DryRunAll)
+		maps.DeleteFunc(optional, func(name string, _ any) bool {
+			_, found, _ := unstructured.NestedFieldNoCopy(w.Object, "spec", name)
+			return !found
+		})
+		return slices.Sorted(maps.Keys(optional)), err
+	}).Should(ConsistOf(fields))
 }
 
 // readiness is the condition Ready of a Webhook.
@@ -113,7 +139,7 @@ func TestCRDsOfALaterVersion(t *testing.T) {
 		if kind == "Webhook" {
 			s.At("spec", "payload", "format").Allow("Telex")
 		}
-	})
+	}, "rateLimit", "telex")
 	// object reads one with all of its fields.
 	object := func(kind string, key client.ObjectKey) *unstructured.Unstructured {
 		u := &unstructured.Unstructured{}
