@@ -91,7 +91,7 @@ func (b *Bed) Person(user string, clusterRoles ...string) *rest.Config {
 }
 
 // Webhook makes a Webhook that follows everything and is sent to the path of its name, unless
-// it is changed.
+// it is changed. A change that is nil changes nothing.
 func (b *Bed) Webhook(name string, changes ...func(*v1alpha1.WebhookSpec)) *v1alpha1.Webhook {
 	b.Helper()
 	w := &v1alpha1.Webhook{
@@ -99,13 +99,16 @@ func (b *Bed) Webhook(name string, changes ...func(*v1alpha1.WebhookSpec)) *v1al
 		Spec:       v1alpha1.WebhookSpec{URL: b.Receiver.URL("/" + name), Triggers: []v1alpha1.Trigger{v1alpha1.TriggerAny}},
 	}
 	for _, change := range changes {
-		change(&w.Spec)
+		if change != nil {
+			change(&w.Spec)
+		}
 	}
 	b.Expect(b.Client.Create(b.Ctx, w)).To(gomega.Succeed())
 	return w
 }
 
-// Event makes the event of a number, which is about a cluster, unless it is changed.
+// Event makes the event of a number, which is about a cluster, unless it is changed. A
+// change that is nil changes nothing.
 func (b *Bed) Event(id int64, changes ...func(*v1alpha1.WebhookEventSpec)) *v1alpha1.WebhookEvent {
 	b.Helper()
 	e := &v1alpha1.WebhookEvent{
@@ -119,7 +122,9 @@ func (b *Bed) Event(id int64, changes ...func(*v1alpha1.WebhookEventSpec)) *v1al
 		},
 	}
 	for _, change := range changes {
-		change(&e.Spec)
+		if change != nil {
+			change(&e.Spec)
+		}
 	}
 	b.Expect(b.Client.Create(b.Ctx, e)).To(gomega.Succeed())
 	return e
