@@ -25,13 +25,19 @@ func (r *release) notes(context.Context) error {
 	if err != nil {
 		return err
 	}
-	source := repository + "/blob/" + r.version + "/"
+	source, files := repository+"/blob/"+r.version+"/", repository+"/releases/download/"+r.version
 	text := relativeLink.ReplaceAllString(wrapped.ReplaceAllString(s.body, "$1 $2"), "]("+source+"$1$2)") + fmt.Sprintf(`
 
 ### Install
 
 `+"```"+`
-kubectl apply --server-side -f %s/releases/download/%s/install.yaml
+helm install horizon %s/webhook-operator-%s.tgz --namespace horizon-webhooks --create-namespace
+`+"```"+`
+
+or, without Helm,
+
+`+"```"+`
+kubectl apply --server-side -f %s/install.yaml
 `+"```"+`
 
 Before an upgrade, read [Upgrade](%sdocs/upgrade.md). Check what you install: [Verify a release](%sdocs/releasing.md#verify-a-release).
@@ -40,7 +46,7 @@ Images, for linux/%s, built with %s:
 
 `+"```"+`
 %s`+"```"+`
-`, repository, r.version, source, source, strings.Join(architectures(r.platforms), " and linux/"), runtime.Version(), images)
+`, files, strings.TrimPrefix(r.version, "v"), files, source, source, strings.Join(architectures(r.platforms), " and linux/"), runtime.Version(), images)
 	return write(r.path("notes.md"), text)
 }
 
