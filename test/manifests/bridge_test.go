@@ -36,14 +36,7 @@ func bridge(t *testing.T) *appsv1.Deployment {
 			t.Fatal(err)
 		}
 	}
-	manifests, err := render(t.Context(), "../../config/bridge-routed")
-	if err != nil {
-		t.Fatal(err)
-	}
-	objs, err := parse(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objs := rendered(t, "bridge-routed")
 	objects, err := newObjects(cluster.Config())
 	if err != nil {
 		t.Fatal(err)

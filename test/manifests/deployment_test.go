@@ -149,14 +149,7 @@ func TestDeploymentHasNoPrivileges(t *testing.T) {
 
 // The sample of a NetworkPolicy is valid, and about the pods of the Deployment.
 func TestNetworkPolicy(t *testing.T) {
-	manifests, err := render(t.Context(), "../../config/network-policy")
-	if err != nil {
-		t.Fatal(err)
-	}
-	objs, err := parse(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objs := rendered(t, "network-policy")
 	objects, err := newObjects(cluster.Config())
 	if err != nil {
 		t.Fatal(err)

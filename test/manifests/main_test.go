@@ -128,6 +128,20 @@ func render(ctx context.Context, dir string) ([]byte, error) {
 	return manifests, nil
 }
 
+// rendered returns the objects of a directory of config.
+func rendered(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	manifests, err := render(t.Context(), "../../config/"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs, err := parse(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objs
+}
+
 // parse reads the objects of a YAML stream.
 func parse(manifests []byte) ([]*unstructured.Unstructured, error) {
 	var objs []*unstructured.Unstructured

@@ -270,16 +270,3 @@ func TestObjectsForOtherTools(t *testing.T) {
 	g.Expect(service.Spec.Selector).To(Equal(labels))
 	g.Expect(service.Spec.Ports[0].TargetPort.StrVal).To(Equal("metrics"))
 }
-
-func rendered(t *testing.T, dir string) []*unstructured.Unstructured {
-	t.Helper()
-	manifests, err := render(t.Context(), "../../config/"+dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objs, err := parse(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return objs
-}

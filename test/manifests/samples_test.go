@@ -81,14 +81,7 @@ func TestSamples(t *testing.T) {
 
 // `kubectl apply -k config/samples` applies all samples but the record.
 func TestSamplesKustomization(t *testing.T) {
-	manifests, err := render(t.Context(), samples)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objs, err := parse(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objs := rendered(t, "samples")
 	var got []string
 	for _, obj := range objs {
 		got = append(got, obj.GetKind()+" "+obj.GetName())
